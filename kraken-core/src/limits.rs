@@ -1,0 +1,29 @@
+//! Every bound of this crate, with its reason.
+
+/// Pieces are at least this long, in bytes, unless the blob is shorter: below it the announcements
+/// of pieces outweigh the pieces. Test vectors use five bytes, so the bound is one.
+pub const PIECE_LEN_MIN: u64 = 1;
+
+/// Pieces are at most this long, in bytes: lengths travel as `int32` on the wire.
+pub const PIECE_LEN_MAX: u64 = 1 << 30;
+
+/// A blob has at most this many pieces: a bitfield of them is 128 KiB.
+/// 16 TiB at the default piece length of blobs that large.
+pub const PIECES_MAX: u64 = 1 << 20;
+
+/// A blob's longest length, in bytes (16 TiB): piece count and length bounds multiplied out stay
+/// far inside `u64`, and a claimed length beyond it is a lie.
+pub const BLOB_LEN_MAX: u64 = 1 << 44;
+
+/// Longest metainfo document taken, in bytes: 2^20 sums of at most 11 characters, 32-byte digests
+/// in base64, and some frame.
+pub const METAINFO_BYTES_MAX: usize = 64 << 20;
+
+/// A repository name's longest length, as in docker/distribution.
+pub const REPOSITORY_LEN_MAX: usize = 255;
+
+/// A tag's longest length (OCI distribution-spec).
+pub const TAG_LEN_MAX: usize = 128;
+
+/// A namespace's longest length: uber/kraken uses tags and repositories as namespaces.
+pub const NAMESPACE_LEN_MAX: usize = 1024;

@@ -1,0 +1,13 @@
+//! Peer-to-peer distribution of blobs, wire-compatible with uber/kraken.
+//!
+//! Bottom up: [`wire`] turns bytes into messages; [`swarm`] is one synchronous state machine that
+//! decides everything; [`storage`] is what it writes to; [`node`] drives it on tokio;
+//! [`tracker`] introduces peers. It does not speak the registry API and knows no storage backend.
+#![deny(unsafe_code)]
+
+pub mod limits;
+pub mod node;
+pub mod storage;
+pub mod swarm;
+pub mod tracker;
+pub mod wire;

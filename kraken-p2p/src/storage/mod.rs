@@ -1,0 +1,73 @@
+//! Where a node keeps the pieces it moves.
+//!
+//! The traits are synchronous and positional: the driver calls them on its blocking threads. An
+//! embedder with a store of their own implements [`TorrentStorage`]; with the default feature
+//! `store` the store of `kraken-core` does.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+
+use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
+
+/// How far a piece is proven when it is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Its BLAKE3 matched metainfo that came from an origin: it may be read, streamed and seeded.
+    PieceVerified,
+    /// Only uber/kraken's CRC32 vouches for it: it may be seeded, but not read before the whole
+    /// blob is verified.
+    Crc32Only,
+}
+
+/// Finds and makes torrents on disk. Every method may block on disk.
+pub trait TorrentStorage: fmt::Debug + Send + Sync + 'static {
+    /// Opens the torrent of `meta`, creating it when it is not there, keeping what is there when
+    /// it has the same geometry. Marked pieces have been verified against `meta` again when this
+    /// returns. Idempotent: a second call gives the same torrent.
+    fn open(&self, meta: &MetaInfo, namespace: &Namespace) -> Result<Arc<dyn TorrentFile>>;
+
+    /// What is on disk under this digest, complete or partial, with its metainfo; `None` when there
+    /// is nothing. `namespace` is what the asking peer sent: an origin may start a refresh from
+    /// its backend, and still answer `None` now.
+    fn find(
+        &self,
+        digest: &Digest,
+        namespace: &Namespace,
+    ) -> Result<Option<(MetaInfo, Arc<dyn TorrentFile>)>>;
+}
+
+/// One torrent's bytes and marks. Every method may block on disk.
+///
+/// The driver makes sure that one piece is written by one writer at a time and never written again
+/// once it is marked.
+pub trait TorrentFile: fmt::Debug + Send + Sync + 'static {
+    /// Which pieces are marked: may be seeded.
+    fn pieces(&self) -> Bitfield;
+
+    /// Whether the blob is verified as a whole and committed.
+    fn is_complete(&self) -> bool;
+
+    /// Writes bytes of a piece that is not marked, at a byte offset of the blob.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Fills `buf` from a byte offset of the blob; only for bytes of marked pieces.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Marks a piece whose bytes are written and checked.
+    fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()>;
+
+    /// Checks the whole blob against its digest and commits it; `ErrorKind::Mismatch` when it does
+    /// not match (then nothing is committed and the caller discards). Idempotent.
+    fn commit(&self) -> Result<()>;
+
+    /// Throws away every byte and mark of a torrent that is not complete. Readers that wait get an
+    /// error. The handle is of no use afterwards; `open` makes a new one.
+    fn discard(&self) -> Result<()>;
+
+    /// The file to send pieces from with `sendfile`, and the offset of the blob's first byte in it;
+    /// `None` where there is no such file (then `read_at` is used).
+    fn sendfile_source(&self) -> Option<(Arc<File>, u64)> {
+        None
+    }
+}

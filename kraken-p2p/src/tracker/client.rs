@@ -1,0 +1,41 @@
+//! What a node asks of a tracker.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use kraken_core::{Digest, InfoHash, MetaInfo, Namespace, PeerInfo, Result};
+use serde::{Deserialize, Serialize};
+
+/// The body of an announce (uber/kraken's `announceclient.Request`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnounceRequest {
+    /// The blob's wire name: hex of its SHA-256.
+    pub name: String,
+    /// The blob; old clients leave it out.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Who announces.
+    pub peer: PeerInfo,
+}
+
+/// The answer to an announce (uber/kraken's `announceclient.Response`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AnnounceResponse {
+    /// Peers to try; `null` for none.
+    pub peers: Option<Vec<PeerInfo>>,
+    /// Nanoseconds until the next announce (Go's `time.Duration`).
+    pub interval: i64,
+}
+
+/// What a node needs of a tracker. Cancel safe: dropping a call leaves nothing behind.
+#[async_trait]
+pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {
+    /// Tells the tracker of this peer and asks for others.
+    async fn announce(&self, request: AnnounceRequest) -> Result<AnnounceResponse>;
+
+    /// The blob's metainfo. While the origin is still fetching the blob (202) it waits and asks
+    /// again, up to a limit of its own. `ErrorKind::NotFound` when there is no such blob.
+    async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo>;
+}

@@ -1,0 +1,5 @@
+//! Tracker logic, and the client of a tracker.
+
+mod client;
+
+pub use client::{AnnounceRequest, AnnounceResponse, TrackerClient};

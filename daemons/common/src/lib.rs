@@ -1,1 +1,23 @@
-//! To come.
+//! What all Kraken daemons share: the HTTP server, answers by uber/kraken's conventions, host lists,
+//! logging, signals, and the shape of a `main`.
+//!
+//! It knows no role: routes and logic are each daemon's own. It speaks no TLS; a daemon that
+//! terminates TLS puts that in front.
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod body;
+pub mod hosts;
+pub mod launch;
+pub mod limits;
+pub mod logging;
+pub mod path;
+pub mod serve;
+pub mod shutdown;
+
+pub use answer::Answer;
+pub use body::{Body, BoxError, Chunks, read_bounded};
+pub use hosts::HostList;
+pub use launch::{Role, main_with};
+pub use path::{Query, Segments};
+pub use serve::{ClientAddr, Server, Serving};

@@ -1,0 +1,157 @@
+//! Responses as uber/kraken's servers give them: plain text, empty bodies, JSON.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use kraken_core::{Error, ErrorKind, Result};
+use serde::Serialize;
+
+use crate::body::Body;
+use crate::limits;
+
+/// A response of any handler here.
+pub type Answer = Response<Body>;
+
+/// What went wrong, put beside an answer so that the access log can say it although the body, by
+/// uber/kraken's conventions, often cannot.
+#[derive(Debug, Clone)]
+pub struct Cause(pub String);
+
+/// The status uber/kraken gives to a failure of this kind.
+pub fn status_of(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::Pending => StatusCode::ACCEPTED,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::Unavailable | ErrorKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The answer to a failure: the status of its kind. The body is the failure as plain text, but
+/// empty for 202, 404 and 409, which clients expect so.
+pub fn failure(error: &Error) -> Answer {
+    let status = status_of(error.kind());
+    let bare =
+        matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Pending | ErrorKind::Conflict);
+    let message = error.to_string();
+    let mut answer = if bare { empty(status) } else { text(status, clip(&message).to_owned()) };
+    answer.extensions_mut().insert(Cause(message));
+    answer
+}
+
+/// The answer of a handler: its own, or that to its failure.
+pub fn settle(result: Result<Answer>) -> Answer {
+    result.unwrap_or_else(|error| failure(&error))
+}
+
+/// A status and no body.
+pub fn empty(status: StatusCode) -> Answer {
+    with_body(status, Body::empty())
+}
+
+/// `OK` and a line feed: the answer of `/health` and `/readiness`.
+pub fn ok() -> Answer {
+    text(StatusCode::OK, "OK\n")
+}
+
+/// Plain text.
+pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    typed(status, "text/plain; charset=utf-8", Body::full(text))
+}
+
+/// `value` as JSON.
+pub fn json<T: Serialize>(value: &T) -> Result<Answer> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|e| Error::new(ErrorKind::Internal, "json encode").with_source(e))?;
+    Ok(json_bytes(bytes))
+}
+
+/// Bytes that are JSON already.
+pub fn json_bytes(bytes: impl Into<Bytes>) -> Answer {
+    typed(StatusCode::OK, "application/json", Body::full(bytes))
+}
+
+/// The first `len` bytes of `file`.
+pub fn file(file: std::fs::File, len: u64) -> Answer {
+    let mut answer = typed(StatusCode::OK, "application/octet-stream-v1", Body::file(file, 0, len));
+    answer.headers_mut().insert(CONTENT_LENGTH, len.into());
+    answer
+}
+
+/// There is nothing at this path.
+pub fn no_route() -> Answer {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// The path is known but not for this method, only for `allowed` (comma separated).
+pub fn method_not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = empty(StatusCode::METHOD_NOT_ALLOWED);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// A service that cannot take traffic now, and why.
+pub fn not_ready(error: &Error) -> Answer {
+    let message = format!("not ready to serve traffic: {error}");
+    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, clip(&message).to_owned());
+    answer.extensions_mut().insert(Cause(message));
+    answer
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
+    let mut answer = with_body(status, body);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+fn with_body(status: StatusCode, body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer
+}
+
+/// At most [`limits::ERROR_TEXT_MAX`] bytes of `text`.
+fn clip(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(limits::ERROR_TEXT_MAX)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn failures_by_kind() {
+        for (kind, status, body) in [
+            (ErrorKind::NotFound, 404, ""),
+            (ErrorKind::Pending, 202, ""),
+            (ErrorKind::Conflict, 409, ""),
+            (ErrorKind::Invalid, 400, "why"),
+            (ErrorKind::TooLarge, 413, "why"),
+            (ErrorKind::NoSpace, 507, "why"),
+            (ErrorKind::Unavailable, 503, "why"),
+            (ErrorKind::Unsupported, 501, "why"),
+            (ErrorKind::Mismatch, 500, "why"),
+            (ErrorKind::Io, 500, "why"),
+            (ErrorKind::Internal, 500, "why"),
+        ] {
+            let answer = failure(&Error::new(kind, "why"));
+            assert_eq!(answer.status(), status, "{kind:?}");
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn long_failures_are_clipped_between_characters() {
+        let long = "ä".repeat(limits::ERROR_TEXT_MAX);
+        assert_eq!(clip(&long).len(), limits::ERROR_TEXT_MAX);
+        assert_eq!(clip(&format!("a{long}")).len(), limits::ERROR_TEXT_MAX - 1);
+        assert_eq!(clip("short"), "short");
+    }
+}

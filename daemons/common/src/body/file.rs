@@ -1,0 +1,87 @@
+//! A range of a file as a body.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use crate::limits::FILE_CHUNK_LEN;
+
+/// A range of a file. One read is under way ahead of the client; dropping the body leaves that one
+/// read to end by itself on the blocking pool.
+pub(super) struct FileBody {
+    file: Arc<File>,
+    /// Where the next read starts.
+    offset: u64,
+    /// Bytes not yet asked of the file.
+    unread: u64,
+    /// Bytes not yet given to the client.
+    left: u64,
+    read: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl FileBody {
+    pub(super) fn new(file: File, start: u64, len: u64) -> Self {
+        Self { file: Arc::new(file), offset: start, unread: len, left: len, read: None }
+    }
+
+    fn start_read(&mut self) {
+        if self.unread == 0 {
+            return;
+        }
+        let len = usize::try_from(self.unread).map_or(FILE_CHUNK_LEN, |n| n.min(FILE_CHUNK_LEN));
+        let (file, offset) = (Arc::clone(&self.file), self.offset);
+        self.offset += len as u64;
+        self.unread -= len as u64;
+        self.read = Some(tokio::task::spawn_blocking(move || {
+            let mut chunk = vec![0; len];
+            file.read_exact_at(&mut chunk, offset)?;
+            Ok(chunk.into())
+        }));
+    }
+}
+
+impl http_body::Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.read.is_none() {
+            self.start_read();
+        }
+        let Some(read) = &mut self.read else { return Poll::Ready(None) };
+        let chunk = match Pin::new(read).poll(cx) {
+            Poll::Ready(chunk) => chunk.map_err(io::Error::other).and_then(|chunk| chunk),
+            Poll::Pending => return Poll::Pending,
+        };
+        self.read = None;
+        match chunk {
+            Ok(chunk) => {
+                self.left -= chunk.len() as u64;
+                self.start_read();
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
+            Err(e) => {
+                self.unread = 0;
+                Poll::Ready(Some(Err(e)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,65 @@
+//! Every bound of this crate, with its reason.
+
+use std::time::Duration;
+
+/// Most connections one listener holds at once. At the bound it stops accepting, so newcomers wait
+/// in the kernel's queue: 15,000 hosts behind one tracker still fit.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Connections the kernel queues while the listener is busy or full.
+pub const BACKLOG_MAX: u32 = 4096;
+
+/// Longest head of a request in bytes, and the largest read at once. A bearer token of a large
+/// registry is about 16 KiB.
+pub const HEAD_BYTES_MAX: usize = 128 * 1024;
+
+/// Most header fields of a request.
+pub const HEADERS_MAX: usize = 128;
+
+/// Most streams one HTTP/2 connection may have open.
+pub const STREAMS_PER_CONN_MAX: u32 = 256;
+
+/// How long a client may take for the head of a request, and how long a connection may idle:
+/// nginx, which stood before uber/kraken's servers, allowed 60 and 65 s.
+pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a client may take none of the bytes written to it before the connection is closed.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// How long a client may send nothing in the middle of a request's body.
+pub const READ_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// How often an idle HTTP/2 connection is pinged, and how long the answer may take.
+pub const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the requests under way at shutdown get: less than the 30 s that Kubernetes gives.
+pub const DRAIN_MAX: Duration = Duration::from_secs(25);
+
+/// How long the listener pauses when the system refuses an accept (out of descriptors): long
+/// enough not to spin, short enough not to be noticed.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of a file read at once for a response: large enough that the hop to the blocking pool is
+/// cheap, small enough that thousands of slow readers fit into memory.
+pub const FILE_CHUNK_LEN: usize = 512 * 1024;
+
+/// Longest path of a request in bytes: two names of 1 KiB, every byte of them escaped twice.
+pub const PATH_LEN_MAX: usize = 16 * 1024;
+
+/// Most segments of a path: `/list/*` takes repositories of up to 255 bytes, so of 128 components.
+pub const SEGMENTS_MAX: usize = 160;
+
+/// Longest query of a request in bytes.
+pub const QUERY_LEN_MAX: usize = 16 * 1024;
+
+/// Most parameters of a query.
+pub const QUERY_PARAMS_MAX: usize = 64;
+
+/// Longest text of a failure put into a response, in bytes.
+pub const ERROR_TEXT_MAX: usize = 4096;
+
+/// Longest configuration file in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
+
+/// Most hosts of one static list: uber/kraken's largest clusters have some dozens.
+pub const HOSTS_MAX: usize = 1024;

@@ -1,0 +1,329 @@
+//! The HTTP server of every daemon: HTTP/1.1 and HTTP/2 by prior knowledge on one port, everything
+//! bounded, ended in order.
+
+mod guard;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use kraken_core::{Error, Result};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::guard::StallGuard;
+use crate::answer::Cause;
+use crate::body::BoxError;
+use crate::limits;
+
+/// A bound port, ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+    drain_max: Duration,
+    head_wait_max: Duration,
+}
+
+/// A server that runs in a task of its own.
+#[derive(Debug)]
+pub struct Serving {
+    addr: SocketAddr,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// The other end of the connection a request came by; an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddr(pub SocketAddr);
+
+impl Server {
+    /// Binds `addr`. If that fails the error says what wanted the port and which setting (`flag`)
+    /// moves it elsewhere. Must be called inside a tokio runtime.
+    pub fn bind(addr: SocketAddr, what: &str, flag: &str) -> Result<Self> {
+        let context = |e: std::io::Error| {
+            let hint = match e.kind() {
+                std::io::ErrorKind::AddrInUse => "is in use by another program",
+                std::io::ErrorKind::PermissionDenied => "needs a permission this process lacks",
+                std::io::ErrorKind::AddrNotAvailable => "is not an address of this host",
+                _ => "cannot be bound",
+            };
+            Error::io(format!("listen for {what}: {addr} {hint}; choose another with {flag}"), e)
+        };
+        let listener = listen(addr).map_err(context)?;
+        let addr = listener.local_addr().map_err(context)?;
+        Ok(Self {
+            listener,
+            addr,
+            drain_max: limits::DRAIN_MAX,
+            head_wait_max: limits::HEAD_WAIT_MAX,
+        })
+    }
+
+    /// How long requests under way at shutdown get.
+    #[must_use]
+    pub fn with_drain_max(mut self, drain_max: Duration) -> Self {
+        self.drain_max = drain_max;
+        self
+    }
+
+    /// How long a client may take for the head of a request.
+    #[must_use]
+    pub fn with_head_wait_max(mut self, head_wait_max: Duration) -> Self {
+        self.head_wait_max = head_wait_max;
+        self
+    }
+
+    /// The address bound: with the port the system chose where port 0 was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves in a task of its own until [`Serving::close`].
+    pub fn spawn<H, F, B>(self, handler: H) -> Serving
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let cancel = CancellationToken::new();
+        let addr = self.addr;
+        let task = tokio::spawn(self.serve(handler, cancel.clone()));
+        Serving { addr, cancel, task }
+    }
+
+    /// Serves until `cancel`; then accepts no more, lets the requests under way end until the drain
+    /// deadline, breaks the rest off, and returns when every task of it has ended.
+    ///
+    /// The handler may be dropped at any await when its client goes away.
+    pub async fn serve<H, F, B>(self, handler: H, cancel: CancellationToken)
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { listener, drain_max, head_wait_max, .. } = self;
+        // If this future is dropped, its connections end with it.
+        let stop = CancellationToken::new();
+        let _stop_on_drop = stop.clone().drop_guard();
+        let tasks = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        while let Some((stream, client, slot)) = accept(&listener, &slots, &cancel).await {
+            let end = End { drain: cancel.clone(), stop: stop.clone(), head_wait_max };
+            let builder = http(&tasks, &stop, head_wait_max);
+            let connection = connection(builder, stream, client, handler.clone(), end);
+            tasks.spawn(async move {
+                connection.await;
+                drop(slot);
+            });
+        }
+        drop(listener);
+        tasks.close();
+        if tokio::time::timeout(drain_max, tasks.wait()).await.is_err() {
+            stop.cancel();
+            tasks.wait().await;
+        }
+    }
+}
+
+impl Serving {
+    /// The address served.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Drains and joins the server; see [`Server::serve`].
+    pub async fn close(mut self) {
+        self.cancel.cancel();
+        if let Err(e) = (&mut self.task).await {
+            tracing::error!(error = %e, "the server's task ended abnormally");
+        }
+    }
+}
+
+impl Drop for Serving {
+    /// Without [`Serving::close`] everything is broken off at once.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// When and how a connection ends.
+struct End {
+    drain: CancellationToken,
+    stop: CancellationToken,
+    head_wait_max: Duration,
+}
+
+/// hyper's tasks (one for each HTTP/2 stream), counted with the server's and stopped with them.
+#[derive(Clone)]
+struct Executor {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled_owned(future).await;
+        });
+    }
+}
+
+fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted daemon takes its port back while old connections linger in TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(limits::BACKLOG_MAX)
+}
+
+/// The next connection and its slot; `None` once cancelled.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let next = async {
+        let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, client)) => return Some((stream, client, slot)),
+                // Out of descriptors, or a client that left at once: neither ends the listener.
+                Err(e) => {
+                    tracing::warn!(error = %e, "accept refused");
+                    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    cancel.run_until_cancelled(next).await.flatten()
+}
+
+fn http(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    head_wait_max: Duration,
+) -> Builder<Executor> {
+    let mut builder = Builder::new(Executor { tasks: tasks.clone(), stop: stop.clone() });
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_wait_max)
+        .max_headers(limits::HEADERS_MAX)
+        .max_buf_size(limits::HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::STREAMS_PER_CONN_MAX)
+        .max_header_list_size(limits::HEAD_BYTES_MAX as u32)
+        .adaptive_window(true)
+        .keep_alive_interval(limits::PING_EVERY)
+        .keep_alive_timeout(limits::PING_EVERY);
+    builder
+}
+
+/// Serves one connection to its end.
+async fn connection<H, F, B>(
+    builder: Builder<Executor>,
+    stream: TcpStream,
+    client: SocketAddr,
+    handler: H,
+    end: End,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if let Err(e) = stream.set_nodelay(true) {
+        tracing::debug!(%client, error = %e, "connection gone before its first byte");
+        return;
+    }
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            let handler = handler.clone();
+            async move { Ok::<_, Infallible>(answer(&handler, request, client).await) }
+        }
+    });
+    let io = TokioIo::new(StallGuard::new(stream, limits::WRITE_STALL_MAX));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    // hyper's own timeout starts only once it knows the version, so a client that sends nothing
+    // at all would stay.
+    let mut first_request = pin!(tokio::time::sleep(end.head_wait_max));
+    let (mut watching, mut draining) = (true, false);
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(e) = result {
+                    tracing::debug!(%client, error = %e, "connection broke");
+                }
+                return;
+            }
+            () = &mut first_request, if watching => {
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                watching = false;
+            }
+            () = end.drain.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = end.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Runs the handler and writes the access log as uber/kraken does: failures other than 404 at
+/// info, the rest at debug, health checks not at all.
+async fn answer<H, F, B>(
+    handler: &H,
+    mut request: Request<Incoming>,
+    client: SocketAddr,
+) -> Response<B>
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+{
+    request.extensions_mut().insert(ClientAddr(client));
+    let start = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = handler(request).await;
+    let status = response.status().as_u16();
+    let cause = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
+    let ms = start.elapsed().as_millis();
+    let is_health = method == Method::GET && (path == "/health" || path == "/readiness");
+    if status >= 400 && status != 404 {
+        tracing::info!(status, %method, path, %client, ms, "{cause}");
+    } else if !is_health {
+        tracing::debug!(status, %method, path, %client, ms, "{cause}");
+    }
+    response
+}

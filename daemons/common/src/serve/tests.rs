@@ -1,0 +1,141 @@
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::answer::{self, Answer};
+use crate::body::{Body, read_bounded};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server() -> Server {
+    Server::bind(([127, 0, 0, 1], 0).into(), "tests", "--port").unwrap()
+}
+
+async fn echo(request: Request<Incoming>) -> Answer {
+    assert!(request.extensions().get::<ClientAddr>().is_some());
+    let path = request.uri().path().to_owned();
+    match read_bounded(request.into_body(), 16).await {
+        Ok(body) => answer::text(StatusCode::OK, format!("{path} {}", body.len())),
+        Err(e) => answer::failure(&e),
+    }
+}
+
+async fn talk(addr: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut text = String::new();
+    // A server that closes on unread bytes resets; what came before counts.
+    let _ = stream.read_to_string(&mut text).await;
+    text
+}
+
+#[tokio::test]
+async fn http1_and_its_bounds() {
+    let serving = server().spawn(echo);
+    let addr = serving.addr();
+    let ok = talk(addr, b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(ok.starts_with("HTTP/1.1 200") && ok.ends_with("/x 0"), "{ok}");
+    let body = "POST /y HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 17\r\n\r\n\
+        12345678901234567";
+    let large = talk(addr, body.as_bytes()).await;
+    assert!(large.starts_with("HTTP/1.1 413"), "{large}");
+    let field = "a".repeat(limits::HEAD_BYTES_MAX);
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {field}\r\n\r\n");
+    let refused = talk(addr, head.as_bytes()).await;
+    assert!(refused.is_empty() || refused.starts_with("HTTP/1.1 431"), "{refused}");
+    // A TLS client on a plain port is told so at once.
+    let tls = talk(addr, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await;
+    assert!(tls.is_empty() || tls.starts_with("HTTP/1.1 400"), "{tls}");
+    serving.close().await;
+}
+
+#[tokio::test]
+async fn http2_by_prior_knowledge() {
+    let serving = server().spawn(echo);
+    let stream = TcpStream::connect(serving.addr()).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let request =
+        Request::post(format!("http://{}/z", serving.addr())).body(Body::full("12345")).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.version(), http::Version::HTTP_2);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "/z 5");
+    serving.close().await;
+    drop(sender);
+    let _ = driver.await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_explained() {
+    let first = server();
+    let error = Server::bind(first.addr(), "the tracker", "--port").unwrap_err().to_string();
+    assert!(error.contains(&first.addr().to_string()), "{error}");
+    assert!(error.contains("in use") && error.contains("--port"), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_let_go() {
+    let serving = server().with_head_wait_max(Duration::from_millis(50)).spawn(echo);
+    for sent in [&b""[..], b"PRI * HT", b"GET / HT"] {
+        let mut stream = TcpStream::connect(serving.addr()).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut text = Vec::new();
+        let end = tokio::time::timeout(10 * SECOND, stream.read_to_end(&mut text)).await;
+        assert!(end.is_ok(), "{sent:?}");
+    }
+    serving.close().await;
+}
+
+#[tokio::test]
+async fn closing_lets_requests_end() {
+    let (entered, mut has_entered) = tokio::sync::mpsc::channel(1);
+    let release = CancellationToken::new();
+    let handler = {
+        let release = release.clone();
+        move |_request: Request<Incoming>| {
+            let (entered, release) = (entered.clone(), release.clone());
+            async move {
+                entered.send(()).await.unwrap();
+                release.cancelled().await;
+                answer::ok()
+            }
+        }
+    };
+    let serving = server().spawn(handler);
+    let addr = serving.addr();
+    let client =
+        tokio::spawn(async move { talk(addr, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await });
+    has_entered.recv().await.unwrap();
+    let closing = tokio::spawn(serving.close());
+    // The port is free while the last request still runs.
+    while TcpStream::connect(addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!closing.is_finished());
+    release.cancel();
+    assert!(client.await.unwrap().ends_with("OK\n"));
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_drain_deadline_breaks_off_what_hangs() {
+    let (entered, mut has_entered) = tokio::sync::mpsc::channel(1);
+    let handler = move |_request: Request<Incoming>| {
+        let entered = entered.clone();
+        async move {
+            entered.send(()).await.unwrap();
+            std::future::pending::<Answer>().await
+        }
+    };
+    let serving = server().with_drain_max(Duration::from_millis(50)).spawn(handler);
+    let addr = serving.addr();
+    let client =
+        tokio::spawn(async move { talk(addr, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await });
+    has_entered.recv().await.unwrap();
+    tokio::time::timeout(10 * SECOND, serving.close()).await.unwrap();
+    assert_eq!(client.await.unwrap(), "");
+}

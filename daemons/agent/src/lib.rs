@@ -1,1 +1,14 @@
-//! To come.
+//! Kraken's agent, to run or to embed: a pull-only registry on every host, fed by the swarm.
+//!
+//! [`Agent::start`] binds three ports: the registry that docker and containerd pull from, uber/
+//! kraken's HTTP endpoints, and the peer port. It holds no origin address: blobs come from the
+//! swarm, tags from the build-index. It takes no pushes.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod config;
+mod registry;
+mod server;
+
+pub use agent::Agent;
+pub use config::AgentConfig;

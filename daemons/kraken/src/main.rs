@@ -1,3 +1,53 @@
-//! To come.
+//! Kraken in one program: `kraken dev` runs a whole cluster on embedded defaults, and
+//! `kraken <role> --config FILE` is the daemon of that role.
 
-fn main() {}
+mod dev;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kraken_common::launch;
+
+/// Peer-to-peer distribution of container images.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+enum Command {
+    /// Run a whole cluster in this process, prove that it works, then serve until Ctrl-C
+    Dev(dev::Args),
+    /// Run the agent: a pull-only registry on every host, fed by the swarm
+    #[command(disable_help_flag = true)]
+    Agent(RoleArgs),
+    /// Run the origin: a dedicated seeder that writes blobs back to storage
+    #[command(disable_help_flag = true)]
+    Origin(RoleArgs),
+    /// Run the tracker, which introduces peers
+    #[command(disable_help_flag = true)]
+    Tracker(RoleArgs),
+    /// Run the build-index, which maps tags to digests
+    #[command(disable_help_flag = true)]
+    BuildIndex(RoleArgs),
+    /// Run the proxy: the registry that takes pushes
+    #[command(disable_help_flag = true)]
+    Proxy(RoleArgs),
+}
+
+/// The flags of a daemon, read by the daemon itself.
+#[derive(Debug, clap::Args)]
+struct RoleArgs {
+    /// For example `--config FILE`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    flags: Vec<std::ffi::OsString>,
+}
+
+fn main() -> ExitCode {
+    match Command::parse() {
+        Command::Dev(args) => dev::main(args),
+        Command::Agent(args) => launch::run_with::<kraken_agent::Agent>(args.flags),
+        Command::Origin(args) => launch::run_with::<kraken_origin::Origin>(args.flags),
+        Command::Tracker(args) => launch::run_with::<kraken_tracker::Tracker>(args.flags),
+        Command::BuildIndex(args) => {
+            launch::run_with::<kraken_build_index::BuildIndex>(args.flags)
+        }
+        Command::Proxy(args) => launch::run_with::<kraken_proxy::Proxy>(args.flags),
+    }
+}

@@ -1,0 +1,5 @@
+//! The agent as a program.
+
+fn main() -> std::process::ExitCode {
+    kraken_common::main_with::<kraken_agent::Agent>()
+}

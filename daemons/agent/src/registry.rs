@@ -1,0 +1,180 @@
+//! The registry of an agent: blobs and manifests from the swarm, tags from the build-index.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use kraken_backends::{Page, TagScope, TagStore as _};
+use kraken_core::{
+    Digest, Error, ErrorKind, Namespace, Reference, Repository, Result, Tag, TagName,
+};
+use kraken_p2p::storage::TorrentFile;
+use kraken_registry_api::manifest::Document;
+use kraken_registry_api::{
+    Backend, BlobReader, BlobSource, ByteStream, Manifest, ManifestStat, Manifests, Tags, limits,
+};
+
+use crate::agent::Parts;
+
+/// Bytes read from disk at a time.
+const CHUNK_LEN: u64 = 512 << 10;
+
+/// Most tags listed of one repository, so that a listing cannot grow without bound.
+const TAGS_MAX: usize = 100_000;
+
+/// The agent's side of the registry traits: read only.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentRegistry {
+    parts: Arc<Parts>,
+}
+
+impl AgentRegistry {
+    pub(crate) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
+    }
+
+    /// Waits until the blob is here and verified as a whole.
+    async fn fetch(&self, repository: &Repository, digest: &Digest) -> Result<OpenBlob> {
+        fetch(&self.parts, &repository.as_str().parse()?, digest).await
+    }
+
+    async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Digest> {
+        match reference {
+            Reference::Digest(digest) => Ok(*digest),
+            Reference::Tag(name) => {
+                let tag = Tag { repository: repository.clone(), name: name.clone() };
+                self.parts.build_index.get(&tag).await
+            }
+        }
+    }
+}
+
+/// Downloads a blob, or joins its download; ends when it is verified as a whole.
+pub(crate) async fn fetch(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<OpenBlob> {
+    let mut download = parts.node.download(namespace, digest).await?;
+    download.finished().await?;
+    Ok(OpenBlob { file: download.file(), len: download.metainfo().geometry().blob_len() })
+}
+
+impl Backend for AgentRegistry {
+    fn blobs(&self) -> &dyn BlobSource {
+        self
+    }
+
+    fn manifests(&self) -> &dyn Manifests {
+        self
+    }
+
+    fn tags(&self) -> Option<&dyn Tags> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl BlobSource for AgentRegistry {
+    async fn stat(&self, repository: &Repository, digest: &Digest) -> Result<u64> {
+        let (store, wanted) = (self.parts.store.clone(), *digest);
+        let here = tokio::task::spawn_blocking(move || store.stat(&wanted))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Cancelled, "stat a blob").with_source(error))??;
+        if let Some(len) = here {
+            return Ok(len);
+        }
+        let namespace = repository.as_str().parse()?;
+        let metainfo = self.parts.tracker.metainfo(&namespace, digest).await?;
+        Ok(metainfo.geometry().blob_len())
+    }
+
+    async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {
+        Ok(Box::new(self.fetch(repository, digest).await?))
+    }
+}
+
+#[async_trait]
+impl Manifests for AgentRegistry {
+    async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
+        let digest = self.resolve(repository, reference).await?;
+        let blob = self.fetch(repository, &digest).await?;
+        if blob.len > limits::MANIFEST_LEN_MAX as u64 {
+            // A layer asked for as if it were a manifest.
+            return Err(Error::not_found(format!("manifest {digest}: {} bytes", blob.len)));
+        }
+        let mut bytes = Vec::with_capacity(blob.len as usize);
+        let mut stream = blob.stream(0..blob.len);
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk?);
+        }
+        let document = Document::parse(None, &bytes)
+            .map_err(|error| Error::not_found(format!("manifest {digest}")).with_source(error))?;
+        Ok(Manifest { digest, media_type: document.media_type, bytes: bytes.into() })
+    }
+
+    /// A manifest's media type is only in its content, so the manifest is fetched; it is small.
+    async fn head(&self, repository: &Repository, reference: &Reference) -> Result<ManifestStat> {
+        Ok(self.get(repository, reference).await?.stat())
+    }
+
+    async fn put(&self, _: &Repository, _: &Reference, _: &Manifest) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "an agent takes no pushes: push to the proxy"))
+    }
+}
+
+#[async_trait]
+impl Tags for AgentRegistry {
+    async fn list(&self, repository: &Repository) -> Result<Vec<TagName>> {
+        let mut names = Vec::new();
+        let mut page = Page::first();
+        loop {
+            let scope = TagScope::Repository(repository);
+            let found = self.parts.build_index.list(scope, &page).await?;
+            names.extend(found.tags.into_iter().map(|tag| tag.name));
+            match found.next {
+                Some(token) if names.len() < TAGS_MAX => page = page.after(token),
+                _ => break,
+            }
+        }
+        if names.is_empty() {
+            return Err(Error::not_found(format!("no tags of {repository}")));
+        }
+        Ok(names)
+    }
+}
+
+/// A blob that is here and verified.
+pub(crate) struct OpenBlob {
+    file: Arc<dyn TorrentFile>,
+    pub(crate) len: u64,
+}
+
+impl BlobReader for OpenBlob {
+    fn size(&self) -> u64 {
+        self.len
+    }
+
+    fn stream(&self, range: Range<u64>) -> ByteStream {
+        let file = Arc::clone(&self.file);
+        stream::try_unfold((file, range), |(file, range)| async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            let end = range.end.min(range.start + CHUNK_LEN);
+            let (reader, start) = (Arc::clone(&file), range.start);
+            let chunk = tokio::task::spawn_blocking(move || {
+                let mut bytes = vec![0; (end - start) as usize];
+                reader.read_at(start, &mut bytes)?;
+                Ok::<_, Error>(Bytes::from(bytes))
+            })
+            .await
+            .map_err(|error| Error::new(ErrorKind::Cancelled, "read a blob").with_source(error))??;
+            Ok(Some((chunk, (file, end..range.end))))
+        })
+        .boxed()
+    }
+}

@@ -1,0 +1,131 @@
+//! The agent's HTTP endpoints, uber/kraken's `agentserver`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
+use kraken_backends::TagStore as _;
+use kraken_common::answer::{self, Answer};
+use kraken_common::{Body, Segments};
+use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
+use kraken_registry_api::BlobReader as _;
+use futures_util::StreamExt as _;
+use serde_json::json;
+
+use crate::agent::Parts;
+use crate::registry;
+
+/// How long the node may take to answer a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Answers one request.
+pub(crate) async fn answer(parts: Arc<Parts>, request: Request<Incoming>) -> Answer {
+    answer::settle(route(&parts, &request).await)
+}
+
+async fn route(parts: &Parts, request: &Request<Incoming>) -> Result<Answer> {
+    let segments = Segments::of(request.uri())?;
+    match (request.method(), &segments.as_strs()[..]) {
+        (&Method::GET, ["health"]) => {
+            probe(parts).await?;
+            Ok(answer::text(StatusCode::OK, "OK"))
+        }
+        (&Method::GET, ["readiness"]) => Ok(readiness(parts).await),
+        (&Method::GET, ["tags", tag]) => {
+            let tag: Tag = tag.parse()?;
+            let digest = parts.build_index.get(&tag).await?;
+            Ok(answer::text(StatusCode::OK, digest.to_string()))
+        }
+        (&Method::GET, ["namespace", namespace, "blobs", digest]) => {
+            let digest = Digest::parse_wire_name(digest)?;
+            blob(parts, namespace, &digest).await
+        }
+        (&Method::DELETE, ["blobs", digest]) => {
+            remove(parts, &Digest::parse_wire_name(digest)?).await
+        }
+        (&Method::GET, ["x", "blacklist"]) => blacklist(parts).await,
+        (&Method::GET, ["x", "stats"]) => stats(parts),
+        _ => Ok(answer::no_route()),
+    }
+}
+
+async fn probe(parts: &Parts) -> Result<()> {
+    parts.node.probe(PROBE_TIMEOUT).await.map_err(|error| {
+        // As uber/kraken has it: a node that does not answer is a 500, not a 503.
+        Error::new(ErrorKind::Internal, "probe torrent client").with_source(error)
+    })
+}
+
+/// The node, a build-index and a tracker answer.
+async fn readiness(parts: &Parts) -> Answer {
+    let (node, build_index) = tokio::join!(probe(parts), parts.build_index.ready());
+    let tracker = parts.tracker.ready().await;
+    let failures: Vec<String> = [node, build_index, tracker]
+        .into_iter()
+        .filter_map(|result| result.err().map(|error| error.to_string()))
+        .collect();
+    if failures.is_empty() {
+        return answer::text(StatusCode::OK, "OK");
+    }
+    let text = format!("agent not ready: {}", failures.join("\n"));
+    answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// The whole blob; it waits until the blob is here.
+async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer> {
+    let blob = match registry::fetch(parts, &namespace.parse()?, digest).await {
+        Ok(blob) => blob,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+        // uber/kraken's agents answer 500 when the backend cannot be reached.
+        Err(error) => {
+            return Err(Error::new(ErrorKind::Internal, "download torrent").with_source(error));
+        }
+    };
+    let stream = blob.stream(0..blob.len).map(|chunk| chunk.map(Frame::data));
+    let mut answer = answer::empty(StatusCode::OK);
+    answer.headers_mut().insert(http::header::CONTENT_LENGTH, blob.len.into());
+    *answer.body_mut() = Body::new(StreamBody::new(stream));
+    Ok(answer)
+}
+
+async fn remove(parts: &Parts, digest: &Digest) -> Result<Answer> {
+    parts.node.remove(digest).await?;
+    let (store, digest) = (parts.store.clone(), *digest);
+    tokio::task::spawn_blocking(move || store.delete(&digest, true))
+        .await
+        .map_err(|error| Error::new(ErrorKind::Cancelled, "remove torrent").with_source(error))?
+        .map_err(|error| error.context("remove torrent"))?;
+    Ok(answer::empty(StatusCode::OK))
+}
+
+async fn blacklist(parts: &Parts) -> Result<Answer> {
+    let entries: Vec<_> = parts
+        .node
+        .blacklist()
+        .await?
+        .into_iter()
+        .map(|entry| {
+            json!({
+                "peer_id": entry.peer_id,
+                "torrent": entry.torrent,
+                "addr": entry.addr,
+                "remaining": entry.remaining.map(|left| left.as_nanos() as u64),
+            })
+        })
+        .collect();
+    answer::json(&entries)
+}
+
+/// Counters of the node, until there are metrics.
+fn stats(parts: &Parts) -> Result<Answer> {
+    let stats = parts.node.stats();
+    answer::json(&json!({
+        "received_from_origins": stats.received_from_origins,
+        "received_from_peers": stats.received_from_peers,
+        "sent": stats.sent,
+        "duplicate_pieces": stats.duplicate_pieces,
+        "corrupt_pieces": stats.corrupt_pieces,
+    }))
+}

@@ -1,0 +1,134 @@
+//! `kraken dev`: a whole cluster in one process that proves itself and then serves.
+
+mod client;
+mod cluster;
+mod image;
+mod proof;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kraken_common::logging::{self, LoggingConfig};
+use kraken_common::shutdown::Signals;
+use kraken_core::{Error, Result};
+
+use self::cluster::Cluster;
+
+/// How long everything may take to end after Ctrl-C; what is still there then is dropped.
+const CLOSE_MAX: Duration = Duration::from_millis(1500);
+
+/// The flags of `kraken dev`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// How many agents to run
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=32))]
+    agents: u16,
+    /// Where to keep all data; kept afterwards. Without it a temporary directory is used and
+    /// removed
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// The proxy's port; the others follow from it. 0 takes free ports
+    #[arg(long, default_value_t = 15000)]
+    port_base: u16,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// Exit after the proof, with status 0 or 1
+    #[arg(long)]
+    once: bool,
+    /// What to log, e.g. `info` or `kraken_p2p=debug`
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
+
+/// Runs the command in a runtime of its own.
+pub(crate) fn main(args: Args) -> ExitCode {
+    let log = LoggingConfig { level: args.log.clone(), ..LoggingConfig::default() };
+    let runtime = logging::init(&log).and_then(|()| {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::io("start the runtime", error))
+    });
+    let code = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(args));
+            runtime.shutdown_timeout(Duration::from_millis(200));
+            result
+        }
+        Err(error) => Err(error),
+    };
+    code.unwrap_or_else(|error| {
+        eprintln!("kraken dev: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let data = DataDir::new(args.data_dir.as_deref())?;
+    println!("data directory: {}", data.path().display());
+    let cluster = Cluster::start(&args, data.path()).await?;
+    let code = tokio::select! {
+        code = prove_and_serve(&args, &cluster, data.path()) => code,
+        _ = signals.next() => {
+            println!("stopping");
+            let during_proof = !data.path().join(cluster::ADDRESSES_FILE).exists();
+            Ok(if during_proof { ExitCode::from(130) } else { ExitCode::SUCCESS })
+        }
+    };
+    let _ = std::fs::remove_file(data.path().join(cluster::ADDRESSES_FILE));
+    if tokio::time::timeout(CLOSE_MAX, cluster.close()).await.is_err() {
+        tracing::warn!("some tasks did not end in {CLOSE_MAX:?}");
+    }
+    code
+}
+
+/// Ends only with `--once` or when the proof fails; otherwise serves until it is dropped.
+async fn prove_and_serve(args: &Args, cluster: &Cluster, data_dir: &Path) -> Result<ExitCode> {
+    let report = proof::run(cluster).await?;
+    print!("{report}");
+    if !report.passed() {
+        eprintln!("kraken dev: the proof failed");
+        return Ok(ExitCode::FAILURE);
+    }
+    if args.once {
+        return Ok(ExitCode::SUCCESS);
+    }
+    cluster.write_addresses(data_dir)?;
+    print!("{}", cluster.instructions());
+    std::future::pending().await
+}
+
+/// The directory of all data: the user's, or a temporary one that goes at the end.
+enum DataDir {
+    Kept(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl DataDir {
+    fn new(chosen: Option<&Path>) -> Result<Self> {
+        let Some(path) = chosen else {
+            return tempfile::Builder::new()
+                .prefix("kraken-dev-")
+                .tempdir()
+                .map(Self::Temporary)
+                .map_err(|error| Error::io("make a temporary directory", error));
+        };
+        let context = || format!("make the data directory {}; choose another with --data-dir", path.display());
+        std::fs::create_dir_all(path).map_err(|error| Error::io(context(), error))?;
+        let path = path.canonicalize().map_err(|error| Error::io(context(), error))?;
+        // A leftover of an earlier run must not say that this one is ready.
+        let _ = std::fs::remove_file(path.join(cluster::ADDRESSES_FILE));
+        Ok(Self::Kept(path))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}

@@ -1,5 +1,21 @@
 //! Tracker logic, and the client of a tracker.
+//!
+//! A tracker remembers who has announced a torrent ([`PeerStore`]) and tells each who announces of
+//! some others and of the origins ([`Announcer`], [`handout`]). It hands out addresses, never
+//! bytes. Serving HTTP and finding the origins is the daemon's; the time is an argument.
 
+mod announcer;
 mod client;
+mod handout;
+pub mod limits;
+mod peers;
+mod rng;
+mod store;
+#[cfg(test)]
+mod tests;
 
+pub use announcer::Announcer;
 pub use client::{AnnounceRequest, AnnounceResponse, TrackerClient};
+pub use handout::{HandoutConfig, HandoutPolicy, handout};
+pub use peers::PeerTable;
+pub use store::{MemoryPeerStore, PeerStore, TTL_DEFAULT};

@@ -1,0 +1,109 @@
+//! The tracker's side of an announce.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kraken_core::{Digest, Error, ErrorKind, PeerInfo, Result, Time};
+
+use super::client::{AnnounceRequest, AnnounceResponse};
+use super::handout::{HandoutConfig, handout};
+use super::limits;
+use super::rng::Rng;
+use super::store::PeerStore;
+
+/// Answers announces: remembers who asks and tells them of others.
+pub struct Announcer {
+    store: Arc<dyn PeerStore>,
+    config: HandoutConfig,
+    /// Counts up; each announce draws its randomness from a number of its own.
+    seed: AtomicU64,
+}
+
+impl Announcer {
+    /// An announcer over `store`; the same `seed` and the same calls give the same handouts.
+    pub fn new(store: Arc<dyn PeerStore>, config: HandoutConfig, seed: u64) -> Self {
+        Self { store, config, seed: AtomicU64::new(seed) }
+    }
+
+    /// Answers one announce. `origins` are those of the blob, as far as the caller could find them
+    /// out; nobody needs to for a peer that has the whole blob (`request.peer.complete`).
+    ///
+    /// A failure of the store alone is logged and not returned, and so is one of `origins`: a
+    /// handout of either is better than none. [`ErrorKind::Unavailable`] when both failed.
+    pub async fn announce(
+        &self,
+        request: &AnnounceRequest,
+        origins: Result<Vec<PeerInfo>>,
+        now: Time,
+    ) -> Result<AnnounceResponse> {
+        let torrent = request.info_hash;
+        if let Err(error) = self.store.update(torrent, &request.peer, now).await {
+            tracing::warn!(%torrent, peer = %request.peer.peer_id, %error, "peer not remembered");
+        }
+        let mut rng = Rng::new(self.seed.fetch_add(1, Ordering::Relaxed));
+        let (sample_seed, order_seed) = (rng.next(), rng.next());
+        if request.peer.complete {
+            return Ok(handout(request, Vec::new(), Vec::new(), &self.config, order_seed));
+        }
+        // One more, because the one who asks may be among them.
+        let limit = self.config.peers_max.min(crate::limits::HANDOUT_MAX) + 1;
+        let sampled = self.store.sample(&torrent, limit, sample_seed, now).await;
+        let (sampled, origins) = match (sampled, origins) {
+            (Ok(sampled), Ok(origins)) => (sampled, origins),
+            (Ok(sampled), Err(error)) => {
+                tracing::warn!(%torrent, %error, "handout without origins");
+                (sampled, Vec::new())
+            }
+            (Err(error), Ok(origins)) => {
+                tracing::warn!(%torrent, %error, "handout of origins alone");
+                (Vec::new(), origins)
+            }
+            (Err(store), Err(origins)) => {
+                let context = format!("no peers available: {store}; no origins: {origins}");
+                return Err(Error::new(ErrorKind::Unavailable, context));
+            }
+        };
+        Ok(handout(request, sampled, origins, &self.config, order_seed))
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer")
+            .field("store", &self.store)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AnnounceRequest {
+    /// Parses the body of an announce and checks that it may be remembered and handed on.
+    pub fn from_json(body: &[u8]) -> Result<Self> {
+        if body.len() > limits::ANNOUNCE_REQUEST_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("an announce of {} bytes", body.len()),
+            ));
+        }
+        let request: Self = serde_json::from_slice(body)
+            .map_err(|e| Error::invalid("parse an announce").with_source(e))?;
+        if request.name.len() > limits::NAME_LEN_MAX {
+            return Err(Error::invalid(format!("a name of {} bytes", request.name.len())));
+        }
+        let host = &request.peer.ip;
+        let valid = |c: char| c.is_ascii_alphanumeric() || "._-:%[]".contains(c);
+        if host.is_empty() || host.len() > limits::HOST_LEN_MAX || !host.chars().all(valid) {
+            return Err(Error::invalid("the peer's ip is neither an address nor a host name"));
+        }
+        if request.peer.port == 0 {
+            return Err(Error::invalid("the peer's port is 0"));
+        }
+        Ok(request)
+    }
+
+    /// The blob: old clients give its wire name alone.
+    pub fn blob(&self) -> Result<Digest> {
+        self.digest.map_or_else(|| Digest::parse_wire_name(&self.name), Ok)
+    }
+}

@@ -41,7 +41,12 @@ pub const EXIT_FORCED: u8 = 130;
 /// Runs `R` as a program: `--config FILE` names a JSON file with its configuration. Returns after
 /// a first SIGINT or SIGTERM once everything has drained, or after a second one at once.
 pub fn main_with<R: Role>() -> ExitCode {
-    let config = match flags(std::env::args_os().skip(1)) {
+    run_with::<R>(std::env::args_os().skip(1))
+}
+
+/// As [`main_with`], with arguments that a program of several roles has split off its own.
+pub fn run_with<R: Role>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let config = match flags(args.into_iter()) {
         Ok(Some(path)) => load::<R::Config>(&path),
         Ok(None) => {
             println!("usage: {} --config FILE", R::NAME);

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod durations;
 pub mod hosts;
 pub mod launch;
 pub mod limits;

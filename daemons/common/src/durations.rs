@@ -1,0 +1,95 @@
+//! Durations in configuration as Go writes them: `300ms`, `1m30s`, `5h`.
+//!
+//! For `#[serde(with = "kraken_common::durations")]`.
+
+use std::time::Duration;
+
+use kraken_core::{Error, Result};
+use serde::{Deserialize as _, Deserializer, Serializer};
+
+/// Reads a duration: decimal numbers with a unit each, or a bare 0.
+pub fn parse(text: &str) -> Result<Duration> {
+    let bad = || Error::invalid(format!("duration {text:?}: not like 300ms, 1m30s or 5h"));
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    if rest == "0" {
+        return Ok(total);
+    }
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    while !rest.is_empty() {
+        let number_len = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let (number, tail) = rest.split_at(number_len);
+        let (unit, seconds) =
+            UNITS.iter().find(|(unit, _)| tail.starts_with(unit)).ok_or_else(bad)?;
+        let number: f64 = number.parse().map_err(|_| bad())?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| bad())?;
+        total = total.checked_add(part).ok_or_else(bad)?;
+        rest = &tail[unit.len()..];
+    }
+    Ok(total)
+}
+
+/// Reads a duration from text.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    parse(&text).map_err(serde::de::Error::custom)
+}
+
+/// Writes a duration in the largest unit that holds it exactly.
+pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    let nanos = duration.as_nanos();
+    let (size, unit) =
+        EXACT.iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or(&(1, "ns"));
+    serializer.collect_str(&format_args!("{}{unit}", nanos / size))
+}
+
+/// Units with their length in seconds; a unit that another begins with comes after it.
+const UNITS: [(&str, f64); 7] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+];
+
+/// Units from the largest, in nanoseconds.
+const EXACT: [(u128, &str); 5] = [
+    (3_600_000_000_000, "h"),
+    (60_000_000_000, "m"),
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+    (1_000, "us"),
+];
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in
+            [("0", 0), ("300ms", 300), ("1m30s", 90_000), ("5h", 18_000_000), ("1.5s", 1500)]
+        {
+            assert_eq!(parse(text).unwrap(), Duration::from_millis(millis), "{text}");
+        }
+        for bad in ["", "5", "s", "-1s", "1d", "1..s", "1s5", "99999999999999999999h"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn serde_round_trip() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Config(#[serde(with = "super")] Duration);
+        for text in [r#""3s""#, r#""90s""#, r#""5h""#, r#""1500ms""#, r#""7ns""#] {
+            let config: Config = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&config).unwrap(), text);
+        }
+    }
+}

@@ -1,1 +1,296 @@
 //! The tokio shell round the swarm.
+//!
+//! One task owns the [`crate::swarm::Swarm`]; each connection has a task that reads and one that
+//! writes; disk work runs on the runtime's blocking threads, a bounded number of jobs at once. A
+//! [`Node`] runs on the caller's runtime, installs nothing global, and ends with [`Node::close`].
+#![allow(clippy::disallowed_methods, reason = "the node is the shell that does the I/O")]
+
+mod blocking;
+mod buffers;
+mod config;
+mod conn;
+mod download;
+mod driver;
+mod event;
+mod lease;
+mod limits;
+mod listen;
+mod output;
+mod shaping;
+mod shared;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod torrent;
+mod write;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerInfo, Result};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+pub use config::{NodeConfig, PeerIdFactory};
+pub use download::{Download, Progress};
+pub use stats::NodeStats;
+
+use download::Subscription;
+use driver::Driver;
+use event::Command;
+use listen::call;
+use shared::Shared;
+use torrent::Torrent;
+
+use crate::storage::TorrentStorage;
+use crate::swarm::{Blacklisted, Swarm, TorrentSpec};
+use crate::tracker::TrackerClient;
+
+/// A peer: downloads blobs, and sends what it has to others. Cheap to clone.
+///
+/// When the last clone and the last [`Download`] are dropped its tasks end by themselves;
+/// [`Node::close`] also waits for them.
+#[derive(Debug, Clone)]
+pub struct Node(Arc<NodeInner>);
+
+/// Sets a node up; see [`Node::builder`].
+#[derive(Debug)]
+pub struct NodeBuilder {
+    storage: Arc<dyn TorrentStorage>,
+    tracker: Arc<dyn TrackerClient>,
+    config: NodeConfig,
+}
+
+/// The way to the task that owns the swarm.
+type Commands = mpsc::Sender<Command>;
+
+#[derive(Debug)]
+struct NodeInner {
+    shared: Arc<Shared>,
+    commands: Commands,
+    local_addr: SocketAddr,
+}
+
+impl NodeBuilder {
+    /// Replaces the configuration.
+    #[must_use]
+    pub fn config(mut self, config: NodeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Listens and starts the node's tasks on the current tokio runtime.
+    pub async fn start(self) -> Result<Node> {
+        let Self { storage, tracker, config } = self;
+        let listen = config.listen;
+        let refused = |error| {
+            Error::io(format!("listen for peers on port {}", listen.port()), error)
+                .context(listen.ip())
+        };
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let local_addr = listener.local_addr().map_err(refused)?;
+        let ip = match &config.announce_ip {
+            Some(ip) => ip.clone(),
+            None => own_ip(local_addr.ip()).to_string(),
+        };
+        let port = local_addr.port();
+        let peer_id = config.peer_id.make(&ip, port);
+        let local = PeerInfo { peer_id, ip, port, origin: config.origin, complete: false };
+        let swarm = Swarm::new(config.swarm.clone(), local.clone(), config::random_u64());
+        let (events, events_rx) = mpsc::channel(limits::EVENTS_MAX);
+        let (commands, commands_rx) = mpsc::channel(limits::COMMANDS_MAX);
+        let shared = Arc::new(Shared::new(config, local, storage, tracker, events));
+        let driver = Driver::new(Arc::clone(&shared), swarm, events_rx, commands_rx);
+        shared.tasks.spawn(driver.run());
+        let accept = listen::run(Arc::clone(&shared), listener, commands.clone());
+        shared.tasks.spawn(accept);
+        tracing::info!(peer_id = %shared.local.peer_id, %local_addr, "node started");
+        Ok(Node(Arc::new(NodeInner { shared, commands, local_addr })))
+    }
+}
+
+impl Node {
+    /// A node that keeps pieces in `storage` and finds peers through `tracker`.
+    pub fn builder(
+        storage: Arc<dyn TorrentStorage>,
+        tracker: Arc<dyn TrackerClient>,
+    ) -> NodeBuilder {
+        NodeBuilder { storage, tracker, config: NodeConfig::default() }
+    }
+
+    /// Starts to download a blob, or joins a download of it. A blob that storage already has is
+    /// complete at once and is seeded. Cancel safe.
+    pub async fn download(&self, namespace: &Namespace, digest: &Digest) -> Result<Download> {
+        let joined = self.0.call("download", |answer| Command::Join { digest: *digest, answer });
+        if let Some(subscription) = joined.await? {
+            return Ok(Download::new(Arc::clone(&self.0), subscription));
+        }
+        let (torrent, spec) = match self.find_complete(namespace, digest).await? {
+            Some(found) => found,
+            None => self.open(namespace, digest).await?,
+        };
+        match add(&self.0.commands, torrent, spec, true).await? {
+            Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription)),
+            None => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("download {digest}: dropped as soon as it was added"),
+            )),
+        }
+    }
+
+    /// Adds a torrent that is complete in storage, to send it to others.
+    pub async fn seed(&self, meta: &MetaInfo) -> Result<()> {
+        let namespace = "".parse()?;
+        let Some((torrent, spec)) = self.find_complete(&namespace, &meta.digest()).await? else {
+            return Err(Error::not_found(format!("seed {}: not complete here", meta.digest())));
+        };
+        if torrent.meta.info_hash() != meta.info_hash() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("seed {}: storage has it with other metainfo", meta.digest()),
+            ));
+        }
+        add(&self.0.commands, torrent, spec, false).await?;
+        Ok(())
+    }
+
+    /// Forgets a torrent and closes its connections; its downloads fail, its bytes stay in storage.
+    /// Whether it was here.
+    pub async fn remove(&self, digest: &Digest) -> Result<bool> {
+        self.0.call("remove", |answer| Command::Remove { digest: *digest, answer }).await
+    }
+
+    /// Starts or stops sending pieces to others.
+    pub async fn set_seeding(&self, on: bool) -> Result<()> {
+        self.0.call("set seeding", |answer| Command::SetSeeding { on, answer }).await
+    }
+
+    /// Ends every task of the node, and waits for them: connections are closed, disk work that has
+    /// begun runs to its end, downloads that are not complete fail.
+    pub async fn close(&self) {
+        self.0.shared.closing.cancel();
+        self.0.shared.tasks.close();
+        self.0.shared.tasks.wait().await;
+    }
+
+    /// What it counted so far.
+    pub async fn stats(&self) -> Result<NodeStats> {
+        self.0.call("stats", |answer| Command::Stats { answer }).await
+    }
+
+    /// Whom it will not dial or accept at the moment.
+    pub async fn blacklist(&self) -> Result<Vec<Blacklisted>> {
+        self.0.call("blacklist", |answer| Command::Blacklist { answer }).await
+    }
+
+    /// Asks the task that owns the swarm for a sign of life.
+    pub async fn probe(&self, limit: Duration) -> Result<()> {
+        let probe = self.0.call("probe", |answer| Command::Probe { answer });
+        timeout(limit, probe).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unavailable, format!("probe: no answer in {limit:?}")))
+        })
+    }
+
+    /// Where it accepts connections.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr
+    }
+
+    /// This node as it announces itself.
+    pub fn peer_info(&self) -> &PeerInfo {
+        &self.0.shared.local
+    }
+
+    /// The torrent from storage, if it is complete there.
+    async fn find_complete(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+    ) -> Result<Option<(Arc<Torrent>, TorrentSpec)>> {
+        let storage = Arc::clone(&self.0.shared.storage);
+        let (namespace, digest) = (namespace.clone(), *digest);
+        let find = move || match storage.find(&digest, &namespace)? {
+            Some((meta, file)) if file.is_complete() => {
+                let torrent = Torrent::new(meta, namespace, file);
+                let spec = torrent.spec();
+                Ok(Some((torrent, spec)))
+            }
+            _ => Ok(None),
+        };
+        self.0.shared.blocking.run("look for a blob", find).await.flatten()
+    }
+
+    /// The torrent as the tracker knows it, opened in storage.
+    async fn open(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+    ) -> Result<(Arc<Torrent>, TorrentSpec)> {
+        let shared = &self.0.shared;
+        let ask = shared.tracker.metainfo(namespace, digest);
+        let meta = match shared.closing.run_until_cancelled(ask).await {
+            Some(meta) => meta?,
+            None => return Err(driver::closed("download")),
+        };
+        if meta.digest() != *digest {
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("download {digest}: the tracker sent the metainfo of {}", meta.digest()),
+            ));
+        }
+        let (storage, namespace) = (Arc::clone(&shared.storage), namespace.clone());
+        let open = move || {
+            let torrent = Torrent::open(&*storage, meta, namespace)?;
+            let spec = torrent.spec();
+            Ok((torrent, spec))
+        };
+        shared.blocking.run("open a torrent", open).await.flatten()
+    }
+}
+
+impl NodeInner {
+    async fn call<T>(
+        &self,
+        what: &str,
+        command: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Command,
+    ) -> Result<T> {
+        call(&self.commands, what, command).await
+    }
+
+    async fn command(&self, command: Command) -> Result<()> {
+        self.commands.send(command).await.map_err(|_| driver::closed("command"))
+    }
+}
+
+impl Drop for NodeInner {
+    fn drop(&mut self) {
+        self.shared.closing.cancel();
+    }
+}
+
+/// Adds a torrent, and with `demand` joins its download.
+async fn add(
+    commands: &Commands,
+    torrent: Arc<Torrent>,
+    spec: TorrentSpec,
+    demand: bool,
+) -> Result<Option<Subscription>> {
+    let spec = Box::new(spec);
+    call(commands, "add a torrent", |answer| Command::Add { torrent, spec, demand, answer }).await?
+}
+
+/// The address others are told when none is configured. No packet is sent to find it.
+fn own_ip(listening: IpAddr) -> IpAddr {
+    if !listening.is_unspecified() {
+        return listening;
+    }
+    let route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        // An address of the range for documentation: any outside address shows the route.
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    route().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |addr| addr.ip())
+}

@@ -1,0 +1,372 @@
+//! The task that owns the swarm: waits for one thing, applies it, carries out what the swarm wants.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use kraken_core::{Digest, Error, ErrorKind, Result, Time};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::conn::{self, ConnLink};
+use super::download::{Progress, Released, State, Subscription};
+use super::event::{Accepted, Command, Dialed, Event};
+use super::limits::EVENTS_PER_TURN_MAX;
+use super::shared::Shared;
+use super::stats::{self, NodeStats};
+use super::torrent::Torrent;
+use crate::swarm::{CloseReason, ConnId, DemandId, PieceOutcome, Refused, Swarm, TorrentSpec};
+use crate::wire::Handshake;
+
+/// Owns the swarm and the ends of everything it talks to. Never waits for a task of the node.
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) swarm: Swarm,
+    events: mpsc::Receiver<Event>,
+    commands: mpsc::Receiver<Command>,
+    released: Arc<Released>,
+    pub(super) conns: BTreeMap<ConnId, ConnLink>,
+    pub(super) dials: BTreeMap<ConnId, Dial>,
+    pub(super) entries: BTreeMap<Digest, Entry>,
+    demands: u64,
+}
+
+/// A dial under way.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) torrent: Digest,
+    pub(super) peer: String,
+    pub(super) origin: bool,
+    pub(super) token: CancellationToken,
+}
+
+/// A torrent that the swarm has.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) torrent: Arc<Torrent>,
+    pub(super) state: watch::Sender<State>,
+    /// When somebody first waited for it.
+    pub(super) since: Option<Time>,
+}
+
+/// What the task woke up for.
+enum Action {
+    Event(Event),
+    Command(Command),
+    Released,
+    Timeout,
+    Close,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        swarm: Swarm,
+        events: mpsc::Receiver<Event>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            shared,
+            swarm,
+            events,
+            commands,
+            released: Arc::default(),
+            conns: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            demands: 0,
+        }
+    }
+
+    /// Runs until the node closes; then every connection is told to end, and everyone who waits
+    /// gets an error.
+    pub(super) async fn run(mut self) {
+        // Should this task ever panic, the others end with it.
+        let _guard = self.shared.closing.clone().drop_guard();
+        loop {
+            match self.select().await {
+                Action::Close => break,
+                action => self.apply(action),
+            }
+            for _ in 1..EVENTS_PER_TURN_MAX {
+                let Ok(event) = self.events.try_recv() else { break };
+                self.apply(Action::Event(event));
+            }
+        }
+        self.swarm.shutdown(self.shared.clock.now());
+        self.carry_out();
+        for (_, entry) in std::mem::take(&mut self.entries) {
+            entry.fail(ErrorKind::Cancelled, "the node is closing");
+        }
+    }
+
+    async fn select(&mut self) -> Action {
+        let wake = self.swarm.poll_timeout().map(|time| self.shared.clock.instant_of(time));
+        tokio::select! {
+            biased;
+            () = self.shared.closing.cancelled() => Action::Close,
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                Action::Timeout
+            }
+            () = self.released.news() => Action::Released,
+            Some(command) = self.commands.recv() => Action::Command(command),
+            Some(event) = self.events.recv() => Action::Event(event),
+        }
+    }
+
+    fn apply(&mut self, action: Action) {
+        let now = self.shared.clock.now();
+        match action {
+            Action::Event(event) => self.apply_event(now, event),
+            Action::Command(command) => self.apply_command(now, command),
+            Action::Released => {
+                for (digest, id) in self.released.take() {
+                    self.swarm.clear_demand(now, &digest, id);
+                }
+            }
+            Action::Timeout => self.swarm.handle_timeout(now),
+            Action::Close => {}
+        }
+        self.carry_out();
+    }
+
+    fn apply_event(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Incoming { ip, handshake, answer } => {
+                self.on_incoming(now, ip, &handshake, answer);
+            }
+            Event::Dialed { conn, result } => self.on_dialed(now, conn, result),
+            Event::Message { conn, message } => self.swarm.handle_message(now, conn, message),
+            Event::Piece { conn, torrent, index, outcome, from_origin } => {
+                let outcome = self.on_piece(&torrent, index, outcome, from_origin);
+                self.swarm.handle_piece(now, conn, index, outcome);
+            }
+            Event::PieceProgress { conn, bytes } => {
+                self.swarm.handle_piece_progress(now, conn, bytes);
+            }
+            Event::PieceSent { conn, index, sent } => {
+                self.swarm.handle_piece_sent(now, conn, index, sent);
+            }
+            Event::Stalled { conn } => self.swarm.handle_stalled(now, conn),
+            Event::Closed { conn, reason } => {
+                if let Some(link) = self.conns.remove(&conn) {
+                    tracing::debug!(conn = conn.0, peer = link.peer, %reason, "connection ended");
+                }
+                self.swarm.handle_closed(now, conn, reason);
+            }
+            Event::Announced { torrent, result } => {
+                if let Err(error) = &result {
+                    tracing::debug!(digest = %torrent, %error, "announce failed");
+                }
+                self.swarm.handle_announced(now, &torrent, result);
+            }
+            Event::Committed { torrent, result } => {
+                if let Err(error) = &result {
+                    tracing::warn!(digest = %torrent, %error, "blob not committed");
+                }
+                self.swarm.handle_committed(now, &torrent, result);
+            }
+            Event::Discarded { torrent, result } => {
+                let result = result.map(|fresh| {
+                    if let Some(entry) = self.entries.get_mut(&torrent) {
+                        entry.replace(fresh);
+                    }
+                });
+                self.swarm.handle_discarded(now, &torrent, result);
+            }
+        }
+    }
+
+    fn on_incoming(
+        &mut self,
+        now: Time,
+        ip: IpAddr,
+        handshake: &Handshake,
+        answer: oneshot::Sender<Result<Accepted, Refused>>,
+    ) {
+        let (conn, reply) = match self.swarm.handle_incoming(now, ip, handshake) {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                // Who asked may be gone: then there is nobody to refuse.
+                let _ = answer.send(Err(refused));
+                return;
+            }
+        };
+        let gone = CloseReason::HandshakeFailed("the connection is gone".to_owned());
+        let Some(entry) = self.entries.get(&reply.digest) else {
+            self.swarm.handle_closed(now, conn, CloseReason::TorrentGone);
+            return;
+        };
+        let torrent = Arc::clone(&entry.torrent);
+        let peer = format!("{} at {ip}", handshake.peer_id);
+        let (link, end) = ConnLink::new(&self.shared, conn, torrent, peer, false);
+        if answer.send(Ok(Accepted { reply, end })).is_ok() {
+            self.conns.insert(conn, link);
+        } else {
+            self.swarm.handle_closed(now, conn, gone);
+        }
+    }
+
+    fn on_dialed(&mut self, now: Time, conn: ConnId, result: Result<Box<Dialed>, CloseReason>) {
+        // A dial that the swarm has closed meanwhile is nobody's.
+        let Some(dial) = self.dials.remove(&conn) else { return };
+        let dialed = match (result, self.entries.get(&dial.torrent)) {
+            (Ok(dialed), Some(entry)) => {
+                let torrent = Arc::clone(&entry.torrent);
+                let (link, end) =
+                    ConnLink::new(&self.shared, conn, torrent, dial.peer, dial.origin);
+                let Dialed { reply, socket, buffered } = *dialed;
+                self.conns.insert(conn, link);
+                let shared = Arc::clone(&self.shared);
+                self.shared.tasks.spawn(conn::run(shared, end, socket, buffered));
+                Ok(reply)
+            }
+            (Ok(_), None) => Err(CloseReason::TorrentGone),
+            (Err(reason), _) => {
+                tracing::debug!(digest = %dial.torrent, peer = dial.peer, %reason, "dial failed");
+                Err(reason)
+            }
+        };
+        self.swarm.handle_dialed(now, conn, dialed);
+    }
+
+    /// Notes what came of a piece; the outcome as the swarm is to see it.
+    fn on_piece(
+        &self,
+        torrent: &Arc<Torrent>,
+        index: kraken_core::PieceIndex,
+        outcome: PieceOutcome,
+        from_origin: bool,
+    ) -> PieceOutcome {
+        let Some(entry) = self.entries.get(&torrent.meta.digest()) else { return outcome };
+        if !Arc::ptr_eq(&entry.torrent, torrent) {
+            // It went into a file that has been thrown away since.
+            return PieceOutcome::Duplicate;
+        }
+        if outcome == PieceOutcome::Stored {
+            let len = torrent.meta.geometry().len_of(index);
+            entry.state.send_modify(|state| {
+                state.progress.pieces += 1;
+                if from_origin {
+                    state.progress.bytes_from_origins += len;
+                } else {
+                    state.progress.bytes_from_peers += len;
+                }
+            });
+        }
+        outcome
+    }
+
+    /// Answers may find nobody: who asked may have gone, and then nothing needs to be done, since
+    /// a subscription gives itself back.
+    fn apply_command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Join { digest, answer } => {
+                let _ = answer.send(self.join(now, digest));
+            }
+            Command::Add { torrent, spec, demand, answer } => {
+                let digest = spec.digest;
+                let added = self.add(now, torrent, *spec);
+                let joined = if demand && added.is_ok() { self.join(now, digest) } else { None };
+                let _ = answer.send(added.map(|()| joined));
+            }
+            Command::SetDemand { digest, id, range } => {
+                self.swarm.set_demand(now, &digest, id, range);
+            }
+            Command::Remove { digest, answer } => {
+                if let Some(entry) = self.entries.remove(&digest) {
+                    entry.fail(ErrorKind::Cancelled, "the torrent was removed");
+                }
+                let _ = answer.send(self.swarm.remove_torrent(now, &digest));
+            }
+            Command::SetSeeding { on, answer } => {
+                self.swarm.set_seeding(now, on);
+                let _ = answer.send(());
+            }
+            Command::Stats { answer } => {
+                let _ = answer.send(self.stats());
+            }
+            Command::Blacklist { answer } => {
+                let _ = answer.send(self.swarm.blacklist(now));
+            }
+            Command::Probe { answer } => {
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn add(&mut self, now: Time, torrent: Arc<Torrent>, spec: TorrentSpec) -> Result<()> {
+        let digest = spec.digest;
+        if self.entries.contains_key(&digest) {
+            return self.swarm.add_torrent(now, spec);
+        }
+        let progress = Progress {
+            pieces: spec.have.count(),
+            pieces_total: spec.geometry.pieces(),
+            complete: spec.complete,
+            ..Progress::default()
+        };
+        self.swarm.add_torrent(now, spec)?;
+        let state = State { torrent: Arc::clone(&torrent), progress, failure: None };
+        let state = watch::Sender::new(state);
+        self.entries.insert(digest, Entry { torrent, state, since: None });
+        Ok(())
+    }
+
+    fn join(&mut self, now: Time, digest: Digest) -> Option<Subscription> {
+        let entry = self.entries.get_mut(&digest)?;
+        entry.since.get_or_insert(now);
+        self.demands += 1;
+        let id = DemandId(self.demands);
+        let whole = 0..entry.torrent.meta.geometry().blob_len();
+        let state = entry.state.subscribe();
+        self.swarm.set_demand(now, &digest, id, Some(whole));
+        Some(Subscription { digest, id, state, released: Arc::clone(&self.released) })
+    }
+
+    fn stats(&self) -> NodeStats {
+        let torrents = self
+            .swarm
+            .torrents()
+            .filter_map(|digest| Some((digest, self.swarm.snapshot(&digest)?)))
+            .collect();
+        NodeStats { conns: self.conns.len(), torrents, ..self.shared.counters.snapshot() }
+    }
+
+    /// Ends a connection that takes nothing more, by this side's doing.
+    pub(super) fn hang_up(&mut self, conn: ConnId, reason: CloseReason) {
+        if let Some(link) = self.conns.remove(&conn) {
+            tracing::debug!(conn = conn.0, peer = link.peer, %reason, "connection closed");
+            link.token.cancel();
+        }
+        self.swarm.handle_closed(self.shared.clock.now(), conn, reason);
+    }
+}
+
+impl Entry {
+    /// Tells everyone who waits that there is nothing to wait for.
+    pub(super) fn fail(&self, kind: ErrorKind, text: &str) {
+        self.state.send_modify(|state| state.failure = Some((kind, text.to_owned())));
+    }
+
+    /// After a discard: the same torrent with a new file.
+    fn replace(&mut self, fresh: Arc<Torrent>) {
+        self.torrent = Arc::clone(&fresh);
+        self.state.send_modify(|state| {
+            state.torrent = fresh;
+            state.progress.pieces = 0;
+        });
+    }
+}
+
+/// The error of a call that found the swarm's task gone.
+pub(super) fn closed(what: &str) -> Error {
+    Error::new(ErrorKind::Cancelled, format!("{what}: the node is closed"))
+}
+
+/// Counts a refusal.
+pub(super) fn count_refused(shared: &Shared) {
+    stats::add(&shared.counters.refused, 1);
+}

@@ -1,0 +1,98 @@
+//! What the swarm's task is told and asked.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kraken_core::{Digest, PieceIndex, Result};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::conn::ConnEnd;
+use super::download::Subscription;
+use super::stats::NodeStats;
+use super::torrent::Torrent;
+use crate::swarm::{
+    Announced, Blacklisted, CloseReason, ConnId, DemandId, PieceOutcome, Refused, TorrentSpec,
+};
+use crate::wire::{Handshake, Message};
+
+/// Something that happened; reported by a task of the node.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Somebody connected and sent a handshake.
+    Incoming {
+        ip: IpAddr,
+        handshake: Box<Handshake>,
+        answer: oneshot::Sender<Result<Accepted, Refused>>,
+    },
+    /// A dial ended, well or not.
+    Dialed { conn: ConnId, result: Result<Box<Dialed>, CloseReason> },
+    /// A message came, other than a payload.
+    Message { conn: ConnId, message: Message },
+    /// A requested payload came.
+    Piece {
+        conn: ConnId,
+        torrent: Arc<Torrent>,
+        index: PieceIndex,
+        outcome: PieceOutcome,
+        from_origin: bool,
+    },
+    /// Some bytes of a requested payload came.
+    PieceProgress { conn: ConnId, bytes: u64 },
+    /// A payload went out, or could not.
+    PieceSent { conn: ConnId, index: PieceIndex, sent: Result<(), ()> },
+    /// A connection takes no bytes.
+    Stalled { conn: ConnId },
+    /// A connection ended by itself.
+    Closed { conn: ConnId, reason: CloseReason },
+    /// A tracker answered, or did not.
+    Announced { torrent: Digest, result: Result<Announced> },
+    /// A blob was verified and committed, or was not.
+    Committed { torrent: Digest, result: Result<()> },
+    /// A blob was thrown away and opened anew, or was not.
+    Discarded { torrent: Digest, result: Result<Arc<Torrent>> },
+}
+
+/// Something the application wants.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Joins a download that is there.
+    Join { digest: Digest, answer: oneshot::Sender<Option<Subscription>> },
+    /// Adds a torrent, unless one of this digest is there, and with `demand` joins its download.
+    Add {
+        torrent: Arc<Torrent>,
+        spec: Box<TorrentSpec>,
+        demand: bool,
+        answer: oneshot::Sender<Result<Option<Subscription>>>,
+    },
+    /// Changes what one download waits for; `None` is the whole blob.
+    SetDemand { digest: Digest, id: DemandId, range: Option<Range<u64>> },
+    /// Forgets a torrent.
+    Remove { digest: Digest, answer: oneshot::Sender<bool> },
+    /// Switches seeding.
+    SetSeeding { on: bool, answer: oneshot::Sender<()> },
+    /// Counts.
+    Stats { answer: oneshot::Sender<NodeStats> },
+    /// Lists who is shunned.
+    Blacklist { answer: oneshot::Sender<Vec<Blacklisted>> },
+    /// Answers.
+    Probe { answer: oneshot::Sender<()> },
+}
+
+/// An accepted connection: what to reply, and the task's end of it.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) reply: Handshake,
+    pub(super) end: ConnEnd,
+}
+
+/// A dialled connection after both handshakes.
+#[derive(Debug)]
+pub(super) struct Dialed {
+    pub(super) reply: Handshake,
+    pub(super) socket: TcpStream,
+    /// What came after the handshake.
+    pub(super) buffered: BytesMut,
+}

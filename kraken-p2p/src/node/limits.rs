@@ -1,0 +1,62 @@
+//! Every bound of the node, with its reason.
+
+use std::time::Duration;
+
+/// Most jobs of this node on the runtime's blocking threads at once: enough to keep a disk busy,
+/// and an eighth of tokio's default pool, which is not ours alone.
+pub(super) const BLOCKING_JOBS_MAX: usize = 64;
+
+/// Most events that wait for the swarm's task. When it is full the tasks that report wait, and
+/// stop reading their sockets.
+pub(super) const EVENTS_MAX: usize = 4096;
+
+/// Most calls of the application that wait for the swarm's task; later ones wait to be queued.
+pub(super) const COMMANDS_MAX: usize = 256;
+
+/// Most events taken in one go before time is looked at again.
+pub(super) const EVENTS_PER_TURN_MAX: usize = 64;
+
+/// Most announces under way at once, so that ten thousand torrents do not open as many requests.
+pub(super) const ANNOUNCES_MAX: usize = 64;
+
+/// Longest time one announce may take; the tracker client has its own, shorter ones.
+pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of control messages read from a socket at once: two frames of the longest kind.
+pub(super) const READ_BUFFER_LEN: usize = 64 * 1024;
+
+/// Bytes of control messages gathered into one write.
+pub(super) const WRITE_BATCH_LEN: usize = 16 * 1024;
+
+/// Bytes received between two writes to disk: smaller buffers cost twice the CPU, larger ones win
+/// nothing (measured on loopback and ext4).
+pub(super) const BUFFER_LEN: usize = 1 << 20;
+
+/// Bytes sent or received between two looks at the rate limit, and in one `sendfile`: longer calls
+/// stall the runtime's thread on a cold file.
+pub(super) const SLICE_LEN: usize = 256 * 1024;
+
+/// Fresh bytes gathered before they are hashed: BLAKE3 is slow on less than a few KiB, and this
+/// still fits the L2 cache.
+pub(super) const HASH_STEP: usize = 64 * 1024;
+
+/// A connection that takes no bytes for this long gives up its upload slot, and one that brings
+/// none loses the piece it is writing to whoever brings it too.
+pub(super) const STALL_AFTER: Duration = Duration::from_millis(500);
+
+/// A connection that takes no bytes for this long is closed.
+pub(super) const SEND_SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// A connection that falls silent inside a piece for this long is closed. Longer than for sending:
+/// a peer with a low rate limit pauses between slices.
+pub(super) const RECEIVE_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a dialer waits for the connection itself.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When a quiet peer is first asked whether it is still there, and how often after that.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Pauses of the accept loop when the system refuses a socket: from one to the other, doubling.
+pub(super) const ACCEPT_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_secs(1));

@@ -1,0 +1,161 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use kraken_core::Result;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::conn;
+use super::driver::{closed, count_refused};
+use super::event::{Accepted, Command, Event};
+use super::limits::ACCEPT_PAUSE;
+use super::shared::Shared;
+use super::torrent::Torrent;
+use super::{Commands, add};
+use crate::swarm::{CloseReason, Refused};
+use crate::wire::Handshake;
+
+/// Accepts until the node closes. A system out of files or memory only makes it pause.
+pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, commands: Commands) {
+    let accept = async {
+        let mut pause = ACCEPT_PAUSE.0;
+        loop {
+            match listener.accept().await {
+                Ok((socket, from)) => {
+                    pause = ACCEPT_PAUSE.0;
+                    welcome(&shared, &commands, socket, from);
+                }
+                // These are about one connection, not about the listener.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "accept failed");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
+                }
+            }
+        }
+    };
+    shared.closing.run_until_cancelled(accept).await;
+}
+
+/// Starts the handshake of an accepted connection, if there is room for one more. The newest is
+/// the one refused: those already under way have at most one timeout to live.
+fn welcome(shared: &Arc<Shared>, commands: &Commands, socket: TcpStream, from: SocketAddr) {
+    let ip = from.ip().to_canonical();
+    let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
+        count_refused(shared);
+        tracing::debug!(%ip, reason = "too many handshakes under way", "connection refused");
+        return;
+    };
+    let (shared, commands) = (Arc::clone(shared), commands.clone());
+    shared.tasks.clone().spawn(async move {
+        let closing = shared.closing.clone();
+        let greeted = closing.run_until_cancelled(greet(&shared, &commands, socket, ip)).await;
+        drop((permit, commands));
+        match greeted {
+            Some(Ok((accepted, socket, buffered))) => {
+                conn::run(shared, accepted.end, socket, buffered).await;
+            }
+            Some(Err(reason)) => {
+                count_refused(&shared);
+                tracing::debug!(%ip, reason, "connection refused");
+            }
+            None => {}
+        }
+    });
+}
+
+/// The accepting side of the handshake.
+async fn greet(
+    shared: &Arc<Shared>,
+    commands: &Commands,
+    mut socket: TcpStream,
+    ip: IpAddr,
+) -> Result<(Accepted, TcpStream, BytesMut), String> {
+    let limit = shared.config.handshake_timeout;
+    conn::prepare(&socket, shared.config.congestion.as_deref()).map_err(|e| e.to_string())?;
+    let (handshake, buffered) = conn::read_handshake(&mut socket, limit).await?;
+    let admitted = timeout(limit, admit(shared, commands, ip, handshake)).await;
+    let accepted = admitted.unwrap_or_else(|_| Err("no torrent in time".to_owned()))?;
+    let reply = accepted.reply.clone();
+    if let Err(error) = conn::write_handshake(&mut socket, reply, limit).await {
+        let reason = CloseReason::HandshakeFailed(error.clone());
+        shared.report(Event::Closed { conn: accepted.end.id, reason }).await;
+        return Err(error);
+    }
+    Ok((accepted, socket, buffered))
+}
+
+/// Asks the swarm; when it does not know the torrent, looks in storage and asks once more.
+async fn admit(
+    shared: &Arc<Shared>,
+    commands: &Commands,
+    ip: IpAddr,
+    handshake: Handshake,
+) -> Result<Accepted, String> {
+    let refused = match ask(shared, ip, handshake.clone()).await {
+        Ok(accepted) => return Ok(accepted),
+        Err(refused) => refused,
+    };
+    if refused != Some(Refused::UnknownTorrent) {
+        return Err(refused.map_or_else(|| "closing".to_owned(), |why| format!("{why:?}")));
+    }
+    let digest = handshake.digest;
+    let found = find(shared, commands, &handshake).await.map_err(|error| error.to_string())?;
+    if !found {
+        return Err(format!("{digest} is not here"));
+    }
+    let refused = |why: Option<Refused>| format!("{why:?} after a look into storage");
+    ask(shared, ip, handshake).await.map_err(refused)
+}
+
+/// The swarm's answer; `None` when there is nobody to answer.
+async fn ask(
+    shared: &Shared,
+    ip: IpAddr,
+    handshake: Handshake,
+) -> Result<Accepted, Option<Refused>> {
+    let (answer, answered) = oneshot::channel();
+    shared.report(Event::Incoming { ip, handshake: Box::new(handshake), answer }).await;
+    answered.await.map_err(|_| None)?.map_err(Some)
+}
+
+/// Adds the torrent of a handshake from storage, if it is there.
+async fn find(shared: &Shared, commands: &Commands, handshake: &Handshake) -> Result<bool> {
+    let (digest, namespace) = (handshake.digest, handshake.namespace.clone());
+    let storage = Arc::clone(&shared.storage);
+    let found = shared.blocking.run("look for a torrent", move || {
+        let Some((meta, file)) = storage.find(&digest, &namespace)? else { return Ok(None) };
+        let torrent = Torrent::new(meta, namespace, file);
+        let spec = torrent.spec();
+        Ok(Some((torrent, spec)))
+    });
+    let Some((torrent, spec)) = found.await.flatten()? else { return Ok(false) };
+    if torrent.meta.digest() != digest {
+        return Ok(false);
+    }
+    add(commands, torrent, spec, false).await?;
+    Ok(true)
+}
+
+/// Asks the swarm's task something and waits for the answer.
+pub(super) async fn call<T>(
+    commands: &Commands,
+    what: &str,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T> {
+    let (answer, answered) = oneshot::channel();
+    commands.send(command(answer)).await.map_err(|_| closed(what))?;
+    answered.await.map_err(|_| closed(what))
+}

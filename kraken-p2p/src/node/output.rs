@@ -1,0 +1,162 @@
+//! Carrying out what the swarm wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kraken_core::{Digest, Error, ErrorKind, InfoHash, PeerInfo, Result};
+use tokio::time::timeout;
+
+use super::conn;
+use super::driver::{Dial, Driver, Entry};
+use super::event::Event;
+use super::limits::ANNOUNCE_TIMEOUT;
+use super::shared::Shared;
+use super::torrent::Torrent;
+use crate::limits::HANDOUT_MAX;
+use crate::swarm::{Announced, CloseReason, ConnId, Output};
+use crate::tracker::AnnounceRequest;
+use crate::wire::Handshake;
+
+impl Driver {
+    /// Does everything the swarm has decided since the last call.
+    pub(super) fn carry_out(&mut self) {
+        while let Some(output) = self.swarm.poll_output() {
+            match output {
+                Output::Announce { torrent, info_hash, complete } => {
+                    self.announce(torrent, info_hash, complete);
+                }
+                Output::Dial { conn, peer, handshake } => self.dial(conn, peer, *handshake),
+                Output::Send { conn, message } => {
+                    let taken = self.conns.get(&conn).map(|link| link.send(message));
+                    if matches!(taken, Some(Err(_))) {
+                        self.hang_up(conn, CloseReason::Stalled);
+                    }
+                }
+                Output::SendPiece { conn, index, .. } => {
+                    let taken = self.conns.get(&conn).map(|link| link.send_piece(index));
+                    if matches!(taken, Some(Err(_))) {
+                        self.hang_up(conn, CloseReason::Stalled);
+                    }
+                }
+                Output::Close { conn, reason } => self.close(conn, &reason),
+                Output::Commit { torrent } => self.commit(torrent),
+                Output::Discard { torrent } => self.discard(torrent),
+                Output::Completed { torrent } => self.completed(torrent),
+                Output::Dropped { torrent, reason } => {
+                    tracing::info!(digest = %torrent, reason, "torrent dropped");
+                    if let Some(entry) = self.entries.remove(&torrent) {
+                        entry.fail(ErrorKind::Unavailable, &reason);
+                    }
+                }
+            }
+        }
+    }
+
+    fn announce(&self, torrent: Digest, info_hash: InfoHash, complete: bool) {
+        let shared = Arc::clone(&self.shared);
+        let request = AnnounceRequest {
+            name: torrent.wire_name(),
+            digest: Some(torrent),
+            info_hash,
+            peer: PeerInfo { complete, ..shared.local.clone() },
+        };
+        self.spawn(async move {
+            let result = announce(&shared, request).await;
+            shared.report(Event::Announced { torrent, result }).await;
+        });
+    }
+
+    fn dial(&mut self, conn: ConnId, peer: PeerInfo, handshake: Handshake) {
+        let token = self.shared.closing.child_token();
+        let dial = Dial {
+            torrent: handshake.digest,
+            peer: format!("{} at {}:{}", peer.peer_id, peer.ip, peer.port),
+            origin: peer.origin,
+            token: token.clone(),
+        };
+        self.dials.insert(conn, dial);
+        let shared = Arc::clone(&self.shared);
+        self.spawn(async move {
+            let dialed = token.run_until_cancelled(conn::dial(&shared, &peer, handshake)).await;
+            if let Some(result) = dialed {
+                shared.report(Event::Dialed { conn, result: result.map(Box::new) }).await;
+            }
+        });
+    }
+
+    fn close(&mut self, conn: ConnId, reason: &CloseReason) {
+        if let Some(link) = self.conns.remove(&conn) {
+            tracing::debug!(conn = conn.0, peer = link.peer, %reason, "connection closed");
+            link.token.cancel();
+        }
+        if let Some(dial) = self.dials.remove(&conn) {
+            dial.token.cancel();
+        }
+    }
+
+    fn commit(&self, digest: Digest) {
+        let Some(torrent) = self.torrent(&digest) else { return };
+        let shared = Arc::clone(&self.shared);
+        self.spawn(async move {
+            let commit = move || torrent.file.commit();
+            let result = shared.blocking.run("commit a blob", commit).await.flatten();
+            shared.report(Event::Committed { torrent: digest, result }).await;
+        });
+    }
+
+    fn discard(&self, digest: Digest) {
+        let Some(torrent) = self.torrent(&digest) else { return };
+        let shared = Arc::clone(&self.shared);
+        self.spawn(async move {
+            let storage = Arc::clone(&shared.storage);
+            let discard = move || torrent.discard(&*storage);
+            let result = shared.blocking.run("discard a blob", discard).await.flatten();
+            shared.report(Event::Discarded { torrent: digest, result }).await;
+        });
+    }
+
+    fn completed(&self, digest: Digest) {
+        let Some(entry) = self.entries.get(&digest) else { return };
+        entry.state.send_modify(|state| {
+            state.progress.complete = true;
+            state.progress.pieces = state.progress.pieces_total;
+        });
+        let progress = entry.state.borrow().progress;
+        let took = entry.since.map(|since| self.shared.clock.now().since(since));
+        tracing::info!(
+            %digest,
+            bytes = entry.torrent.meta.geometry().blob_len(),
+            duration_ms = took.map(|took| took.as_millis() as u64),
+            bytes_from_origins = progress.bytes_from_origins,
+            bytes_from_peers = progress.bytes_from_peers,
+            "download complete"
+        );
+    }
+
+    fn torrent(&self, digest: &Digest) -> Option<Arc<Torrent>> {
+        self.entries.get(digest).map(|entry: &Entry| Arc::clone(&entry.torrent))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(task);
+    }
+}
+
+/// Asks the tracker, unless the node closes before it answers.
+async fn announce(shared: &Shared, request: AnnounceRequest) -> Result<Announced> {
+    let what = || format!("announce {}", request.name);
+    let (cancelled, late) = (
+        Error::new(ErrorKind::Cancelled, what()),
+        Error::new(ErrorKind::Unavailable, format!("{}: no answer in time", what())),
+    );
+    let ask = async {
+        // The semaphore is never closed.
+        let _permit = shared.announces.acquire().await.ok();
+        timeout(ANNOUNCE_TIMEOUT, shared.tracker.announce(request)).await.unwrap_or(Err(late))
+    };
+    let answer = shared.closing.run_until_cancelled(ask).await.unwrap_or(Err(cancelled))?;
+    let mut peers = answer.peers.unwrap_or_default();
+    peers.truncate(HANDOUT_MAX);
+    let interval = Duration::from_nanos(u64::try_from(answer.interval).unwrap_or(0));
+    Ok(Announced { peers, interval })
+}

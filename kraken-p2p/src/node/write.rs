@@ -1,0 +1,98 @@
+//! Received bytes to disk: the part that runs on blocking threads.
+
+use std::sync::Arc;
+
+use kraken_core::{MetaInfo, PieceIndex};
+
+use super::buffers::Buffer;
+use super::lease::HeldLease;
+use super::shaping::Clock;
+use super::torrent::Torrent;
+use crate::storage::Proof;
+use crate::swarm::PieceOutcome;
+
+/// One buffer of one piece, to be written; with the sums, the last one.
+#[derive(Debug)]
+pub(super) struct PieceWrite {
+    pub(super) torrent: Arc<Torrent>,
+    pub(super) lease: Arc<HeldLease>,
+    pub(super) clock: Clock,
+    pub(super) index: PieceIndex,
+    /// Where in the blob.
+    pub(super) at: u64,
+    pub(super) buffer: Buffer,
+    /// How many bytes of the buffer.
+    pub(super) filled: usize,
+    pub(super) sums: Option<RunningSums>,
+}
+
+/// The sums of a piece's bytes so far.
+#[derive(Debug, Default)]
+pub(super) struct RunningSums {
+    crc32: crc32fast::Hasher,
+    blake3: Option<Box<blake3::Hasher>>,
+}
+
+impl PieceWrite {
+    /// Writes, and after the last buffer checks and marks. `None`: written, and more is to come.
+    pub(super) fn run(self) -> Option<PieceOutcome> {
+        let Some(_open) = self.torrent.writable() else {
+            return Some(PieceOutcome::Duplicate);
+        };
+        let Some(guard) = self.lease.lock() else {
+            return Some(PieceOutcome::Duplicate);
+        };
+        let bytes = self.buffer.get(..self.filled).unwrap_or_default();
+        if let Err(error) = self.torrent.file.write_at(self.at, bytes) {
+            return Some(self.failed("write", &error));
+        }
+        self.lease.touch(self.clock.now());
+        let sums = self.sums.as_ref()?;
+        let proof = match sums.check(&self.torrent.meta, self.index) {
+            Ok(proof) => proof,
+            Err(outcome) => return Some(outcome),
+        };
+        if let Err(error) = self.torrent.file.mark(self.index, proof) {
+            return Some(self.failed("mark", &error));
+        }
+        self.lease.set_marked(&guard);
+        Some(PieceOutcome::Stored)
+    }
+
+    fn failed(&self, what: &str, error: &kraken_core::Error) -> PieceOutcome {
+        let digest = self.torrent.meta.digest();
+        tracing::warn!(%digest, index = %self.index, %error, "cannot {what} a piece");
+        PieceOutcome::StorageFailed
+    }
+}
+
+impl RunningSums {
+    /// Of no bytes; BLAKE3 only where there is one to compare with.
+    pub(super) fn new(with_blake3: bool) -> Self {
+        Self {
+            crc32: crc32fast::Hasher::new(),
+            blake3: with_blake3.then(|| Box::new(blake3::Hasher::new())),
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.crc32.update(bytes);
+        if let Some(blake3) = &mut self.blake3 {
+            blake3.update(bytes);
+        }
+    }
+
+    /// What the sums prove of the piece, if they match.
+    fn check(&self, meta: &MetaInfo, index: PieceIndex) -> Result<Proof, PieceOutcome> {
+        if meta.crc32_of(index) != Some(self.crc32.clone().finalize()) {
+            return Err(PieceOutcome::Corrupt { lied: false });
+        }
+        match (meta.blake3_of(index), &self.blake3) {
+            (None, _) => Ok(Proof::Crc32Only),
+            (Some(want), Some(blake3)) if *blake3.finalize().as_bytes() == want => {
+                Ok(Proof::PieceVerified)
+            }
+            (Some(_), _) => Err(PieceOutcome::Corrupt { lied: true }),
+        }
+    }
+}

@@ -7,8 +7,12 @@
 mod announcer;
 mod client;
 mod handout;
+#[cfg(feature = "http")]
+mod http_client;
 pub mod limits;
 mod peers;
+#[cfg(feature = "http")]
+mod ring;
 mod rng;
 mod store;
 #[cfg(test)]
@@ -17,5 +21,7 @@ mod tests;
 pub use announcer::Announcer;
 pub use client::{AnnounceRequest, AnnounceResponse, TrackerClient};
 pub use handout::{HandoutConfig, HandoutPolicy, handout};
+#[cfg(feature = "http")]
+pub use http_client::{HttpTrackerClient, HttpTrackerConfig};
 pub use peers::PeerTable;
 pub use store::{MemoryPeerStore, PeerStore, TTL_DEFAULT};

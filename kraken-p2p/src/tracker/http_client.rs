@@ -1,0 +1,211 @@
+//! A tracker's client over HTTP.
+#![allow(clippy::disallowed_methods, reason = "a client waits, and tells its ring the time")]
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kraken_core::http::{Client, ClientConfig, Request, escape_segment, is_network_error};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time};
+use tokio::time::sleep;
+
+use super::client::{AnnounceRequest, AnnounceResponse, TrackerClient};
+use super::ring::TrackerRing;
+use super::rng::Rng;
+use crate::limits;
+
+/// Talks to a ring of trackers over HTTP.
+///
+/// A blob's trackers are asked in their order; the next one only if one does not answer at all,
+/// since every answer, refusals included, is that of the tracker whose swarm it is. One that fails
+/// thrice in five minutes is left out for a while.
+#[derive(Debug)]
+pub struct HttpTrackerClient {
+    http: Client,
+    /// Locked for one look or note, never across an await.
+    ring: Mutex<TrackerRing>,
+    epoch: Instant,
+    config: HttpTrackerConfig,
+}
+
+/// How long an [`HttpTrackerClient`] waits.
+#[derive(Debug, Clone)]
+pub struct HttpTrackerConfig {
+    /// Longest silence of a tracker in one request.
+    pub silence_max: Duration,
+    /// The first pause before metainfo that is not there yet is asked for again; each pause is
+    /// 1.3 times as long as the one before, give or take 5 %.
+    pub poll_pause: Duration,
+    /// The longest such pause.
+    pub poll_pause_max: Duration,
+    /// How long to keep asking.
+    pub poll_total: Duration,
+}
+
+impl HttpTrackerClient {
+    /// A client for `trackers` (`host:port`, at least one) over plain HTTP.
+    pub fn new(trackers: Vec<String>) -> Result<Self> {
+        Self::with_client(
+            Client::new(ClientConfig::default()),
+            trackers,
+            HttpTrackerConfig::default(),
+        )
+    }
+
+    /// A client for `trackers` (`host:port`, at least one), over connections and by the scheme of
+    /// `http`.
+    pub fn with_client(
+        http: Client,
+        trackers: Vec<String>,
+        config: HttpTrackerConfig,
+    ) -> Result<Self> {
+        if trackers.is_empty() {
+            return Err(Error::invalid("there is no tracker to ask"));
+        }
+        let ring = Mutex::new(TrackerRing::new(trackers));
+        Ok(Self { http, ring, epoch: Instant::now(), config })
+    }
+
+    /// Takes another list of trackers: who resolves names calls this when they mean other hosts.
+    /// An empty list is ignored, as the failure to resolve that it must be.
+    pub fn set_trackers(&self, trackers: Vec<String>) {
+        if !trackers.is_empty() {
+            self.ring().replace(trackers);
+        }
+    }
+
+    /// Asks the blob's trackers in order until one answers.
+    async fn ask<T, Fut>(&self, digest: &Digest, ask: impl Fn(String) -> Fut) -> Result<T>
+    where
+        Fut: Future<Output = Result<T>>,
+    {
+        let mut failure = None;
+        let locations = self.ring().locations(digest, self.now());
+        for tracker in locations {
+            match ask(tracker.clone()).await {
+                Err(error) if is_network_error(&error) => {
+                    self.ring().failed(&tracker, self.now());
+                    failure = Some(error);
+                }
+                answer => {
+                    self.ring().answered(&tracker);
+                    return answer;
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no tracker to ask")))
+    }
+
+    /// Asks one tracker for metainfo until it has it or `deadline` comes.
+    async fn poll_metainfo(
+        &self,
+        tracker: &str,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<MetaInfo> {
+        let mut pauses = Pauses::new(&self.config, RandomState::new().hash_one(path));
+        loop {
+            let request = self.quick(Request::to(http::Method::GET, tracker, path));
+            match self.http.send(request).await {
+                Ok(response) => {
+                    let json = response.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
+                    return MetaInfo::from_json(&json);
+                }
+                Err(error) if error.kind() == ErrorKind::Pending => {
+                    let pause = pauses.next();
+                    if Instant::now() + pause >= deadline {
+                        return Err(error.context("gave up waiting"));
+                    }
+                    sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn quick(&self, request: Request) -> Request {
+        request.head_timeout(self.config.silence_max).body_idle_timeout(self.config.silence_max)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, TrackerRing> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+}
+
+#[async_trait]
+impl TrackerClient for HttpTrackerClient {
+    async fn announce(&self, request: AnnounceRequest) -> Result<AnnounceResponse> {
+        let body = serde_json::to_vec(&request).map_err(|e| {
+            Error::new(ErrorKind::Internal, "write an announce as json").with_source(e)
+        })?;
+        let path = format!("/announce/{}", request.info_hash);
+        let ask = async |tracker: String| -> Result<AnnounceResponse> {
+            let request = Request::to(http::Method::POST, tracker, path.as_str())
+                .header("content-type", "application/json")
+                .body(body.clone());
+            let response = self.http.send(self.quick(request)).await?;
+            response.json(limits::ANNOUNCE_BYTES_MAX).await
+        };
+        let mut response: AnnounceResponse = self.ask(&request.blob()?, ask).await?;
+        if let Some(peers) = &mut response.peers {
+            peers.truncate(limits::HANDOUT_MAX);
+        }
+        Ok(response)
+    }
+
+    async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
+        let namespace = escape_segment(namespace.as_str());
+        let path = format!("/namespace/{namespace}/blobs/{digest}/metainfo");
+        let deadline = Instant::now() + self.config.poll_total;
+        let ask = async |tracker: String| self.poll_metainfo(&tracker, &path, deadline).await;
+        let metainfo = self.ask(digest, ask).await?;
+        if metainfo.digest() != *digest {
+            let found = metainfo.digest();
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("asked for metainfo of {digest}, got that of {found}"),
+            ));
+        }
+        Ok(metainfo)
+    }
+}
+
+impl Default for HttpTrackerConfig {
+    /// The times of uber/kraken's clients.
+    fn default() -> Self {
+        Self {
+            silence_max: Duration::from_secs(10),
+            poll_pause: Duration::from_secs(1),
+            poll_pause_max: Duration::from_secs(5),
+            poll_total: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
+/// The pauses between questions for metainfo.
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+    rng: Rng,
+}
+
+impl Pauses {
+    fn new(config: &HttpTrackerConfig, seed: u64) -> Self {
+        Self { next: config.poll_pause, longest: config.poll_pause_max, rng: Rng::new(seed) }
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.next.min(self.longest);
+        self.next = pause.mul_f64(1.3);
+        let percent = 95.0 + self.rng.below(1001) as f64 / 100.0;
+        pause.mul_f64(percent / 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The tracker as a program: `kraken-tracker --config FILE`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kraken_common::main_with::<kraken_tracker::Tracker>()
+}

@@ -1,0 +1,293 @@
+//! A tracker over real HTTP, before origins that say what each test wants.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request as HttpRequest, StatusCode};
+use hyper::body::Incoming;
+use kraken_common::answer::{self, Answer};
+use kraken_common::{Server, Serving};
+use kraken_core::http::{Client, ClientConfig, Method, Request};
+use kraken_core::{Digest, InfoHash, MetaInfo, PeerContext, PeerId, PeerInfo};
+use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse};
+
+use crate::{CacheConfig, Policy, Tracker, TrackerConfig};
+
+/// An origin that owns everything, with what it says of metainfo.
+struct FakeOrigin {
+    serving: Serving,
+    asked: Arc<AtomicUsize>,
+}
+
+/// Answers by namespace: status, `no-store`, body.
+type Script = Arc<Mutex<BTreeMap<&'static str, (u16, bool, Bytes)>>>;
+
+fn local(what: &str) -> Server {
+    Server::bind(([127, 0, 0, 1], 0).into(), what, "port").unwrap()
+}
+
+impl FakeOrigin {
+    /// With `owners` in its locations after itself.
+    fn start(id: u8, script: Script, owners: &[String]) -> Self {
+        let server = local("fake origin");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut owners = owners.to_vec();
+        owners.insert(0, server.addr().to_string());
+        let (owners, count) = (owners.join(","), Arc::clone(&asked));
+        let serving = server.spawn(move |request| {
+            let (script, owners, count) = (script.clone(), owners.clone(), count.clone());
+            async move { fake_answer(id, &script, &owners, &count, &request) }
+        });
+        Self { serving, asked }
+    }
+
+    fn addr(&self) -> String {
+        self.serving.addr().to_string()
+    }
+}
+
+fn fake_answer(
+    id: u8,
+    script: &Script,
+    owners: &str,
+    asked: &AtomicUsize,
+    request: &HttpRequest<Incoming>,
+) -> Answer {
+    let path = request.uri().path();
+    if path.ends_with("/locations") {
+        let mut answer = answer::empty(StatusCode::OK);
+        answer.headers_mut().insert("Origin-Locations", owners.parse().unwrap());
+        return answer;
+    }
+    if path == "/internal/peercontext" {
+        let context = PeerContext {
+            ip: format!("10.0.0.{id}"),
+            port: 6000,
+            peer_id: PeerId::new([id; 20]),
+            zone: String::new(),
+            cluster: String::new(),
+            origin: true,
+        };
+        return answer::json(&context).unwrap();
+    }
+    if path == "/readiness" {
+        return answer::ok();
+    }
+    asked.fetch_add(1, Ordering::Relaxed);
+    let script = script.lock().unwrap();
+    let said = script.iter().find(|(namespace, _)| path.contains(&format!("/{namespace}/")));
+    let Some((_, (status, no_store, body))) = said else {
+        return answer::empty(StatusCode::NOT_FOUND);
+    };
+    let mut answer = answer::json_bytes(body.clone());
+    *answer.status_mut() = StatusCode::from_u16(*status).unwrap();
+    if *no_store {
+        answer.headers_mut().insert("cache-control", "no-store".parse().unwrap());
+    }
+    answer
+}
+
+async fn tracker(origins: Vec<String>) -> Tracker {
+    let config = TrackerConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        cache: CacheConfig { origin_unavailable_ttl: Duration::ZERO, ..CacheConfig::default() },
+        ..TrackerConfig::new(origins)
+    };
+    Tracker::start(config).await.unwrap()
+}
+
+/// Status and body.
+async fn send(request: Request) -> (u16, Bytes) {
+    let response = Client::new(ClientConfig::default()).send(request.expect_any()).await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.bytes(1 << 20).await.unwrap())
+}
+
+fn to(tracker: &Tracker, method: Method, path: &str) -> Request {
+    Request::to(method, tracker.addr().to_string(), path)
+}
+
+fn announce_of(id: u8, complete: bool, torrent: u8) -> AnnounceRequest {
+    let digest = Digest::sha256(b"blob");
+    AnnounceRequest {
+        name: digest.hex(),
+        digest: Some(digest),
+        info_hash: InfoHash::new([torrent; 20]),
+        peer: PeerInfo {
+            peer_id: PeerId::new([id; 20]),
+            ip: format!("10.0.1.{id}"),
+            port: 7000,
+            origin: false,
+            complete,
+        },
+    }
+}
+
+async fn announce(tracker: &Tracker, announce: &AnnounceRequest) -> AnnounceResponse {
+    let path = format!("/announce/{}", announce.info_hash);
+    let body = serde_json::to_vec(announce).unwrap();
+    let (status, body) = send(to(tracker, Method::POST, &path).body(body)).await;
+    assert_eq!(status, 200, "{body:?}");
+    serde_json::from_slice(&body).unwrap()
+}
+
+fn ids(response: &AnnounceResponse) -> Vec<u8> {
+    response.peers.iter().flatten().map(|peer| peer.peer_id.as_bytes()[0]).collect()
+}
+
+#[tokio::test]
+async fn peers_learn_of_each_other_complete_ones_first() {
+    let origin = FakeOrigin::start(100, Script::default(), &[]);
+    let tracker = tracker(vec![origin.addr()]).await;
+    let first = announce(&tracker, &announce_of(1, false, 9)).await;
+    assert_eq!(ids(&first), [100]);
+    assert_eq!(first.interval, 3_000_000_000);
+    let seeder = announce(&tracker, &announce_of(2, true, 9)).await;
+    assert_eq!(seeder.peers, None);
+    let third = announce(&tracker, &announce_of(3, false, 9)).await;
+    assert_eq!(ids(&third), [2, 100, 1]);
+    let origin_peer = &third.peers.as_ref().unwrap()[1];
+    assert!(origin_peer.origin && origin_peer.complete);
+    // Another torrent is another swarm.
+    assert_eq!(ids(&announce(&tracker, &announce_of(3, false, 8)).await), [100]);
+    tracker.close().await.unwrap();
+    origin.serving.close().await;
+}
+
+#[tokio::test]
+async fn announces_of_both_versions() {
+    let origin = FakeOrigin::start(100, Script::default(), &[]);
+    let tracker = tracker(vec![origin.addr()]).await;
+    let body = serde_json::to_string(&announce_of(1, false, 9)).unwrap();
+    let old = body.replace(&format!("\"sha256:{}\"", Digest::sha256(b"blob").hex()), "null");
+    assert_ne!(body, old);
+    let good = format!("/announce/{}", "ab".repeat(20));
+    let long = format!("{{\"name\":\"{}\"}}", "a".repeat(1 << 20));
+    let table = [
+        (Method::GET, "/announce", body.as_str(), 200),
+        (Method::GET, "/announce", &old, 200),
+        (Method::POST, &good, &body, 200),
+        (Method::POST, &good, &old, 200),
+        (Method::GET, "/announce", "", 400),
+        (Method::GET, "/announce", "{}", 400),
+        (Method::POST, &good, "[1]", 400),
+        (Method::POST, &good, &long, 413),
+        (Method::POST, "/announce/xyz", &body, 400),
+        (Method::POST, "/announce/", &body, 400),
+        (Method::POST, "/announce", &body, 405),
+        (Method::GET, &good, &body, 405),
+        (Method::GET, "/announcement", "", 404),
+        (Method::GET, "/health", "", 200),
+        (Method::GET, "/readiness", "", 200),
+        (Method::DELETE, "/health", "", 405),
+        (Method::GET, "/%zz", "", 400),
+    ];
+    for (method, path, body, want) in table {
+        let request = to(&tracker, method.clone(), path).body(body.to_owned());
+        let (status, said) = send(request).await;
+        assert_eq!(status, want, "{method} {path} {said:?}");
+    }
+    // The info hash in the path won: a peer of that torrent meets the ones above.
+    let mut other = announce_of(5, false, 0);
+    other.info_hash = InfoHash::new([0xab; 20]);
+    assert_eq!(ids(&announce(&tracker, &other).await), [100, 1]);
+    tracker.close().await.unwrap();
+    origin.serving.close().await;
+}
+
+#[tokio::test]
+async fn without_origins_peers_still_meet() {
+    let origin = FakeOrigin::start(100, Script::default(), &[]);
+    let config = TrackerConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        policy: Policy::Default,
+        cache: CacheConfig { locations_error_ttl: Duration::ZERO, ..CacheConfig::default() },
+        ..TrackerConfig::new(vec![origin.addr()])
+    };
+    origin.serving.close().await;
+    let tracker = Tracker::start(config).await.unwrap();
+    let alone = announce_of(1, false, 9);
+    let path = format!("/announce/{}", alone.info_hash);
+    let body = serde_json::to_vec(&alone).unwrap();
+    let (status, said) = send(to(&tracker, Method::POST, &path).body(body)).await;
+    assert_eq!(status, 500);
+    assert!(said.starts_with(b"no peers available: "), "{said:?}");
+    assert_eq!(ids(&announce(&tracker, &announce_of(2, false, 9)).await), [1]);
+    assert_eq!(send(to(&tracker, Method::GET, "/readiness")).await.0, 503);
+    tracker.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn metainfo_is_relayed_as_it_is() {
+    let blob = b"some bytes";
+    let digest = Digest::sha256(blob);
+    // Unknown keys and odd spaces survive.
+    let mut json = MetaInfo::of_bytes(digest, blob, 4).unwrap().to_json();
+    assert_eq!(json.pop(), Some(b'}'));
+    json.extend_from_slice(br#" ,"Later":[1, 2]}"#);
+    let json = Bytes::from(json);
+    let other = Bytes::from(MetaInfo::of_bytes(Digest::sha256(b"x"), b"x", 4).unwrap().to_json());
+    let script = Script::default();
+    script.lock().unwrap().extend([
+        ("good", (200, false, json.clone())),
+        ("pending", (202, false, Bytes::new())),
+        ("broken", (500, false, Bytes::from_static(b"disk on fire"))),
+        ("liar", (200, false, other)),
+        ("early", (200, true, Bytes::from_static(b"{provisional}"))),
+    ]);
+    let origin = FakeOrigin::start(100, script, &[]);
+    let tracker = tracker(vec![origin.addr()]).await;
+    let path = |namespace: &str| format!("/namespace/{namespace}/blobs/{digest}/metainfo");
+    for (path, want, text) in [
+        (path("good"), 200, &json[..]),
+        (path("good"), 200, &json[..]),
+        (path("pending"), 202, b"origin: "),
+        (path("broken"), 500, b"origin: "),
+        (path("none"), 404, b"origin: "),
+        (path("liar"), 500, b"metainfo from origin"),
+        (path("early"), 200, b"{provisional}"),
+        (format!("/namespace/good/blobs/{}/metainfo", digest.hex()), 400, b"parse digest"),
+        (format!("/namespace//blobs/{digest}/metainfo"), 400, b"param namespace is required"),
+    ] {
+        let (status, body) = send(to(&tracker, Method::GET, &path)).await;
+        assert_eq!(status, want, "{path} {body:?}");
+        assert!(body.starts_with(text), "{path} {body:?}");
+    }
+    // Twice asked for, once fetched.
+    assert_eq!(origin.asked.load(Ordering::Relaxed), 6);
+    tracker.close().await.unwrap();
+    origin.serving.close().await;
+}
+
+#[tokio::test]
+async fn the_next_owner_is_asked_for_metainfo() {
+    let blob = b"some bytes";
+    let digest = Digest::sha256(blob);
+    let json = Bytes::from(MetaInfo::of_bytes(digest, blob, 4).unwrap().to_json());
+    let has = Script::default();
+    has.lock().unwrap().insert("ns", (200, false, json.clone()));
+    let second = FakeOrigin::start(101, has, &[]);
+    let dead = FakeOrigin::start(102, Script::default(), &[]);
+    let dead_addr = dead.addr();
+    dead.serving.close().await;
+    let first = FakeOrigin::start(100, Script::default(), &[dead_addr, second.addr()]);
+    let tracker = tracker(vec![first.addr()]).await;
+    let path = format!("/namespace/ns/blobs/{digest}/metainfo");
+    let (status, body) = send(to(&tracker, Method::GET, &path)).await;
+    assert_eq!((status, body), (200, json));
+    // The dead owner is left out of handouts, too.
+    assert_eq!(ids(&announce(&tracker, &announce_of(1, false, 9)).await).len(), 2);
+    tracker.close().await.unwrap();
+    first.serving.close().await;
+    second.serving.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused() {
+    for origins in [vec![], vec!["nonsense".to_owned()]] {
+        assert!(Tracker::start(TrackerConfig::new(origins)).await.is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! The tracker as one value: started, asked for its address, closed.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kraken_common::{HostList, Role, Server, Serving};
+use kraken_core::{Error, Result};
+use kraken_p2p::tracker::{
+    Announcer, HandoutConfig, MemoryPeerStore, PeerStore, limits as p2p_limits,
+};
+
+use crate::config::TrackerConfig;
+use crate::origins::Origins;
+use crate::server::Service;
+
+/// A running tracker.
+#[derive(Debug)]
+pub struct Tracker {
+    serving: Serving,
+}
+
+impl Tracker {
+    /// Starts a tracker that remembers peers in memory.
+    pub async fn start(config: TrackerConfig) -> Result<Self> {
+        let peers = MemoryPeerStore::new(config.peer_ttl, p2p_limits::PEERS_MAX);
+        Self::start_with(config, Arc::new(peers)).await
+    }
+
+    /// Starts a tracker that remembers peers in `peers`; `peer_ttl` is then that store's affair.
+    pub async fn start_with(config: TrackerConfig, peers: Arc<dyn PeerStore>) -> Result<Self> {
+        let TrackerConfig { listen, origins, announce_limit, announce_interval, .. } = config;
+        let origins = HostList::new(origins).map_err(|e| e.context("origins"))?;
+        if origins.is_empty() {
+            return Err(Error::invalid("origins: a tracker needs at least one"));
+        }
+        if announce_interval.is_zero() {
+            return Err(Error::invalid("announce_interval: peers would announce without a pause"));
+        }
+        let handout = HandoutConfig {
+            policy: config.policy.into(),
+            peers_max: announce_limit,
+            interval: announce_interval,
+        };
+        // A number nobody can guess, so that no peer can choose its place in handouts.
+        let seed = RandomState::new().hash_one(0);
+        let service =
+            Service::new(Announcer::new(peers, handout, seed), Origins::new(origins, config.cache));
+        let server = Server::bind(listen, "the tracker", "`listen`")?;
+        let serving = server.spawn(move |request| Arc::clone(&service).answer(request));
+        tracing::info!(addr = %serving.addr(), "tracker serves");
+        Ok(Self { serving })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.serving.addr()
+    }
+
+    /// Lets requests under way end, then ends; joins every task.
+    pub async fn close(self) -> Result<()> {
+        self.serving.close().await;
+        Ok(())
+    }
+}
+
+impl Role for Tracker {
+    type Config = TrackerConfig;
+    const NAME: &'static str = "kraken-tracker";
+
+    async fn start(config: TrackerConfig) -> Result<Self> {
+        Self::start(config).await
+    }
+
+    async fn close(self) -> Result<()> {
+        self.close().await
+    }
+}

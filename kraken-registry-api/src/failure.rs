@@ -1,0 +1,200 @@
+//! Refusals as the distribution-spec words them: a status, a code and a message.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use kraken_core::{Error, ErrorKind};
+use serde::Serialize;
+
+use crate::body::{self, Body};
+
+/// An answer other than success: what becomes `{"errors":[{"code","message","detail"}]}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    status: StatusCode,
+    code: Code,
+    message: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The codes of the distribution-spec, and two of docker/distribution it has no word for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// The blob is not known to the registry.
+    BlobUnknown,
+    /// The upload is malformed, or its chunk is out of order.
+    BlobUploadInvalid,
+    /// There is no such upload session.
+    BlobUploadUnknown,
+    /// The digest is malformed or does not match the content.
+    DigestInvalid,
+    /// The manifest refers to content the registry does not have.
+    ManifestBlobUnknown,
+    /// The manifest is malformed.
+    ManifestInvalid,
+    /// The manifest is not known to the registry.
+    ManifestUnknown,
+    /// The repository name is malformed.
+    NameInvalid,
+    /// The repository is not known to the registry.
+    NameUnknown,
+    /// No byte of the ranges asked for exists (docker/distribution's code).
+    RangeInvalid,
+    /// The length does not match what was declared, or exceeds a limit.
+    SizeInvalid,
+    /// The registry cannot answer at the moment (docker/distribution's code).
+    Unavailable,
+    /// The operation is not supported.
+    Unsupported,
+    /// None of the other codes fits.
+    Unknown,
+}
+
+/// What a request was about: decides which code "not found" and "invalid" become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Blob,
+    Upload,
+    Manifest,
+    /// A manifest being pushed: what is missing is something it refers to.
+    PushedManifest,
+    Tags,
+}
+
+impl Failure {
+    /// An answer of `status` with `code`; `message` says what was wrong.
+    pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), headers: Vec::new() }
+    }
+
+    /// 405: this registry does not do that; `allow` lists the methods the resource has, if any.
+    pub fn unsupported(message: impl Into<String>, allow: &'static str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message)
+            .with_header(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    pub(crate) fn bad_request(code: Code, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The answer to a backend's `error` about `subject`.
+    pub(crate) fn from_error(error: &Error, subject: Subject) -> Self {
+        let (status, code) = match error.kind() {
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, subject.unknown()),
+            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, subject.invalid()),
+            ErrorKind::Mismatch => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
+            ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
+            ErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable),
+            ErrorKind::Unavailable | ErrorKind::Pending => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+            }
+            ErrorKind::Unsupported => return Self::unsupported(error.to_string(), ""),
+            ErrorKind::Cancelled => {
+                // Mostly a client that went away; it does not read this.
+                let message = "the request was given up";
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message);
+            }
+            _ => {
+                // The cause may name paths and hosts: it is for the operator, not for the client.
+                tracing::error!(error = %error, "request failed");
+                let message = "the registry failed; its log says why";
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message);
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code of the distribution-spec.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What was wrong, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let document = Document {
+            errors: [Entry { code: self.code.as_str(), message: &self.message, detail: () }],
+        };
+        let json = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
+        let length = HeaderValue::from(json.len());
+        let mut response = Response::new(body::full(json));
+        *response.status_mut() = self.status;
+        response.headers_mut().extend(self.headers);
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        response
+    }
+}
+
+impl Code {
+    /// The code as it stands in the JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
+            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            Self::DigestInvalid => "DIGEST_INVALID",
+            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
+            Self::ManifestInvalid => "MANIFEST_INVALID",
+            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::NameUnknown => "NAME_UNKNOWN",
+            Self::RangeInvalid => "RANGE_INVALID",
+            Self::SizeInvalid => "SIZE_INVALID",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Unsupported => "UNSUPPORTED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+impl Subject {
+    fn unknown(self) -> Code {
+        match self {
+            Self::Blob => Code::BlobUnknown,
+            Self::Upload => Code::BlobUploadUnknown,
+            Self::Manifest => Code::ManifestUnknown,
+            Self::PushedManifest => Code::ManifestBlobUnknown,
+            Self::Tags => Code::NameUnknown,
+        }
+    }
+
+    fn invalid(self) -> Code {
+        match self {
+            Self::Blob => Code::DigestInvalid,
+            Self::Upload => Code::BlobUploadInvalid,
+            Self::Manifest | Self::PushedManifest => Code::ManifestInvalid,
+            Self::Tags => Code::NameInvalid,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    errors: [Entry<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    code: &'static str,
+    message: &'a str,
+    /// Always null: messages say all there is.
+    detail: (),
+}

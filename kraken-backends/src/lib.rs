@@ -1,1 +1,29 @@
-//! To come.
+//! Where blobs and tags are kept: [`BlobBackend`] and [`TagStore`], their implementations, the
+//! router that picks a backend by namespace, and layers (retry, silence deadline, throttle) that
+//! wrap one backend in another.
+//!
+//! Deliberately absent: caches of any kind, write-back queues, digest verification (a backend
+//! returns what is there, its caller proves it), metrics and YAML.
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod backend_tags;
+pub mod layers;
+pub mod limits;
+pub mod local;
+pub mod name;
+pub mod pather;
+pub mod router;
+pub mod source;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+pub mod tags;
+
+pub use backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
+pub use backend_tags::BackendTags;
+pub use local::LocalDisk;
+pub use name::ObjectName;
+pub use pather::{Layout, Pather};
+pub use router::{Route, Router};
+pub use source::{BytesSource, FileSource, UploadSource};
+pub use tags::{TagPage, TagScope, TagStore};

@@ -1,9 +1,9 @@
 //! The OCI distribution API (Docker Registry V2) as one mountable service over traits.
 //!
 //! [`Registry`] speaks the protocol in full: routes, errors, ranges and multi-ranges, chunked
-//! uploads, mounts, manifests, pages of tags. It is a `tower` and a `hyper` service over any request
-//! body. What is behind it is the embedder's: a [`Backend`] of [`BlobSource`], [`Manifests`] and,
-//! where the registry takes pushes or lists tags, [`Uploads`] and [`Tags`].
+//! uploads, mounts, manifests, pages of tags. It is a `tower` and a `hyper` service over any
+//! request body. What is behind it is the embedder's: a [`Backend`] of [`BlobSource`],
+//! [`Manifests`] and, where the registry takes pushes or lists tags, [`Uploads`] and [`Tags`].
 //!
 //! It does not open sockets, store anything, authenticate anyone, convert manifests, encode content
 //! or know of peers: it passes on the bytes it is given, or breaks the connection. It offers no

@@ -182,13 +182,17 @@ mod tests {
             .collect()
     }
 
+    fn spec() -> impl Strategy<Value = (Option<u64>, Option<u64>)> {
+        let number = || prop::option::of(0..40u64);
+        (number(), number()).prop_filter("one end at least", |spec| *spec != (None, None))
+    }
+
     proptest! {
         #[test]
         fn agrees_with_the_model(
-            specs in prop::collection::vec((prop::option::of(0..40u64), prop::option::of(0..40u64)), 1..5),
+            specs in prop::collection::vec(spec(), 1..5),
             len in 1..32u64,
         ) {
-            prop_assume!(specs.iter().all(|(start, end)| start.is_some() || end.is_some()));
             let text = |number: &Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
             let list: Vec<_> =
                 specs.iter().map(|(start, end)| format!("{}-{}", text(start), text(end))).collect();
@@ -206,10 +210,15 @@ mod tests {
         }
 
         #[test]
-        fn any_header_gives_ranges_inside_the_content(header in "(bytes=)?[-0-9, a]{0,60}", len: u64) {
+        fn any_header_gives_ranges_inside_the_content(
+            header in "(bytes=)?[-0-9, a]{0,60}",
+            len: u64,
+        ) {
             if let ByteRanges::Partial(ranges) = parse(&header, len) {
                 prop_assert!(!ranges.is_empty());
-                prop_assert!(ranges.iter().all(|range| range.start < range.end && range.end <= len));
+                for range in ranges {
+                    prop_assert!(range.start < range.end && range.end <= len);
+                }
             }
             let _ = parse_chunk(&header);
         }

@@ -10,8 +10,8 @@ use crate::body::{self, Body};
 use crate::failure::{Failure, Subject};
 use crate::service::{response, value};
 
-/// Answers `GET .../tags/list`: in byte order, after `last`, at most `limit` of them, with a link to
-/// the next page if there is more. A page of none has no link: it would lead nowhere.
+/// Answers `GET .../tags/list`: in byte order, after `last`, at most `limit` of them, with a link
+/// to the next page if there is more. A page of none has no link: it would lead nowhere.
 pub(crate) async fn list(
     tags: &dyn Tags,
     repository: &Repository,

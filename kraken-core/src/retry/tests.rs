@@ -1,3 +1,5 @@
+//! Tests of the retry queue: its order, its outages, its bounds; and a model of any use.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -322,7 +322,7 @@ impl Reader {
         if self.granted > 0 {
             return;
         }
-        self.granted = want.min(SLICE_LEN).max(1);
+        self.granted = want.clamp(1, SLICE_LEN);
         let wait = self.shared.ingress.reserve(self.granted);
         if !wait.is_zero() {
             // The pause is ours: nobody is to take the piece over for it.

@@ -1,6 +1,6 @@
 //! Where blobs and tags are kept: [`BlobBackend`] and [`TagStore`], their implementations, the
-//! router that picks a backend by namespace, and layers (retry, silence deadline, throttle) that
-//! wrap one backend in another.
+//! router that picks a backend by namespace, layers (retry, silence deadline, throttle) that wrap
+//! one backend in another, and the clients of a remote origin cluster and a remote build-index.
 //!
 //! Deliberately absent: caches of any kind, write-back queues, digest verification (a backend
 //! returns what is there, its caller proves it), metrics and YAML.
@@ -8,10 +8,15 @@
 
 pub mod backend;
 pub mod backend_tags;
+pub mod build_index;
+#[cfg(test)]
+mod fake;
+mod hosts;
 pub mod layers;
 pub mod limits;
 pub mod local;
 pub mod name;
+pub mod origin;
 pub mod pather;
 pub mod router;
 pub mod source;
@@ -21,8 +26,10 @@ pub mod tags;
 
 pub use backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
 pub use backend_tags::BackendTags;
+pub use build_index::BuildIndex;
 pub use local::LocalDisk;
 pub use name::ObjectName;
+pub use origin::{Origin, OriginCluster};
 pub use pather::{Layout, Pather};
 pub use router::{Route, Router};
 pub use source::{BytesSource, FileSource, UploadSource};

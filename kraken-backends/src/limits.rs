@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Longest object name, in bytes: what S3 takes as a key, less nothing; a tag needs 384 of it.
+/// Longest object name, in bytes: S3 takes keys of that length; the longest tag has 384.
 pub const OBJECT_NAME_LEN_MAX: usize = 1024;
 
 /// Longest component of an object name, in bytes: `NAME_MAX` of every file system in use.
@@ -44,3 +44,30 @@ pub const TAG_CONTENT_LEN_MAX: u64 = 256;
 
 /// Times one download goes on after a broken stream before it is given up.
 pub const RESUMES_MAX: u32 = 16;
+
+/// How long a host that did not answer is asked after the others. It is never left out, so one
+/// that comes back early is found.
+pub const FAILED_HOST_LAST: Duration = Duration::from_secs(10);
+
+/// Owners taken from one answer to `/blobs/{digest}/locations`: uber/kraken names three.
+pub const OWNERS_MAX: usize = 32;
+
+/// Longest name of an upload taken from an origin: uber/kraken's is a UUID of 36 characters.
+pub const UPLOAD_ID_LEN_MAX: usize = 256;
+
+/// Longest peer context taken, in bytes: six short fields; keys of extensions may join them.
+pub const PEER_CONTEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of one chunk of an upload to an origin: uber/kraken's `uploadChunkSize`. Chunks stream, so
+/// it bounds what one request may lose, not memory.
+pub const UPLOAD_CHUNK_LEN: u64 = 32 << 20;
+
+/// Longest listing taken from a build-index in one answer, in bytes: a build-index that cannot page
+/// answers with all its tags, and 384-byte names make 150,000 of them.
+pub const LISTING_BYTES_MAX: usize = 64 << 20;
+
+/// Tags read from a build-index that cannot page, before a listing is given up.
+pub const TAGS_LISTED_MAX: usize = 1 << 20;
+
+/// Longest host name taken from a build-index's `/origin`, in bytes: a DNS name and a port.
+pub const ORIGIN_NAME_LEN_MAX: usize = 512;

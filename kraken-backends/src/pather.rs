@@ -22,8 +22,8 @@ pub enum Layout {
     /// A digest's wire name at `<root>/docker/registry/v2/blobs/<algorithm>/<hh>/<hex>/data`:
     /// where docker/distribution keeps it too.
     ShardedDockerBlob,
-    /// `repo:tag` at `<root>/docker/registry/v2/repositories/<repo>/_manifests/tags/<tag>/current/link`:
-    /// where docker/distribution keeps it too.
+    /// `repo:tag` at `<root>/docker/registry/v2/repositories/<repo>/_manifests/tags/<tag>/` in the
+    /// file `current/link`: where docker/distribution keeps it too.
     DockerTag,
 }
 

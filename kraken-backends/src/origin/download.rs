@@ -1,0 +1,124 @@
+//! Downloads from the owners of a blob, which go on where one of them breaks off.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
+
+use super::OriginCluster;
+use crate::backend::BlobStream;
+use crate::limits;
+
+/// An origin's answer: the bytes from where they were asked for.
+pub(super) struct Part {
+    /// The length of the whole blob, if it was told.
+    pub(super) len: Option<u64>,
+    pub(super) stream: BlobStream,
+}
+
+/// A download and where it has got to.
+struct Download {
+    cluster: OriginCluster,
+    namespace: Namespace,
+    digest: Digest,
+    stream: BlobStream,
+    len: Option<u64>,
+    position: u64,
+    resumes: u32,
+}
+
+/// Opens the blob at the first owner that has it.
+pub(super) async fn download(
+    cluster: &OriginCluster,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<(Option<u64>, BlobStream)> {
+    let part = open(cluster, namespace, digest, 0).await?;
+    let len = part.len;
+    let download = Download {
+        cluster: cluster.clone(),
+        namespace: namespace.clone(),
+        digest: *digest,
+        stream: part.stream,
+        len,
+        position: 0,
+        resumes: 0,
+    };
+    let chunks = stream::try_unfold(download, |mut download| async move {
+        Ok(download.next().await?.map(|chunk| (chunk, download)))
+    });
+    Ok((len, chunks.boxed()))
+}
+
+impl Download {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        while self.len != Some(self.position) {
+            let error = match self.stream.try_next().await {
+                Ok(Some(chunk)) => {
+                    self.position += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                Ok(None) => return self.ended(),
+                Err(error) => error,
+            };
+            self.resumes += 1;
+            if error.kind() != ErrorKind::Unavailable || self.resumes > limits::RESUMES_MAX {
+                return Err(error);
+            }
+            self.resume(error).await?;
+        }
+        Ok(None)
+    }
+
+    /// The end of a stream, which must not come before that of the blob.
+    fn ended(&self) -> Result<Option<Bytes>> {
+        match self.len {
+            Some(len) => Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("download {}: ended at byte {} of {len}", self.digest, self.position),
+            )),
+            None => Ok(None),
+        }
+    }
+
+    async fn resume(&mut self, cause: Error) -> Result<()> {
+        let part = open(&self.cluster, &self.namespace, &self.digest, self.position)
+            .await
+            .map_err(|error| error.context(format!("go on after {cause}")))?;
+        if let (Some(before), Some(now)) = (self.len, part.len)
+            && before != now
+        {
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("download {}: {before} bytes at one origin, {now} at another", self.digest),
+            ));
+        }
+        self.len = self.len.or(part.len);
+        self.stream = part.stream;
+        Ok(())
+    }
+}
+
+/// The stream without its first `count` bytes.
+pub(super) fn skip(stream: BlobStream, count: u64) -> BlobStream {
+    let kept = stream.scan(count, |left, chunk| {
+        future::ready(Some(chunk.map(|mut chunk| {
+            let skipped = usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.len());
+            *left -= skipped as u64;
+            chunk.split_off(skipped)
+        })))
+    });
+    kept.try_filter(|chunk| future::ready(!chunk.is_empty())).boxed()
+}
+
+async fn open(
+    cluster: &OriginCluster,
+    namespace: &Namespace,
+    digest: &Digest,
+    start: u64,
+) -> Result<Part> {
+    cluster
+        .ask_owners(digest, move |origin| async move {
+            cluster.poll(|| origin.open(namespace, digest, start)).await
+        })
+        .await
+}

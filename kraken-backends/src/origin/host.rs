@@ -1,0 +1,216 @@
+//! One origin's blob server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use kraken_core::http::{Client, Method, Request, Response, escape_segment};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
+
+use super::download::{self, Part};
+use super::upload::{self, Route};
+use crate::limits;
+use crate::source::UploadSource;
+
+/// The client of one origin; a clone shares the connections.
+///
+/// Errors keep the status that was answered
+/// ([`status_of`](kraken_core::http::status_of)): `Pending` is a 202, `NotFound` a 404.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    host: Arc<str>,
+    client: Client,
+    chunk_len: u64,
+}
+
+impl Origin {
+    /// The origin at `host` (`host:port`), uploading in chunks of `chunk_len` bytes.
+    pub fn new(host: &str, client: Client, chunk_len: u64) -> Self {
+        Self { host: host.into(), client, chunk_len: chunk_len.max(1) }
+    }
+
+    /// Its address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The addresses of the origins that own the blob, in the order of their ring.
+    pub async fn locations(&self, digest: &Digest) -> Result<Vec<String>> {
+        let request = self.request(Method::GET, format!("/blobs/{digest}/locations"));
+        let answer = self.client.send(request.head_timeout(QUICK)).await?;
+        let listed = answer.header("origin-locations").unwrap_or_default();
+        let owners = listed.split(',').map(str::trim).filter(|owner| !owner.is_empty());
+        let owners: Vec<String> = owners.take(limits::OWNERS_MAX).map(str::to_owned).collect();
+        if owners.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{} names no owner of {digest}", self.host),
+            ));
+        }
+        Ok(owners)
+    }
+
+    /// The blob's length: by its own disk only if `local`, else also by its backend.
+    pub async fn stat(&self, namespace: &Namespace, digest: &Digest, local: bool) -> Result<u64> {
+        let query = if local { "?local=true" } else { "" };
+        let path = format!("/internal{}{query}", blob_path(namespace, digest));
+        let request = self.request(Method::HEAD, path).head_timeout(PATIENT);
+        let answer = self.client.send(request).await?;
+        answer.content_length().filter(|len| *len <= kraken_core::limits::BLOB_LEN_MAX).ok_or_else(
+            || {
+                let message = format!("{} tells no length of {digest}", self.host);
+                Error::new(ErrorKind::Internal, message)
+            },
+        )
+    }
+
+    /// The blob's metainfo; `Pending` while the blob is fetched from the backend, which asking
+    /// starts.
+    pub async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
+        let path = format!("/internal{}/metainfo", blob_path(namespace, digest));
+        let request = self.request(Method::GET, path).head_timeout(PATIENT);
+        let json =
+            self.client.send(request).await?.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
+        let metainfo = MetaInfo::from_json(&json)
+            .map_err(|error| error.context(format!("metainfo from {}", self.host)))?;
+        if metainfo.digest() != *digest {
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("{} answered with metainfo of {}", self.host, metainfo.digest()),
+            ));
+        }
+        Ok(metainfo)
+    }
+
+    /// What it says of itself as a peer.
+    pub async fn peer_context(&self) -> Result<PeerContext> {
+        let request = self.request(Method::GET, "/internal/peercontext".into()).head_timeout(QUICK);
+        self.client.send(request).await?.json(limits::PEER_CONTEXT_BYTES_MAX).await
+    }
+
+    /// Uploads the blob as a client of the cluster: it is replicated and written back. That the
+    /// origin has the blob already is success.
+    pub async fn upload(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        source: &dyn UploadSource,
+    ) -> Result<()> {
+        upload::upload(self, &Route::Public(namespace), digest, source).await
+    }
+
+    /// Uploads the blob as another replica: it is written back after `delay`, unless it is in the
+    /// backend by then, and not replicated again.
+    pub async fn duplicate_upload(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        source: &dyn UploadSource,
+        delay: Duration,
+    ) -> Result<()> {
+        upload::upload(self, &Route::Duplicate(namespace, delay), digest, source).await
+    }
+
+    /// Uploads a blob that its backend has: it is neither written back nor replicated.
+    pub async fn transfer(&self, digest: &Digest, source: &dyn UploadSource) -> Result<()> {
+        upload::upload(self, &Route::Transfer, digest, source).await
+    }
+
+    /// Makes it fetch the blob from its backend, without waiting for it.
+    pub async fn prefetch(&self, namespace: &Namespace, digest: &Digest) -> Result<()> {
+        let path = format!("{}/prefetch", blob_path(namespace, digest));
+        let request = self.request(Method::POST, path).expect(&[200, 202]);
+        self.client.send(request).await.map(drop)
+    }
+
+    /// Makes it upload the blob to the origin cluster at `remote`, and waits for that; `Pending`
+    /// while it fetches the blob from its backend.
+    pub async fn replicate(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        remote: &str,
+    ) -> Result<()> {
+        let path = format!("{}/remote/{}", blob_path(namespace, digest), escape_segment(remote));
+        let request = self.request(Method::POST, path).head_timeout(COMMIT);
+        self.client.send(request).await.map(drop)
+    }
+
+    /// Removes the blob from its disk.
+    pub async fn delete(&self, digest: &Digest) -> Result<()> {
+        let request = self.request(Method::DELETE, format!("/internal/blobs/{digest}"));
+        self.client.send(request.expect(&[200, 202, 204])).await.map(drop)
+    }
+
+    /// Whether it is ready: it and the backends that must be.
+    pub async fn ready(&self) -> Result<()> {
+        let request = self.request(Method::GET, "/readiness".into()).head_timeout(QUICK);
+        self.client.send(request).await.map(drop)
+    }
+
+    /// The blob's bytes from `start` on; `Pending` while the blob is fetched from the backend.
+    pub(super) async fn open(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        start: u64,
+    ) -> Result<Part> {
+        let request = self.request(Method::GET, blob_path(namespace, digest));
+        if start == 0 {
+            let answer = self.client.send(request).await?;
+            return Ok(Part { len: answer.content_length(), stream: answer.stream().boxed() });
+        }
+        let request = request.header("range", format!("bytes={start}-")).expect(&[200, 206, 416]);
+        let answer = self.client.send(request).await?;
+        let range = answer.header("content-range").unwrap_or_default();
+        match answer.status().as_u16() {
+            // uber/kraken knows no ranges and answers with the whole blob.
+            200 => {
+                let len = answer.content_length();
+                Ok(Part { len, stream: download::skip(answer.stream().boxed(), start) })
+            }
+            206 if range.starts_with(&format!("bytes {start}-")) => {
+                let len = answer.content_length().and_then(|rest| start.checked_add(rest));
+                Ok(Part { len, stream: answer.stream().boxed() })
+            }
+            // Nothing was left to read.
+            416 if range == format!("bytes */{start}") => {
+                Ok(Part { len: Some(start), stream: stream::empty().boxed() })
+            }
+            status => Err(Error::new(
+                ErrorKind::Mismatch,
+                format!(
+                    "{}: asked for {digest} from byte {start}, was answered {status} {range:?}",
+                    self.host
+                ),
+            )),
+        }
+    }
+
+    pub(super) async fn send(&self, request: Request) -> Result<Response> {
+        self.client.send(request).await
+    }
+
+    pub(super) fn request(&self, method: Method, path: String) -> Request {
+        Request::to(method, &*self.host, path)
+    }
+
+    pub(super) fn chunk_len(&self) -> u64 {
+        self.chunk_len
+    }
+}
+
+/// The path of a blob in a namespace, which is escaped as Go's `url.PathEscape` does it.
+pub(super) fn blob_path(namespace: &Namespace, digest: &Digest) -> String {
+    format!("/namespace/{}/blobs/{digest}", escape_segment(namespace.as_str()))
+}
+
+/// For answers from memory: uber/kraken's timeout for them.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// For answers that may need the backend: uber/kraken's timeout for them.
+const PATIENT: Duration = Duration::from_secs(15);
+
+/// For answers that wait until a blob is hashed and copied to other replicas or a remote cluster:
+/// uber/kraken's timeout for them.
+pub(super) const COMMIT: Duration = Duration::from_secs(15 * 60);

@@ -7,7 +7,8 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use kraken_backends::BuildIndex;
-use kraken_common::{Role, Server, Serving};
+use kraken_common::{Body, Role, Server, Serving};
+use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Store, StoreConfig};
 use kraken_core::{Error, ErrorKind, Result};
 use kraken_p2p::node::Node;
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) tracker: Arc<dyn TrackerClient>,
     pub(crate) build_index: BuildIndex,
+    pub(crate) http: Client,
+    pub(crate) trackers: Vec<String>,
 }
 
 impl Agent {
@@ -45,20 +48,21 @@ impl Agent {
         let store = open_store(&config).await?;
         let tracker: Arc<dyn TrackerClient> =
             Arc::new(HttpTrackerClient::new(config.trackers.clone())?);
-        let build_index = BuildIndex::new(config.build_indexes.clone())?;
+        let http = Client::new(ClientConfig::default());
+        let build_index = BuildIndex::new(config.build_indexes.clone(), http.clone())?;
         let storage = Arc::new(StoreStorage::new(store.clone()));
         let node = Node::builder(storage, Arc::clone(&tracker))
             .config(config.node())
             .start()
             .await?;
-        let parts = Arc::new(Parts { node, store, tracker, build_index });
+        let parts = Arc::new(Parts { node, store, tracker, build_index, http, trackers: config.trackers });
 
         let service = Registry::new(AgentRegistry::new(Arc::clone(&parts)));
         let registry = registry.spawn(move |request: Request<Incoming>| {
             let answer = service.call(request);
             async move {
                 match answer.await {
-                    Ok(response) => response,
+                    Ok(response) => response.map(Body::new),
                     Err(never) => match never {},
                 }
             }
@@ -115,13 +119,9 @@ impl Role for Agent {
 }
 
 async fn open_store(config: &AgentConfig) -> Result<Store> {
-    let store = StoreConfig {
-        upload_dir: config.data_dir.join("upload"),
-        download_dir: config.data_dir.join("download"),
-        cache_dir: config.data_dir.join("cache"),
-        capacity_bytes: config.capacity_bytes,
-        ..StoreConfig::default()
-    };
+    let under = StoreConfig::under(&config.data_dir);
+    // What is lost to a power failure here is fetched again.
+    let store = StoreConfig { capacity_bytes: config.capacity_bytes, durable: false, ..under };
     tokio::task::spawn_blocking(move || Store::open(store))
         .await
         .map_err(|error| Error::new(ErrorKind::Cancelled, "open the store").with_source(error))?

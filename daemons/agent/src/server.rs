@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use kraken_backends::TagStore as _;
 use kraken_common::answer::{self, Answer};
 use kraken_common::{Body, Segments};
+use kraken_core::http::Request;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use kraken_registry_api::BlobReader as _;
 use futures_util::StreamExt as _;
@@ -20,12 +21,15 @@ use crate::registry;
 /// How long the node may take to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a tracker may take to say that it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Answers one request.
-pub(crate) async fn answer(parts: Arc<Parts>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(parts: Arc<Parts>, request: http::Request<Incoming>) -> Answer {
     answer::settle(route(&parts, &request).await)
 }
 
-async fn route(parts: &Parts, request: &Request<Incoming>) -> Result<Answer> {
+async fn route(parts: &Parts, request: &http::Request<Incoming>) -> Result<Answer> {
     let segments = Segments::of(request.uri())?;
     match (request.method(), &segments.as_strs()[..]) {
         (&Method::GET, ["health"]) => {
@@ -46,7 +50,7 @@ async fn route(parts: &Parts, request: &Request<Incoming>) -> Result<Answer> {
             remove(parts, &Digest::parse_wire_name(digest)?).await
         }
         (&Method::GET, ["x", "blacklist"]) => blacklist(parts).await,
-        (&Method::GET, ["x", "stats"]) => stats(parts),
+        (&Method::GET, ["x", "stats"]) => stats(parts).await,
         _ => Ok(answer::no_route()),
     }
 }
@@ -61,7 +65,7 @@ async fn probe(parts: &Parts) -> Result<()> {
 /// The node, a build-index and a tracker answer.
 async fn readiness(parts: &Parts) -> Answer {
     let (node, build_index) = tokio::join!(probe(parts), parts.build_index.ready());
-    let tracker = parts.tracker.ready().await;
+    let tracker = tracker_ready(parts).await;
     let failures: Vec<String> = [node, build_index, tracker]
         .into_iter()
         .filter_map(|result| result.err().map(|error| error.to_string()))
@@ -71,6 +75,19 @@ async fn readiness(parts: &Parts) -> Answer {
     }
     let text = format!("agent not ready: {}", failures.join("\n"));
     answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+/// One of the trackers answers its own `/readiness`.
+async fn tracker_ready(parts: &Parts) -> Result<()> {
+    let mut result = Err(Error::new(ErrorKind::Unavailable, "no tracker is configured"));
+    for tracker in &parts.trackers {
+        let request = Request::get(format!("http://{tracker}/readiness"));
+        result = parts.http.send(request.head_timeout(READY_TIMEOUT)).await.map(drop);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 /// The whole blob; it waits until the blob is here.
@@ -119,8 +136,8 @@ async fn blacklist(parts: &Parts) -> Result<Answer> {
 }
 
 /// Counters of the node, until there are metrics.
-fn stats(parts: &Parts) -> Result<Answer> {
-    let stats = parts.node.stats();
+async fn stats(parts: &Parts) -> Result<Answer> {
+    let stats = parts.node.stats().await?;
     answer::json(&json!({
         "received_from_origins": stats.received_from_origins,
         "received_from_peers": stats.received_from_peers,

@@ -1,1 +1,19 @@
-//! To come.
+//! Kraken's origin: a dedicated seeder that keeps blobs and writes them back to storage.
+//!
+//! Pushes end here: a blob is verified, durable on disk with its write-back pending, and copied to
+//! the other owners before its upload is answered. Blobs that are not here are fetched from the
+//! backend when they are first asked for. An origin never dials a peer and never announces; its
+//! tracker knows it.
+#![forbid(unsafe_code)]
+
+mod blobs;
+mod config;
+mod origin;
+mod refresh;
+mod replicate;
+mod server;
+mod uploads;
+mod write_back;
+
+pub use config::{BackendConfig, OriginConfig};
+pub use origin::Origin;

@@ -1,1 +1,16 @@
-//! To come.
+//! Kraken's proxy: the registry that takes pushes.
+//!
+//! Blobs go to the origins before a push is answered, tags to the build-index. The proxy keeps
+//! nothing but uploads in progress: what it serves it streams from an origin, hashing as it goes,
+//! so there is no cache that could disagree with the origins.
+#![forbid(unsafe_code)]
+
+mod config;
+mod manifests;
+mod proxy;
+mod registry;
+mod uploads;
+mod verify;
+
+pub use config::ProxyConfig;
+pub use proxy::Proxy;

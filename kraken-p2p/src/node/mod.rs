@@ -167,6 +167,12 @@ impl Node {
         self.0.call("set seeding", |answer| Command::SetSeeding { on, answer }).await
     }
 
+    /// Changes the most bytes of pieces sent per second; zero is no limit. Waits already granted
+    /// are waited out.
+    pub fn set_egress_limit(&self, bytes_per_sec: u64) {
+        self.0.shared.egress.set_rate(bytes_per_sec);
+    }
+
     /// Ends every task of the node, and waits for them: connections are closed, disk work that has
     /// begun runs to its end, downloads that are not complete fail.
     pub async fn close(&self) {

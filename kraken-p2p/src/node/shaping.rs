@@ -44,6 +44,13 @@ impl Shaper {
         Self { bucket: Mutex::new(TokenBucket::new(bytes_per_sec, burst)), clock }
     }
 
+    /// Changes the limit from now on.
+    pub(super) fn set_rate(&self, bytes_per_sec: u64) {
+        let burst = (bytes_per_sec / 10).max(SLICE_LEN as u64);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.set_rate(bytes_per_sec, burst);
+    }
+
     /// Takes `bytes` now; how long to wait before they may move.
     pub(super) fn reserve(&self, bytes: usize) -> Duration {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);

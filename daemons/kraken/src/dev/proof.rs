@@ -95,29 +95,29 @@ async fn pull_watched(
     image: &Image,
     bar: ProgressBar,
 ) -> Row {
-    let before = agent.node().stats();
-    let received = || {
-        let now = agent.node().stats();
+    let before = agent.node().stats().await.unwrap_or_default();
+    let received = async || {
+        let now = agent.node().stats().await.unwrap_or_default();
         (
-            now.bytes_from_origins - before.bytes_from_origins,
-            now.bytes_from_peers - before.bytes_from_peers,
+            now.received_from_origins.saturating_sub(before.received_from_origins),
+            now.received_from_peers.saturating_sub(before.received_from_peers),
         )
     };
     let started = Instant::now();
     let pull = std::pin::pin!(pull(agent, client, image));
     let watch = std::pin::pin!(async {
         loop {
-            let (from_origin, from_peers) = received();
+            let (from_origin, from_peers) = received().await;
             bar.set_position(from_origin + from_peers);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
     let failure = match select(pull, watch).await {
         futures_util::future::Either::Left((result, _)) => result.err(),
-        futures_util::future::Either::Right((never, _)) => never,
+        futures_util::future::Either::Right(((), _)) => None,
     };
     bar.finish();
-    let (from_origin, from_peers) = received();
+    let (from_origin, from_peers) = received().await;
     Row {
         agent: number + 1,
         from_origin,

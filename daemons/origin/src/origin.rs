@@ -1,0 +1,216 @@
+//! An origin as it runs.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use kraken_backends::origin::OriginConfig as ClusterConfig;
+use kraken_backends::{OriginCluster, Router};
+use kraken_common::{Role, Server, Serving};
+use kraken_core::http::{Client, ClientConfig};
+use kraken_core::piece::PieceLengths;
+use kraken_core::ring::Ring;
+use kraken_core::store::{Store, StoreConfig};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
+use kraken_p2p::node::Node;
+use kraken_p2p::storage::StoreStorage;
+use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::OriginConfig;
+use crate::refresh::{self, Refreshes};
+use crate::server;
+use crate::uploads::Sessions;
+use crate::write_back::WriteBack;
+
+/// A running origin. Dropping it does not end it in order; [`Origin::close`] does.
+#[derive(Debug)]
+pub struct Origin {
+    parts: Arc<Parts>,
+    serving: Serving,
+}
+
+/// What requests and background tasks share.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// How the cluster names this origin.
+    pub(crate) name: String,
+    pub(crate) node: Node,
+    pub(crate) store: Store,
+    pub(crate) router: Arc<Router>,
+    pub(crate) ring: Ring,
+    pub(crate) cluster: OriginCluster,
+    pub(crate) piece_lengths: PieceLengths,
+    pub(crate) sessions: Sessions,
+    pub(crate) refreshes: Refreshes,
+    pub(crate) write_back: WriteBack,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Origin {
+    /// Opens the store, takes up the write-backs that an earlier run left, seeds and listens.
+    pub async fn start(config: OriginConfig) -> Result<Self> {
+        let server = Server::bind(config.listen, "the origin", "listen")?;
+        let name = config.name.clone().unwrap_or_else(|| server.addr().to_string());
+        let ring = ring(&config, &name)?;
+        let router = Arc::new(config.router().await?);
+        let piece_lengths = config.piece_lengths()?;
+        let store = open_store(&config).await?;
+        // A handshake for a blob that is not here starts its refresh; the parts exist only after
+        // the node, so the hook finds them through a cell.
+        let cell: Arc<std::sync::OnceLock<Weak<Parts>>> = Arc::default();
+        let storage = StoreStorage::new(store.clone()).on_missing({
+            let cell = Arc::clone(&cell);
+            move |digest, namespace| {
+                if let Some(parts) = cell.get().and_then(Weak::upgrade) {
+                    refresh::start(&parts, namespace, digest);
+                }
+            }
+        });
+        let node = Node::builder(Arc::new(storage), Arc::new(NoTracker))
+            .config(config.node())
+            .start()
+            .await?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let write_back = WriteBack::new(config.retry_pauses());
+        let client = Client::new(ClientConfig::default());
+        let members = ring.members().to_vec();
+        let cluster = OriginCluster::new(members, client, ClusterConfig::default())?;
+        let parts = Arc::new(Parts {
+            name,
+            node,
+            sessions: Sessions::default(),
+            store,
+            router,
+            ring,
+            cluster,
+            piece_lengths,
+            refreshes: Refreshes::default(),
+            write_back,
+            tasks,
+            stop,
+        });
+        let _ = cell.set(Arc::downgrade(&parts));
+        crate::write_back::start(&parts).await?;
+        let serving = server.spawn({
+            let parts = Arc::clone(&parts);
+            move |request| server::answer(Arc::clone(&parts), request)
+        });
+        Ok(Self { parts, serving })
+    }
+
+    /// Where the HTTP endpoints are.
+    pub fn addr(&self) -> SocketAddr {
+        self.serving.addr()
+    }
+
+    /// Where peers connect to.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.parts.node.local_addr()
+    }
+
+    /// The origin's part in the swarm.
+    pub fn node(&self) -> &Node {
+        &self.parts.node
+    }
+
+    /// Lets requests under way end, stops seeding, joins every task. Write-backs that are not done
+    /// are taken up at the next start.
+    pub async fn close(self) -> Result<()> {
+        self.serving.close().await;
+        self.parts.stop.cancel();
+        self.parts.tasks.close();
+        self.parts.tasks.wait().await;
+        self.parts.node.close().await;
+        Ok(())
+    }
+}
+
+impl Role for Origin {
+    type Config = OriginConfig;
+
+    const NAME: &'static str = "kraken-origin";
+
+    fn start(config: OriginConfig) -> impl Future<Output = Result<Self>> + Send {
+        Self::start(config)
+    }
+
+    fn close(self) -> impl Future<Output = Result<()>> + Send {
+        self.close()
+    }
+}
+
+impl Parts {
+    /// The owners of a blob, best first.
+    pub(crate) fn owners(&self, digest: &Digest) -> Vec<String> {
+        // No active health checks yet: every member counts as healthy.
+        self.ring.locations(digest, |_| true).into_iter().map(str::to_owned).collect()
+    }
+
+    /// What the tracker hands out of this origin.
+    pub(crate) fn peer_context(&self) -> PeerContext {
+        let peer = self.node.peer_info().clone();
+        PeerContext {
+            ip: peer.ip,
+            port: peer.port,
+            peer_id: peer.peer_id,
+            zone: String::new(),
+            cluster: String::new(),
+            origin: true,
+        }
+    }
+
+    /// Whether the backends that must be ready are.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        self.router.ready(&refresh::object_name(&Digest::sha256(b"readiness"))).await
+    }
+}
+
+/// Runs work that may block on the disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Cancelled, "work on the disk").with_source(error))?
+}
+
+fn ring(config: &OriginConfig, name: &str) -> Result<Ring> {
+    let mut members = config.cluster.clone();
+    if members.is_empty() {
+        members.push(name.to_owned());
+    }
+    if !members.iter().any(|member| member == name) {
+        return Err(Error::invalid(format!(
+            "this origin, {name}, is not in its cluster {members:?}: set name to how the cluster \
+             lists it"
+        )));
+    }
+    let mut ring = Ring::new(config.max_replica);
+    ring.set_members(members);
+    Ok(ring)
+}
+
+async fn open_store(config: &OriginConfig) -> Result<Store> {
+    let under = StoreConfig::under(&config.data_dir);
+    let store =
+        StoreConfig { capacity_bytes: config.capacity_bytes, download_dir: None, ..under };
+    blocking(move || Store::open(store)).await
+}
+
+/// An origin neither announces nor downloads from the swarm.
+#[derive(Debug)]
+struct NoTracker;
+
+#[async_trait]
+impl TrackerClient for NoTracker {
+    async fn announce(&self, _: AnnounceRequest) -> Result<AnnounceResponse> {
+        Err(Error::new(ErrorKind::Unsupported, "an origin does not announce"))
+    }
+
+    async fn metainfo(&self, _: &Namespace, _: &Digest) -> Result<MetaInfo> {
+        Err(Error::new(ErrorKind::Unsupported, "an origin asks no tracker"))
+    }
+}

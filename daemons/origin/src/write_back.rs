@@ -1,0 +1,189 @@
+//! Writing blobs back to the backend: from a queue that is rebuilt at start from sidecars.
+//!
+//! The sidecars `_persist` and `_namespace` are there before a blob is visible, so a blob that was
+//! taken is never forgotten; they go when the backend has it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kraken_backends::{BlobBackend as _, FileSource};
+use kraken_core::retry::{RetryConfig, RetryQueue};
+use kraken_core::store::Sidecar;
+use kraken_core::{Digest, ErrorKind, Namespace, Result, Time};
+use tokio::sync::Notify;
+
+use crate::origin::{Parts, blocking};
+use crate::refresh::object_name;
+
+/// Write-backs under way at once.
+const WRITE_BACKS_AT_ONCE: usize = 8;
+
+/// The queue and its clock.
+#[derive(Debug)]
+pub(crate) struct WriteBack {
+    queue: Mutex<RetryQueue<Digest, Namespace>>,
+    changed: Notify,
+    epoch: Instant,
+}
+
+impl WriteBack {
+    /// The first and the longest pause between two tries.
+    pub(crate) fn new((first, longest): (Duration, Duration)) -> Self {
+        let config = RetryConfig {
+            retry_initial: first,
+            retry_interval: longest,
+            probe_interval: longest,
+            in_flight_max: WRITE_BACKS_AT_ONCE,
+            ..RetryConfig::default()
+        };
+        Self {
+            queue: Mutex::new(RetryQueue::new(config)),
+            changed: Notify::new(),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Takes a blob whose sidecars say that it must be written back, after `delay`.
+    pub(crate) fn push(&self, digest: &Digest, namespace: &Namespace, delay: Duration) {
+        let now = self.now();
+        // A full queue forgets the key, not the sidecar: it is pushed again by the reload.
+        self.with(|queue| queue.push(*digest, namespace.clone(), now + delay, now));
+        self.changed.notify_one();
+    }
+
+    /// How many blobs wait for it.
+    pub(crate) fn pending(&self) -> usize {
+        self.with(|queue| queue.len())
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut RetryQueue<Digest, Namespace>) -> T) -> T {
+        change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The sidecars that a pushed blob is committed with; the namespace first, so that whoever sees
+/// that a blob must be written back sees where to.
+pub(crate) fn sidecars(namespace: &Namespace) -> Vec<Sidecar> {
+    vec![Sidecar::namespace(namespace), Sidecar::persist()]
+}
+
+/// Makes sure that a blob that is here is written back: what a push of it again asks for.
+pub(crate) async fn ensure(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<()> {
+    let (store, wanted, sidecars) = (parts.store.clone(), *digest, sidecars(namespace));
+    blocking(move || {
+        sidecars.iter().try_for_each(|sidecar| store.set_metadata(&wanted, sidecar))
+    })
+    .await?;
+    parts.write_back.push(digest, namespace, Duration::ZERO);
+    Ok(())
+}
+
+/// Takes up what an earlier run left and starts the task that writes back.
+pub(crate) async fn start(parts: &Arc<Parts>) -> Result<()> {
+    reload(parts).await?;
+    let task = Arc::clone(parts);
+    parts.tasks.spawn(async move {
+        let stop = task.stop.clone();
+        stop.run_until_cancelled(run(&task)).await;
+    });
+    Ok(())
+}
+
+/// Pushes every blob whose sidecar says that it is not written back.
+async fn reload(parts: &Arc<Parts>) -> Result<()> {
+    let store = parts.store.clone();
+    let left = blocking(move || {
+        let mut left = Vec::new();
+        for digest in store.persist_pending()? {
+            let namespace = store.metadata(&digest, Sidecar::NAMESPACE)?;
+            let namespace = namespace.and_then(|bytes| String::from_utf8(bytes).ok());
+            // uber/kraken's data has no such sidecar: its queue was a database.
+            let namespace: Namespace = namespace.unwrap_or_default().parse()?;
+            left.push((digest, namespace));
+        }
+        Ok(left)
+    })
+    .await?;
+    if !left.is_empty() {
+        tracing::info!(blobs = left.len(), "write-backs taken up");
+    }
+    for (digest, namespace) in left {
+        parts.write_back.push(&digest, &namespace, Duration::ZERO);
+    }
+    Ok(())
+}
+
+async fn run(parts: &Arc<Parts>) {
+    let queue = &parts.write_back;
+    loop {
+        while let Some(task) = queue.with(|tasks| tasks.next(queue.now())) {
+            let (worker, digest) = (Arc::clone(parts), task.key);
+            parts.tasks.spawn(async move {
+                let stop = worker.stop.clone();
+                stop.run_until_cancelled(attempt(&worker, &digest)).await;
+            });
+        }
+        if queue.with(|tasks| tasks.poll_reload(queue.now()))
+            && let Err(error) = reload(parts).await
+        {
+            tracing::error!(%error, "read the write-backs that are left");
+        }
+        let wait = match queue.with(|tasks| tasks.poll_timeout()) {
+            Some(at) => at.since(queue.now()),
+            None => Duration::MAX,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = queue.changed.notified() => {}
+        }
+    }
+}
+
+/// One try; the queue is told how it went.
+async fn attempt(parts: &Parts, digest: &Digest) {
+    let started = Instant::now();
+    let result = write(parts, digest).await;
+    let queue = &parts.write_back;
+    match result {
+        Ok(()) => {
+            tracing::info!(%digest, ms = started.elapsed().as_millis(), "written back");
+            queue.with(|tasks| tasks.done(digest, queue.now()));
+        }
+        Err(error) => {
+            tracing::warn!(%digest, %error, "write-back failed");
+            queue.with(|tasks| tasks.failed(digest, queue.now()));
+        }
+    }
+    queue.changed.notify_one();
+}
+
+/// Uploads a blob unless the backend has it, then takes its `_persist` away.
+async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
+    let (store, wanted) = (parts.store.clone(), *digest);
+    let found = blocking(move || {
+        let namespace = store.metadata(&wanted, Sidecar::NAMESPACE)?.unwrap_or_default();
+        Ok((store.blob(&wanted)?, String::from_utf8_lossy(&namespace).into_owned()))
+    })
+    .await?;
+    let (Some(blob), namespace) = found else {
+        tracing::error!(%digest, "a blob to be written back is gone");
+        return Ok(());
+    };
+    let namespace: Namespace = namespace.parse()?;
+    let backend = parts.router.route(&namespace)?;
+    let name = object_name(digest);
+    match backend.stat(&namespace, &name).await {
+        Ok(stat) if stat.len == blob.len() => {}
+        Ok(_) => backend.upload(&namespace, &name, &FileSource::new(blob.file())?).await?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            backend.upload(&namespace, &name, &FileSource::new(blob.file())?).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    let (store, wanted) = (parts.store.clone(), *digest);
+    blocking(move || store.remove_metadata(&wanted, Sidecar::PERSIST)).await
+}

@@ -1,0 +1,83 @@
+//! Manifests of the proxy: blobs at the origin whose children must be there first.
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use kraken_backends::{BytesSource, TagStore as _};
+use kraken_core::{Digest, Error, Reference, Repository, Result, Tag};
+use kraken_registry_api::manifest::Document;
+use kraken_registry_api::{Manifest, ManifestStat, Manifests, limits};
+
+use crate::registry::{ProxyRegistry, namespace_of};
+use crate::verify;
+
+/// Most stats of children under way at once for one manifest.
+const STATS_AT_ONCE: usize = 16;
+
+#[async_trait]
+impl Manifests for ProxyRegistry {
+    async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(name) => {
+                let tag = Tag { repository: repository.clone(), name: name.clone() };
+                self.parts.build_index.get(&tag).await?
+            }
+        };
+        let namespace = namespace_of(repository)?;
+        let (_, bytes) = self.parts.origins.download(&namespace, &digest).await?;
+        let mut bytes = verify::whole(bytes, digest);
+        let mut content = BytesMut::new();
+        while let Some(chunk) = bytes.try_next().await? {
+            if content.len() + chunk.len() > limits::MANIFEST_LEN_MAX {
+                // A layer asked for as if it were a manifest.
+                return Err(Error::not_found(format!("manifest {digest}: too long")));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        let document = Document::parse(None, &content)
+            .map_err(|error| Error::not_found(format!("manifest {digest}")).with_source(error))?;
+        Ok(Manifest { digest, media_type: document.media_type, bytes: content.freeze() })
+    }
+
+    /// A manifest's media type is only in its content.
+    async fn head(&self, repository: &Repository, reference: &Reference) -> Result<ManifestStat> {
+        Ok(self.get(repository, reference).await?.stat())
+    }
+
+    async fn put(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+        manifest: &Manifest,
+    ) -> Result<()> {
+        let namespace = namespace_of(repository)?;
+        let document = manifest.document()?;
+        let children: Vec<Digest> = document
+            .blobs()
+            .chain(&document.manifests)
+            .map(|descriptor| descriptor.digest)
+            .collect();
+        stream::iter(children)
+            .map(Ok)
+            .try_for_each_concurrent(STATS_AT_ONCE, |child| {
+                let namespace = &namespace;
+                async move {
+                    self.parts
+                        .origins
+                        .stat(namespace, &child, false)
+                        .await
+                        .map(drop)
+                        .map_err(|error| error.context(format!("{child} of the manifest")))
+                }
+            })
+            .await?;
+        let source = BytesSource::new(manifest.bytes.clone());
+        self.parts.origins.upload(&namespace, &manifest.digest, &source).await?;
+        if let Reference::Tag(name) = reference {
+            let tag = Tag { repository: repository.clone(), name: name.clone() };
+            self.parts.build_index.put_and_replicate(&tag, &manifest.digest).await?;
+        }
+        Ok(())
+    }
+}

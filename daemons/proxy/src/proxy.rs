@@ -1,0 +1,115 @@
+//! A proxy as it runs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use kraken_backends::origin::OriginConfig;
+use kraken_backends::{BuildIndex, OriginCluster};
+use kraken_common::answer::{self, Answer};
+use kraken_common::{Body, Role, Server, Serving};
+use kraken_core::http::{Client, ClientConfig};
+use kraken_core::store::{Store, StoreConfig};
+use kraken_core::{Digest, Error, ErrorKind, Result};
+use kraken_registry_api::Registry;
+
+use crate::config::ProxyConfig;
+use crate::registry::ProxyRegistry;
+
+/// A running proxy. Dropping it does not end it in order; [`Proxy::close`] does.
+#[derive(Debug)]
+pub struct Proxy {
+    serving: Serving,
+}
+
+/// What the requests share.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) origins: OriginCluster,
+    pub(crate) build_index: BuildIndex,
+}
+
+impl Proxy {
+    /// Opens the upload area and listens.
+    pub async fn start(config: ProxyConfig) -> Result<Self> {
+        let server = Server::bind(config.listen, "the proxy", "listen")?;
+        let under = StoreConfig::under(&config.data_dir);
+        // Uploads in progress need not survive a power failure.
+        let store = StoreConfig { download_dir: None, durable: false, ..under };
+        let store = tokio::task::spawn_blocking(move || Store::open(store))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Cancelled, "open the store").with_source(error))??;
+        let client = Client::new(ClientConfig::default());
+        let origins = config.origins;
+        let parts = Arc::new(Parts {
+            store,
+            origins: OriginCluster::new(origins, client.clone(), OriginConfig::default())?,
+            build_index: BuildIndex::new(config.build_indexes, client)?,
+        });
+        let registry = Registry::new(ProxyRegistry::new(Arc::clone(&parts)));
+        let serving = server.spawn(move |request: Request<Incoming>| {
+            let (parts, registry) = (Arc::clone(&parts), registry.clone());
+            async move {
+                if let Some(answer) = health(&parts, &request).await {
+                    return answer;
+                }
+                match registry.call(request).await {
+                    Ok(response) => response.map(Body::new),
+                    Err(never) => match never {},
+                }
+            }
+        });
+        Ok(Self { serving })
+    }
+
+    /// Where clients push to and pull from.
+    pub fn addr(&self) -> SocketAddr {
+        self.serving.addr()
+    }
+
+    /// Lets requests under way end and joins every task.
+    pub async fn close(self) -> Result<()> {
+        self.serving.close().await;
+        Ok(())
+    }
+}
+
+impl Role for Proxy {
+    type Config = ProxyConfig;
+
+    const NAME: &'static str = "kraken-proxy";
+
+    fn start(config: ProxyConfig) -> impl Future<Output = Result<Self>> + Send {
+        Self::start(config)
+    }
+
+    fn close(self) -> impl Future<Output = Result<()>> + Send {
+        self.close()
+    }
+}
+
+/// The answer to `/health` and `/readiness`; `None` for any other path.
+async fn health(parts: &Parts, request: &Request<Incoming>) -> Option<Answer> {
+    if request.method() != Method::GET {
+        return None;
+    }
+    match request.uri().path() {
+        "/health" => Some(answer::ok()),
+        "/readiness" => {
+            let probe = Digest::sha256(b"readiness");
+            let (origins, tags) =
+                tokio::join!(parts.origins.ready(&probe), parts.build_index.ready());
+            let failures: Vec<String> =
+                [origins, tags].into_iter().filter_map(|r| r.err().map(|e| e.to_string())).collect();
+            Some(if failures.is_empty() {
+                answer::ok()
+            } else {
+                answer::text(StatusCode::SERVICE_UNAVAILABLE, failures.join("\n"))
+            })
+        }
+        _ => None,
+    }
+}

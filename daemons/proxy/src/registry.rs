@@ -1,0 +1,126 @@
+//! The registry of a proxy: blobs at the origins, tags at the build-index.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use kraken_backends::{OriginCluster, Page, TagScope, TagStore as _};
+use kraken_core::{Digest, Error, Namespace, Repository, Result, TagName};
+use kraken_registry_api::{
+    Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads,
+};
+
+use crate::proxy::Parts;
+use crate::uploads::Sessions;
+use crate::verify;
+
+/// Most tags listed of one repository, so that a listing cannot grow without bound.
+const TAGS_MAX: usize = 100_000;
+
+/// The proxy's side of the registry traits.
+#[derive(Debug)]
+pub(crate) struct ProxyRegistry {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) sessions: Sessions,
+}
+
+impl ProxyRegistry {
+    pub(crate) fn new(parts: Arc<Parts>) -> Arc<Self> {
+        let sessions = Sessions::new(parts.store.clone());
+        Arc::new(Self { parts, sessions })
+    }
+}
+
+/// What picks the storage backend of a repository's blobs at the origin: its name, on pushes as on
+/// pulls. (uber/kraken sends the word `TODO` on pushes.)
+pub(crate) fn namespace_of(repository: &Repository) -> Result<Namespace> {
+    repository.as_str().parse()
+}
+
+impl Backend for ProxyRegistry {
+    fn blobs(&self) -> &dyn BlobSource {
+        self
+    }
+
+    fn manifests(&self) -> &dyn Manifests {
+        self
+    }
+
+    fn uploads(&self) -> Option<&dyn Uploads> {
+        Some(self)
+    }
+
+    fn tags(&self) -> Option<&dyn Tags> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl BlobSource for ProxyRegistry {
+    async fn stat(&self, repository: &Repository, digest: &Digest) -> Result<u64> {
+        self.parts.origins.stat(&namespace_of(repository)?, digest, false).await
+    }
+
+    async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {
+        let len = self.stat(repository, digest).await?;
+        Ok(Box::new(OriginBlob {
+            origins: self.parts.origins.clone(),
+            namespace: namespace_of(repository)?,
+            digest: *digest,
+            len,
+        }))
+    }
+}
+
+#[async_trait]
+impl Tags for ProxyRegistry {
+    async fn list(&self, repository: &Repository) -> Result<Vec<TagName>> {
+        let mut names = Vec::new();
+        let mut page = Page::first();
+        loop {
+            let scope = TagScope::Repository(repository);
+            let found = self.parts.build_index.list(scope, &page).await?;
+            names.extend(found.tags.into_iter().map(|tag| tag.name));
+            match found.next {
+                Some(token) if names.len() < TAGS_MAX => page = page.after(token),
+                _ => break,
+            }
+        }
+        if names.is_empty() {
+            return Err(Error::not_found(format!("no tags of {repository}")));
+        }
+        Ok(names)
+    }
+}
+
+/// A blob that is streamed from an origin.
+struct OriginBlob {
+    origins: OriginCluster,
+    namespace: Namespace,
+    digest: Digest,
+    len: u64,
+}
+
+impl BlobReader for OriginBlob {
+    fn size(&self) -> u64 {
+        self.len
+    }
+
+    fn stream(&self, range: Range<u64>) -> ByteStream {
+        let (origins, namespace) = (self.origins.clone(), self.namespace.clone());
+        let (digest, whole) = (self.digest, range == (0..self.len));
+        let opened = async move {
+            let (_, bytes) = origins.download(&namespace, &digest).await?;
+            let part = if whole { verify::whole(bytes, digest) } else { verify::part(bytes, range) };
+            Ok::<_, Error>(part)
+        };
+        stream::once(opened)
+            .flat_map(|opened| match opened {
+                Ok(bytes) => bytes,
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            })
+            .boxed()
+    }
+}

@@ -1,0 +1,199 @@
+//! Upload sessions of the proxy.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use kraken_backends::FileSource;
+use kraken_core::store::{Store, Upload};
+use kraken_core::{Algorithm, Digest, Error, ErrorKind, Repository, Result};
+use kraken_registry_api::{ByteStream, UploadId, Uploads};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::registry::{ProxyRegistry, namespace_of};
+
+/// Bytes gathered before they are written to disk at once: small writes cost twice.
+const WRITE_LEN: usize = 1 << 20;
+
+/// A session that nobody has touched for so long is dropped when the next one begins.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// The sessions that are open.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    store: Store,
+    open: Mutex<BTreeMap<UploadId, Session>>,
+}
+
+#[derive(Debug, Clone)]
+struct Session {
+    repository: Repository,
+    touched: Instant,
+    /// Held by the one request that writes, finishes or cancels; a second one is refused.
+    upload: Arc<AsyncMutex<Upload>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    async fn begin(&self, repository: &Repository, algorithm: Algorithm) -> Result<UploadId> {
+        let store = self.store.clone();
+        let upload = blocking(move || store.create_upload(algorithm)).await?;
+        let id: UploadId = upload.id().as_str().parse()?;
+        let session = Session {
+            repository: repository.clone(),
+            touched: Instant::now(),
+            upload: Arc::new(AsyncMutex::new(upload)),
+        };
+        let expired: Vec<Session> = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.insert(id.clone(), session);
+            let idle = |_: &UploadId, session: &mut Session| session.touched.elapsed() > IDLE_MAX;
+            open.extract_if(.., idle).map(|(_, session)| session).collect()
+        };
+        // Dropping an upload removes its file.
+        blocking(move || {
+            drop(expired);
+            Ok(())
+        })
+        .await?;
+        Ok(id)
+    }
+
+    /// The session, if it is of this repository.
+    fn find(&self, repository: &Repository, id: &UploadId) -> Result<Session> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get_mut(id) {
+            Some(session) if session.repository == *repository => {
+                session.touched = Instant::now();
+                Ok(session.clone())
+            }
+            _ => Err(Error::not_found(format!("upload {id} of {repository}"))),
+        }
+    }
+
+    fn forget(&self, id: &UploadId) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+#[async_trait]
+impl Uploads for ProxyRegistry {
+    async fn begin(&self, repository: &Repository, algorithm: Algorithm) -> Result<UploadId> {
+        self.sessions.begin(repository, algorithm).await
+    }
+
+    async fn len(&self, repository: &Repository, id: &UploadId) -> Result<u64> {
+        let session = self.sessions.find(repository, id)?;
+        let upload = session.upload.lock().await;
+        Ok(upload.len())
+    }
+
+    async fn write(
+        &self,
+        repository: &Repository,
+        id: &UploadId,
+        offset: u64,
+        mut bytes: ByteStream,
+    ) -> Result<u64> {
+        let session = self.sessions.find(repository, id)?;
+        let busy = || Error::new(ErrorKind::Conflict, format!("upload {id} is being written"));
+        let mut upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
+        if upload.len() != offset {
+            let message = format!("upload {id} has {} bytes, not {offset}", upload.len());
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        loop {
+            let (batch, end) = gather(&mut bytes).await;
+            upload = blocking(move || {
+                let mut upload = upload;
+                for chunk in &batch {
+                    upload.append(chunk)?;
+                }
+                Ok(upload)
+            })
+            .await?;
+            match end {
+                None => {}
+                Some(Ok(())) => return Ok(upload.len()),
+                Some(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn finish(&self, repository: &Repository, id: &UploadId, digest: &Digest) -> Result<()> {
+        let session = self.sessions.find(repository, id)?;
+        let busy = || Error::new(ErrorKind::Conflict, format!("upload {id} is being written"));
+        let mut upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
+        let wanted = *digest;
+        let (upload, verified) = blocking(move || {
+            let verified = upload.verify(&wanted);
+            Ok((upload, verified))
+        })
+        .await?;
+        if let Err(error) = verified {
+            if error.kind() == ErrorKind::Mismatch {
+                self.sessions.forget(id);
+            }
+            return Err(error);
+        }
+        // The blob is the origins' before the push is answered; a failure leaves the session, and
+        // the client may finish it again.
+        let source = FileSource::new(upload.file())?;
+        self.parts.origins.upload(&namespace_of(repository)?, digest, &source).await?;
+        self.sessions.forget(id);
+        Ok(())
+    }
+
+    async fn cancel(&self, repository: &Repository, id: &UploadId) -> Result<()> {
+        self.sessions.find(repository, id)?;
+        self.sessions.forget(id);
+        Ok(())
+    }
+
+    /// Blobs belong to no repository at the origins, so any that is there can be mounted; without
+    /// it the client uploads as usual.
+    async fn mount(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        _from: Option<&Repository>,
+    ) -> Result<bool> {
+        match self.parts.origins.stat(&namespace_of(repository)?, digest, false).await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                tracing::debug!(%digest, %error, "mount refused");
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// The next chunks up to [`WRITE_LEN`], and how the stream ended if it did.
+async fn gather(bytes: &mut ByteStream) -> (Vec<Bytes>, Option<Result<()>>) {
+    let (mut batch, mut len) = (Vec::new(), 0);
+    while len < WRITE_LEN {
+        match bytes.next().await {
+            Some(Ok(chunk)) => {
+                len += chunk.len();
+                batch.push(chunk);
+            }
+            Some(Err(error)) => return (batch, Some(Err(error))),
+            None => return (batch, Some(Ok(()))),
+        }
+    }
+    (batch, None)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Cancelled, "write an upload").with_source(error))?
+}

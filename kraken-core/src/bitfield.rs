@@ -116,6 +116,11 @@ impl Bitfield {
         self.count() == self.len
     }
 
+    /// The bits, 64 a word: bit `i` is bit `i % 64` of word `i / 64`; those past the end are zero.
+    pub fn as_words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// The set bits in order.
     pub fn iter(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         ones(self.words.iter().copied())

@@ -8,15 +8,23 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod conn;
+mod dialer;
 mod io;
+mod picker;
 mod rng;
 mod snapshot;
+mod torrent;
+mod upload;
 
-use std::collections::{BTreeMap, VecDeque};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
-use kraken_core::{Digest, Error, InfoHash, PeerInfo, PieceIndex, Time};
+use kraken_core::{Digest, Error, ErrorKind, InfoHash, PeerInfo, PieceIndex, Time};
 
 pub use config::SwarmConfig;
 pub use io::{
@@ -24,6 +32,10 @@ pub use io::{
 };
 pub use snapshot::{Blacklisted, ConnSnapshot, Counters, TorrentSnapshot};
 
+use self::rng::Rng;
+use self::torrent::{Cx, Phase, Torrent, info_hash_of};
+use self::upload::Uplink;
+use crate::limits::TORRENTS_MAX;
 use crate::wire::{Handshake, Message};
 
 /// The state machine: torrents, their connections, and what is to be done next.
@@ -31,12 +43,20 @@ use crate::wire::{Handshake, Message};
 pub struct Swarm {
     config: SwarmConfig,
     local: PeerInfo,
-    rng: rng::Rng,
-    torrents: BTreeMap<Digest, TorrentSpec>,
+    rng: Rng,
+    torrents: BTreeMap<Digest, Torrent>,
     aliases: BTreeMap<InfoHash, Digest>,
+    /// The torrent of each connection and dial.
     conns: BTreeMap<ConnId, Digest>,
+    /// The torrent of connections closed with pieces on order.
+    closed: BTreeMap<ConnId, Digest>,
+    next_conn: u64,
+    uplink: Uplink,
+    /// When each torrent is to be looked at; the same as its `wake`.
+    timers: BTreeSet<(Time, Digest)>,
     outputs: VecDeque<Output>,
     counters: Counters,
+    shut_down: bool,
 }
 
 /// Construction and commands of the application.
@@ -46,42 +66,75 @@ impl Swarm {
         Self {
             config,
             local,
-            rng: rng::Rng::new(seed),
+            rng: Rng::new(seed),
             torrents: BTreeMap::new(),
             aliases: BTreeMap::new(),
             conns: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            next_conn: 0,
+            uplink: Uplink::default(),
+            timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            shut_down: false,
         }
     }
 
     /// Adds a torrent. Idempotent: one that is here stays as it is, but final sums replace the
-    /// lack of sums. Refused with `Conflict` when the geometry is another.
-    pub fn add_torrent(&mut self, _now: Time, spec: TorrentSpec) -> Result<(), Error> {
-        let info_hash = match &spec.sums {
-            Sums::Arriving { info_hash } => *info_hash,
-            Sums::Final(meta) => meta.info_hash(),
-        };
-        self.aliases.insert(info_hash, spec.digest);
-        self.torrents.insert(spec.digest, spec);
+    /// lack of sums. Refused with `Conflict` when geometry or sums are others, with `NoSpace` when
+    /// there are too many torrents at work, with `Cancelled` after [`Swarm::shutdown`].
+    pub fn add_torrent(&mut self, now: Time, spec: TorrentSpec) -> Result<(), Error> {
+        if self.shut_down {
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                format!("add torrent {}: shutting down", spec.digest),
+            ));
+        }
+        check_spec(&spec)?;
+        let (digest, info_hash) = (spec.digest, info_hash_of(&spec.sums));
+        if let Some(torrent) = self.torrents.get(&digest) {
+            let arriving = torrent.phase == Phase::Arriving;
+            if torrent.geometry != spec.geometry || !arriving && torrent.info_hash != info_hash {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("add torrent {digest}: it is here with other metainfo"),
+                ));
+            }
+            if arriving && matches!(spec.sums, Sums::Final(_)) {
+                self.aliases.insert(info_hash, digest);
+                self.with(now, &digest, |torrent, cx| torrent.start(cx, Some(spec)));
+            }
+            return Ok(());
+        }
+        if self.torrents.len() >= TORRENTS_MAX {
+            self.evict(now)?;
+        }
+        self.aliases.insert(info_hash, digest);
+        self.torrents.insert(digest, Torrent::new(now, spec, &self.config));
+        self.with(now, &digest, |torrent, cx| torrent.start(cx, None));
         Ok(())
     }
 
     /// Forgets a torrent and closes its connections; whether it was here.
-    pub fn remove_torrent(&mut self, _now: Time, torrent: &Digest) -> bool {
-        self.aliases.retain(|_, digest| digest != torrent);
-        self.torrents.remove(torrent).is_some()
+    pub fn remove_torrent(&mut self, now: Time, torrent: &Digest) -> bool {
+        self.with(now, torrent, |torrent, cx| {
+            torrent.close_all(cx, &CloseReason::TorrentGone);
+            torrent.gone = true;
+        })
+        .is_some()
     }
 
     /// Says which bytes someone waits for; `None` takes it back. The range `0..blob_len` is a whole
-    /// download, fetched rarest first; of any other range the beginning comes first.
+    /// download, fetched rarest first; of any other range the beginning comes first. An incomplete
+    /// torrent without demands asks for nothing.
     pub fn set_demand(
         &mut self,
-        _now: Time,
-        _torrent: &Digest,
-        _demand: DemandId,
-        _bytes: Option<Range<u64>>,
+        now: Time,
+        torrent: &Digest,
+        demand: DemandId,
+        bytes: Option<Range<u64>>,
     ) {
+        self.with(now, torrent, |torrent, cx| torrent.set_demand(cx, demand, bytes));
     }
 
     /// Takes a demand back.
@@ -90,19 +143,31 @@ impl Swarm {
     }
 
     /// Starts or stops sending pieces to others.
-    pub fn set_seeding(&mut self, _now: Time, seed: bool) {
+    pub fn set_seeding(&mut self, now: Time, seed: bool) {
+        let stopped = self.config.seed && !seed;
         self.config.seed = seed;
+        if stopped {
+            for digest in self.torrents().collect::<Vec<_>>() {
+                self.with(now, &digest, |torrent, cx| torrent.stop_seeding(cx));
+            }
+        }
     }
 
     /// Replaces the configuration; connections beyond new limits stay.
-    pub fn set_config(&mut self, _now: Time, config: SwarmConfig) {
+    pub fn set_config(&mut self, now: Time, config: SwarmConfig) {
+        self.set_seeding(now, config.seed);
         self.config = config;
     }
 
     /// Closes every connection and forgets every torrent; nothing is accepted afterwards.
-    pub fn shutdown(&mut self, _now: Time) {
-        self.torrents.clear();
-        self.aliases.clear();
+    pub fn shutdown(&mut self, now: Time) {
+        self.shut_down = true;
+        for digest in self.torrents().collect::<Vec<_>>() {
+            self.with(now, &digest, |torrent, cx| {
+                torrent.close_all(cx, &CloseReason::Shutdown);
+                torrent.gone = true;
+            });
+        }
     }
 }
 
@@ -111,76 +176,120 @@ impl Swarm {
     /// The tracker answered an [`Output::Announce`].
     pub fn handle_announced(
         &mut self,
-        _now: Time,
-        _torrent: &Digest,
-        _result: Result<Announced, Error>,
+        now: Time,
+        torrent: &Digest,
+        result: Result<Announced, Error>,
     ) {
+        self.with(now, torrent, |torrent, cx| torrent.on_announced(cx, result));
     }
 
     /// An [`Output::Dial`] ended: with the other side's handshake, or not.
     pub fn handle_dialed(
         &mut self,
-        _now: Time,
-        _conn: ConnId,
-        _result: Result<Handshake, CloseReason>,
+        now: Time,
+        conn: ConnId,
+        result: Result<Handshake, CloseReason>,
     ) {
+        self.with_conn(now, conn, |torrent, cx| torrent.on_dialed(cx, conn, result));
     }
 
     /// Someone connected and sent its handshake. With `Ok` the driver sends the reply before any
     /// output of that connection; with `Err` it closes the socket without a word.
     pub fn handle_incoming(
         &mut self,
-        _now: Time,
-        _remote_ip: IpAddr,
-        _handshake: &Handshake,
+        now: Time,
+        remote_ip: IpAddr,
+        handshake: &Handshake,
     ) -> Result<(ConnId, Handshake), Refused> {
-        self.counters.refused += 1;
-        Err(Refused::UnknownTorrent)
+        let answer = if handshake.peer_id == self.local.peer_id {
+            Err(Refused::Myself)
+        } else if self.shut_down {
+            Err(Refused::Full)
+        } else {
+            self.with(now, &handshake.digest, |torrent, cx| {
+                torrent.on_incoming(cx, remote_ip, handshake)
+            })
+            .unwrap_or(Err(Refused::UnknownTorrent))
+        };
+        self.counters.refused += u64::from(answer.is_err());
+        answer
     }
 
     /// A message arrived. Payloads do not come this way but by [`Swarm::handle_piece`].
-    pub fn handle_message(&mut self, _now: Time, _conn: ConnId, _message: Message) {}
-
-    /// The bytes of a piece arrived and this is what came of them. Also to be told of a connection
-    /// that was closed meanwhile.
-    pub fn handle_piece(
-        &mut self,
-        _now: Time,
-        _conn: ConnId,
-        _index: PieceIndex,
-        _outcome: PieceOutcome,
-    ) {
+    pub fn handle_message(&mut self, now: Time, conn: ConnId, message: Message) {
+        self.with_conn(now, conn, |torrent, cx| torrent.on_message(cx, conn, message));
     }
 
-    /// Some bytes of a requested piece arrived: the peer is alive. Optional.
-    pub fn handle_piece_progress(&mut self, _now: Time, _conn: ConnId, _bytes: u64) {}
+    /// The bytes of a piece arrived and this is what came of them. Also to be told of a connection
+    /// that was closed meanwhile, or else the piece would be fetched again and again.
+    pub fn handle_piece(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        index: PieceIndex,
+        outcome: PieceOutcome,
+    ) {
+        let Some(digest) = self.conns.get(&conn).or_else(|| self.closed.get(&conn)).copied() else {
+            return;
+        };
+        self.with(now, &digest, |torrent, cx| torrent.on_piece(cx, conn, index, outcome));
+    }
+
+    /// Some bytes of a requested piece arrived: the peer is alive. Optional, at most every 100 ms.
+    pub fn handle_piece_progress(&mut self, now: Time, conn: ConnId, bytes: u64) {
+        let Some(digest) = self.conns.get(&conn) else { return };
+        let conn = self.torrents.get_mut(digest).and_then(|torrent| torrent.conns.get_mut(&conn));
+        if let Some(conn) = conn.filter(|_| bytes > 0) {
+            conn.progress_at = now;
+        }
+    }
 
     /// An [`Output::SendPiece`] ended: the last byte was handed to the socket, or could not be
     /// read from disk (the connection stands; the peer is told).
     pub fn handle_piece_sent(
         &mut self,
-        _now: Time,
-        _conn: ConnId,
-        _index: PieceIndex,
-        _result: Result<(), ()>,
+        now: Time,
+        conn: ConnId,
+        index: PieceIndex,
+        result: Result<(), ()>,
     ) {
+        let sent = result.is_ok();
+        self.with_conn(now, conn, |torrent, cx| torrent.on_piece_sent(cx, conn, index, sent));
     }
 
     /// The receiver of a piece took nothing for 500 ms: it loses its upload slot until the piece
     /// is sent. The driver may close the connection later.
-    pub fn handle_stalled(&mut self, _now: Time, _conn: ConnId) {}
+    pub fn handle_stalled(&mut self, now: Time, conn: ConnId) {
+        self.with_conn(now, conn, |torrent, cx| torrent.on_stalled(cx, conn));
+    }
 
     /// A connection ended without this side's doing. Unknown ones are ignored.
-    pub fn handle_closed(&mut self, _now: Time, _conn: ConnId, _reason: CloseReason) {}
+    pub fn handle_closed(&mut self, now: Time, conn: ConnId, reason: CloseReason) {
+        self.with_conn(now, conn, |torrent, cx| torrent.on_closed(cx, conn, &reason));
+    }
 
     /// An [`Output::Commit`] ended.
-    pub fn handle_committed(&mut self, _now: Time, _torrent: &Digest, _result: Result<(), Error>) {}
+    pub fn handle_committed(&mut self, now: Time, torrent: &Digest, result: Result<(), Error>) {
+        self.with(now, torrent, |torrent, cx| torrent.on_committed(cx, result));
+    }
 
     /// An [`Output::Discard`] ended: the torrent is open anew and empty.
-    pub fn handle_discarded(&mut self, _now: Time, _torrent: &Digest, _result: Result<(), Error>) {}
+    pub fn handle_discarded(&mut self, now: Time, torrent: &Digest, result: Result<(), Error>) {
+        self.with(now, torrent, |torrent, cx| torrent.on_discarded(cx, result));
+    }
 
     /// The time of [`Swarm::poll_timeout`] has come.
-    pub fn handle_timeout(&mut self, _now: Time) {}
+    pub fn handle_timeout(&mut self, now: Time) {
+        let due: Vec<Digest> = self
+            .timers
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, digest)| *digest)
+            .collect();
+        for digest in due {
+            self.with(now, &digest, |torrent, cx| torrent.on_timeout(cx));
+        }
+    }
 }
 
 /// Outputs.
@@ -192,7 +301,7 @@ impl Swarm {
 
     /// When to call [`Swarm::handle_timeout`]; may change after any other call.
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.timers.first().map(|(at, _)| *at)
     }
 }
 
@@ -225,17 +334,99 @@ impl Swarm {
 
     /// One torrent as it stands.
     pub fn snapshot(&self, torrent: &Digest) -> Option<TorrentSnapshot> {
-        let _ = self.torrents.get(torrent)?;
-        None
+        self.torrents.get(torrent).map(Torrent::snapshot)
     }
 
     /// Whom this node will not dial or accept at the moment.
-    pub fn blacklist(&self, _now: Time) -> Vec<Blacklisted> {
-        Vec::new()
+    pub fn blacklist(&self, now: Time) -> Vec<Blacklisted> {
+        let mut list = Vec::new();
+        for torrent in self.torrents.values() {
+            torrent.blacklisted(now, &mut list);
+        }
+        list
     }
 
     /// Running totals.
     pub fn counters(&self) -> Counters {
         self.counters
     }
+}
+
+impl Swarm {
+    /// Lets one torrent work, then forgets it or plans its next timer, and hands out upload slots.
+    fn with<R>(
+        &mut self,
+        now: Time,
+        digest: &Digest,
+        work: impl FnOnce(&mut Torrent, &mut Cx<'_>) -> R,
+    ) -> Option<R> {
+        let digest = *digest;
+        let torrent = self.torrents.get_mut(&digest)?;
+        let mut cx = Cx {
+            now,
+            config: &self.config,
+            local: &self.local,
+            rng: &mut self.rng,
+            out: &mut self.outputs,
+            counters: &mut self.counters,
+            uplink: &mut self.uplink,
+            conns: &mut self.conns,
+            closed: &mut self.closed,
+            next_conn: &mut self.next_conn,
+        };
+        let result = work(torrent, &mut cx);
+        let wake = if torrent.gone { None } else { torrent.next_wake(&self.config) };
+        if wake != torrent.wake {
+            if let Some(before) = torrent.wake {
+                self.timers.remove(&(before, digest));
+            }
+            self.timers.extend(wake.map(|at| (at, digest)));
+            torrent.wake = wake;
+        }
+        if torrent.gone {
+            self.torrents.remove(&digest);
+            self.aliases.retain(|_, alias| *alias != digest);
+            self.closed.retain(|_, torrent| *torrent != digest);
+        }
+        let slots = self.config.upload_pieces_at_once;
+        self.uplink.pump(&mut self.torrents, slots, &mut self.outputs);
+        Some(result)
+    }
+
+    fn with_conn(&mut self, now: Time, conn: ConnId, work: impl FnOnce(&mut Torrent, &mut Cx<'_>)) {
+        if let Some(digest) = self.conns.get(&conn).copied() {
+            self.with(now, &digest, work);
+        }
+    }
+
+    /// Forgets the complete torrent without connections that has been idle longest.
+    fn evict(&mut self, now: Time) -> Result<(), Error> {
+        let oldest = self
+            .torrents
+            .values()
+            .filter(|torrent| torrent.phase == Phase::Complete && torrent.conns.is_empty())
+            .min_by_key(|torrent| torrent.active_at)
+            .map(|torrent| torrent.digest);
+        let Some(oldest) = oldest else {
+            return Err(Error::new(
+                ErrorKind::NoSpace,
+                format!("add a torrent: all of {TORRENTS_MAX} are at work"),
+            ));
+        };
+        self.with(now, &oldest, |torrent, cx| {
+            torrent.give_up(cx, "made way for another torrent".into());
+        });
+        Ok(())
+    }
+}
+
+fn check_spec(spec: &TorrentSpec) -> Result<(), Error> {
+    let meta_fits = match &spec.sums {
+        Sums::Arriving { .. } => !spec.complete,
+        Sums::Final(meta) => meta.digest() == spec.digest && meta.geometry() == spec.geometry,
+    };
+    if meta_fits && spec.have.len() == spec.geometry.pieces() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("add torrent {}: its parts do not fit together", spec.digest)))
 }

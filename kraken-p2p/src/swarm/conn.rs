@@ -1,0 +1,196 @@
+//! One connection of a torrent: what the other side has, what is open with it, how quick it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kraken_core::{Bitfield, PeerId, PeerInfo, PieceIndex, Time};
+
+use super::config::SwarmConfig;
+use super::io::ConnId;
+use super::snapshot::ConnSnapshot;
+use crate::limits::REQUESTS_PER_CONN_MAX;
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) peer_id: PeerId,
+    pub(super) remote: Remote,
+    /// Whether it is a peer of ours: it sent field 100 in its handshake.
+    pub(super) ours: bool,
+    /// What the other side has; pieces sent to it count as had.
+    pub(super) bits: Bitfield,
+    pub(super) bits_count: u32,
+    /// Requests open with the other side, with the time each was sent.
+    pub(super) requests: BTreeMap<PieceIndex, Time>,
+    /// Set when a search found nothing to ask of it; cleared when that may have changed.
+    pub(super) dry: bool,
+    /// Seconds a piece takes here once it is its turn, averaged; `None` before the first.
+    service: Option<f64>,
+    /// Since when the oldest open request could have been worked on.
+    busy_since: Time,
+    /// When bytes of a requested piece last came.
+    pub(super) progress_at: Time,
+    /// It is asked for nothing before this.
+    pub(super) rest_until: Time,
+    /// Requests that timed out in a row.
+    pub(super) timeouts: u32,
+    /// Requests it refused in a row.
+    pub(super) errors: u32,
+    /// Requests of the other side, oldest first.
+    pub(super) queue: VecDeque<PieceIndex>,
+    pub(super) sending: Option<Sending>,
+    /// Whether it stands in the line of connections to send to.
+    pub(super) in_line: bool,
+    /// When a piece was last stored or sent, or the connection made.
+    pub(super) active_at: Time,
+    pub(super) pieces_received: u64,
+    pub(super) pieces_sent: u64,
+}
+
+/// How the connection came to be, and with it what a ban would name.
+#[derive(Debug, Clone)]
+pub(super) enum Remote {
+    Dialed(PeerInfo),
+    Accepted(IpAddr),
+}
+
+/// The piece being sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) index: PieceIndex,
+    /// Whether it holds an upload slot; a stalled receiver does not.
+    pub(super) slot: bool,
+}
+
+impl Conn {
+    pub(super) fn new(
+        peer_id: PeerId,
+        remote: Remote,
+        ours: bool,
+        bits: Bitfield,
+        now: Time,
+    ) -> Self {
+        let bits_count = bits.count();
+        Self {
+            peer_id,
+            remote,
+            ours,
+            bits,
+            bits_count,
+            requests: BTreeMap::new(),
+            dry: false,
+            service: None,
+            busy_since: now,
+            progress_at: now,
+            rest_until: Time::ZERO,
+            timeouts: 0,
+            errors: 0,
+            queue: VecDeque::new(),
+            sending: None,
+            in_line: false,
+            active_at: now,
+            pieces_received: 0,
+            pieces_sent: 0,
+        }
+    }
+
+    /// Notes that a request was sent.
+    pub(super) fn on_requested(&mut self, now: Time, index: PieceIndex) {
+        if self.requests.is_empty() {
+            self.busy_since = now;
+        }
+        self.requests.insert(index, now);
+    }
+
+    /// Notes that a requested piece came; returns the seconds it took once it was its turn.
+    pub(super) fn on_received(&mut self, now: Time) -> f64 {
+        let seconds = now.since(self.busy_since).as_secs_f64();
+        let service = self.service.unwrap_or(seconds);
+        self.service = Some(service + (seconds - service) * SERVICE_WEIGHT);
+        self.busy_since = now;
+        self.progress_at = now;
+        self.timeouts = 0;
+        self.errors = 0;
+        seconds
+    }
+
+    /// Whether it is an origin, as far as this side knows: only dialled peers can be known as one.
+    pub(super) fn is_origin(&self) -> bool {
+        matches!(&self.remote, Remote::Dialed(peer) if peer.origin)
+    }
+
+    pub(super) fn has_all(&self) -> bool {
+        self.bits_count == self.bits.len()
+    }
+
+    /// How long nothing came although something is open; zero when nothing is open.
+    pub(super) fn silent_for(&self, now: Time) -> Duration {
+        if self.requests.is_empty() {
+            return Duration::ZERO;
+        }
+        now.since(self.busy_since.max(self.progress_at))
+    }
+
+    /// Since when a request sent at `sent` has had nothing to show: a peer that delivers other
+    /// pieces is working through its queue.
+    pub(super) fn waiting_since(&self, sent: Time) -> Time {
+        sent.max(self.busy_since).max(self.progress_at)
+    }
+
+    /// Whether it has been silent so long that what is open with it should not hold up the rest.
+    pub(super) fn is_stale(&self, now: Time) -> bool {
+        self.silent_for(now) > STALE_AFTER
+    }
+
+    /// Seconds until one more request would be answered, by what is known; `typical` is the
+    /// seconds per piece of the torrent's other connections.
+    pub(super) fn expected_wait(&self, now: Time, typical: f64) -> f64 {
+        let service = self.service.unwrap_or(typical).max(self.silent_for(now).as_secs_f64());
+        service * (self.requests.len() + 1) as f64
+    }
+
+    /// Whether one more request may be sent.
+    pub(super) fn has_room(&self, now: Time, typical: f64, config: &SwarmConfig) -> bool {
+        let open = self.requests.len();
+        let pipeline = match (self.ours, self.is_origin()) {
+            (true, _) => config.pipeline_ours,
+            (false, true) => config.pipeline_origin,
+            (false, false) => config.pipeline_agent,
+        };
+        if open >= pipeline.min(REQUESTS_PER_CONN_MAX) || now < self.rest_until {
+            return false;
+        }
+        open < OPEN_MIN
+            || (!self.is_stale(now)
+                && self.expected_wait(now, typical) <= config.queue_wait_max.as_secs_f64())
+    }
+
+    /// Whether nothing is open in either direction.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.requests.is_empty() && self.queue.is_empty() && self.sending.is_none()
+    }
+
+    pub(super) fn snapshot(&self, conn: ConnId) -> ConnSnapshot {
+        ConnSnapshot {
+            conn,
+            peer_id: self.peer_id,
+            origin: self.is_origin(),
+            dialed: matches!(self.remote, Remote::Dialed(_)),
+            pieces_have: self.bits_count,
+            requests: self.requests.len(),
+            queued: self.queue.len(),
+            pieces_received: self.pieces_received,
+            pieces_sent: self.pieces_sent,
+        }
+    }
+}
+
+/// How much the newest piece moves the average: about the last six pieces count.
+const SERVICE_WEIGHT: f64 = 0.3;
+
+/// Requests a peer may always have: one being sent and one behind it keep the link busy.
+const OPEN_MIN: usize = 2;
+
+/// Silence after which a peer's open requests no longer count as bytes in flight.
+const STALE_AFTER: Duration = Duration::from_secs(2);

@@ -1,0 +1,509 @@
+//! Whom to talk to: announces, candidates, dials, incoming handshakes, bans.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kraken_core::{Bitfield, Error, PeerId, PeerInfo, Time};
+
+use super::config::SwarmConfig;
+use super::conn::{Conn, Remote};
+use super::io::{Announced, CloseReason, ConnId, Output, Refused};
+use super::snapshot::Blacklisted;
+use super::torrent::{Cx, Phase, Torrent};
+use crate::limits::{BANS_MAX, CANDIDATES_MAX, HANDOUT_MAX};
+use crate::wire::{Handshake, Message};
+
+/// A torrent's candidates, dials and bans.
+#[derive(Debug, Default)]
+pub(super) struct Dialer {
+    candidates: BTreeMap<PeerId, Candidate>,
+    pub(super) dialing: BTreeMap<ConnId, Dial>,
+    bans: VecDeque<Ban>,
+    /// Pieces with a wrong CRC32, by sender; outlives its connections.
+    corrupt: BTreeMap<PeerId, u32>,
+    /// When a candidate may be tried that may not now.
+    pub(super) dial_at: Option<Time>,
+}
+
+/// A peer the tracker named.
+#[derive(Debug)]
+struct Candidate {
+    peer: PeerInfo,
+    /// Dials in a row that came to nothing.
+    failures: u32,
+    /// Not to be dialled before this.
+    next_try: Time,
+}
+
+/// A dial under way.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) peer: PeerInfo,
+    /// The pieces claimed in the handshake.
+    claimed: Bitfield,
+}
+
+/// A peer that lied. Ids are self-claimed and many peers may share an IP, so both must match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ban {
+    peer_id: PeerId,
+    ip: String,
+    /// The port for one that was dialled; `None` bars incoming connections only.
+    port: Option<u16>,
+}
+
+impl Dialer {
+    fn add(&mut self, peer: PeerInfo) {
+        if self.is_banned(&peer.peer_id, &peer.ip, Some(peer.port)) {
+            return;
+        }
+        if let Some(candidate) = self.candidates.get_mut(&peer.peer_id) {
+            if (&candidate.peer.ip, candidate.peer.port) != (&peer.ip, peer.port) {
+                // It moved: what was learned of the old address says nothing.
+                (candidate.failures, candidate.next_try) = (0, Time::ZERO);
+            }
+            candidate.peer = peer;
+            return;
+        }
+        if self.candidates.len() >= CANDIDATES_MAX {
+            let worst = self
+                .candidates
+                .iter()
+                .max_by_key(|(_, candidate)| (!candidate.peer.origin, candidate.failures))
+                .map(|(id, _)| *id);
+            if let Some(worst) = worst {
+                self.candidates.remove(&worst);
+            }
+        }
+        let candidate = Candidate { failures: 0, next_try: Time::ZERO, peer };
+        self.candidates.insert(candidate.peer.peer_id, candidate);
+    }
+
+    /// A complete torrent dials nobody.
+    pub(super) fn forget_candidates(&mut self) {
+        self.candidates.clear();
+        self.dial_at = None;
+    }
+
+    /// The pause before a peer is dialled again grows with each dial that came to nothing.
+    fn postpone(&mut self, cx: &mut Cx<'_>, peer_id: &PeerId, at_least: Duration) {
+        if let Some(candidate) = self.candidates.get_mut(peer_id) {
+            let doubled = REDIAL * 2u32.pow(candidate.failures.min(5));
+            candidate.failures += 1;
+            let pause = doubled.min(cx.config.blacklist_duration).max(at_least);
+            candidate.next_try = cx.now + cx.rng.jitter(pause);
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, cx: &mut Cx<'_>, conn: &Conn, reason: &CloseReason) {
+        let at_least = match reason {
+            CloseReason::Protocol(_) | CloseReason::Stalled => cx.config.blacklist_duration,
+            CloseReason::Idle => REDIAL_IDLE,
+            _ => REDIAL,
+        };
+        if conn.pieces_received > 0
+            && let Some(candidate) = self.candidates.get_mut(&conn.peer_id)
+        {
+            candidate.failures = 0;
+        }
+        self.postpone(cx, &conn.peer_id, at_least);
+    }
+
+    pub(super) fn ban(&mut self, conn: &Conn) {
+        let (ip, port) = match &conn.remote {
+            Remote::Dialed(peer) => {
+                self.candidates.remove(&conn.peer_id);
+                (peer.ip.clone(), Some(peer.port))
+            }
+            Remote::Accepted(ip) => (ip.to_string(), None),
+        };
+        if self.bans.len() >= BANS_MAX {
+            self.bans.pop_front();
+        }
+        self.bans.push_back(Ban { peer_id: conn.peer_id, ip, port });
+    }
+
+    fn is_banned(&self, peer_id: &PeerId, ip: &str, port: Option<u16>) -> bool {
+        self.bans.iter().any(|ban| ban.peer_id == *peer_id && ban.port == port && ban.ip == ip)
+    }
+
+    pub(super) fn count_corrupt(&mut self, peer_id: PeerId) -> u32 {
+        if self.corrupt.len() >= BANS_MAX && !self.corrupt.contains_key(&peer_id) {
+            self.corrupt.pop_first();
+        }
+        let times = self.corrupt.entry(peer_id).or_insert(0);
+        *times += 1;
+        *times
+    }
+
+    fn dial_to(&self, peer_id: &PeerId) -> Option<ConnId> {
+        self.dialing.iter().find(|(_, dial)| dial.peer.peer_id == *peer_id).map(|(id, _)| *id)
+    }
+}
+
+/// Announcing.
+impl Torrent {
+    /// Asks for an announce not later than `at`.
+    pub(super) fn announce_by(&mut self, at: Time) {
+        self.announcer.at = Some(self.announcer.at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// Asks for an announce now, unless one is planned or under way already.
+    pub(super) fn announce_first(&mut self, now: Time) {
+        if self.announcer.at.is_none() && self.announcer.busy.is_none() {
+            self.announcer.at = Some(now);
+        }
+    }
+
+    /// Announces if it is time and of use.
+    pub(super) fn announce(&mut self, cx: &mut Cx<'_>) {
+        if self.announcer.next(cx.config).is_none_or(|at| at > cx.now) {
+            return;
+        }
+        let complete = self.phase == Phase::Complete;
+        let needed = match self.phase {
+            Phase::Complete => cx.config.seed,
+            Phase::Fetching => {
+                let saturated = self.conns.len() + self.dialer.dialing.len() >= cx.config.dial_max;
+                if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
+                    self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
+                    return;
+                }
+                !self.demands.is_empty()
+            }
+            Phase::Arriving | Phase::Committing | Phase::Discarding => false,
+        };
+        self.announcer.at = None;
+        if !needed {
+            return;
+        }
+        self.announcer.busy = Some(complete);
+        if self.announcer.announced_at.replace(cx.now).is_some() {
+            self.announcer.retry = (self.announcer.retry * 2).min(self.announcer.interval);
+        }
+        cx.counters.announces += 1;
+        cx.out.push_back(Output::Announce {
+            torrent: self.digest,
+            info_hash: self.info_hash,
+            complete,
+        });
+    }
+
+    pub(super) fn on_announced(&mut self, cx: &mut Cx<'_>, result: Result<Announced, Error>) {
+        let Some(was_complete) = self.announcer.busy.take() else { return };
+        let complete = self.phase == Phase::Complete;
+        match result {
+            Err(_) => {
+                let pause = self.announcer.after_failure();
+                self.announcer.at = None;
+                self.announce_by(cx.now + cx.rng.jitter(pause));
+            }
+            Ok(announced) => {
+                self.announcer.failures = 0;
+                let said = announced.interval;
+                self.announcer.interval = if said.is_zero() || said > INTERVAL_MAX {
+                    cx.config.announce_interval
+                } else {
+                    said.max(cx.config.announce_retry)
+                };
+                if self.phase == Phase::Fetching {
+                    let others = announced.peers.into_iter().take(HANDOUT_MAX);
+                    for peer in others.filter(|peer| peer.peer_id != cx.local.peer_id) {
+                        self.dialer.add(peer);
+                    }
+                    self.dial(cx);
+                    self.announcer.at = None;
+                    self.announce_soon(cx);
+                } else if complete && was_complete {
+                    self.announce_by(cx.now + cx.rng.jitter(cx.config.announce_complete_interval));
+                } else if complete {
+                    self.announce_by(cx.now);
+                    self.announce(cx);
+                }
+            }
+        }
+    }
+
+    /// Plans the next announce: soon while there are few connections, with growing pauses so that
+    /// a lonely node does not storm its tracker.
+    fn announce_soon(&mut self, cx: &mut Cx<'_>) {
+        if !self.wants_pieces() || self.announcer.busy.is_some() {
+            return;
+        }
+        if self.conns.len() >= cx.config.conns_few {
+            self.announcer.retry = cx.config.announce_retry;
+        }
+        let few = self.conns.len() + self.dialer.dialing.len() < cx.config.conns_few;
+        let pause = if few { self.announcer.retry } else { self.announcer.interval };
+        let after = self.announcer.announced_at.unwrap_or(cx.now);
+        self.announce_by((after + cx.rng.jitter(pause)).max(cx.now));
+    }
+}
+
+/// Dialling and accepting.
+impl Torrent {
+    /// Dials candidates while there is room, each next one at random: a fixed order would send
+    /// everyone to the same few.
+    pub(super) fn dial(&mut self, cx: &mut Cx<'_>) {
+        self.dialer.dial_at = None;
+        if !cx.config.dial || !self.wants_pieces() {
+            return;
+        }
+        let mut taken: BTreeSet<PeerId> = self.conns.values().map(|conn| conn.peer_id).collect();
+        taken.extend(self.dialer.dialing.values().map(|dial| dial.peer.peer_id));
+        while self.conns.len() + self.dialer.dialing.len() < cx.config.dial_max {
+            let (mut ready, mut later) = (Vec::new(), None::<Time>);
+            for (peer_id, candidate) in &self.dialer.candidates {
+                if taken.contains(peer_id) || self.origins_only && !candidate.peer.origin {
+                    continue;
+                }
+                if candidate.next_try <= cx.now {
+                    ready.push(*peer_id);
+                } else {
+                    later = Some(later.map_or(candidate.next_try, |t| t.min(candidate.next_try)));
+                }
+            }
+            if ready.is_empty() {
+                self.dialer.dial_at = later;
+                return;
+            }
+            let peer_id = ready[cx.rng.below(ready.len() as u32) as usize];
+            taken.insert(peer_id);
+            self.dial_one(cx, &peer_id);
+        }
+    }
+
+    fn dial_one(&mut self, cx: &mut Cx<'_>, peer_id: &PeerId) {
+        let Some(candidate) = self.dialer.candidates.get(peer_id) else { return };
+        let peer = candidate.peer.clone();
+        let conn = cx.fresh_conn(self.digest);
+        let handshake = Box::new(self.handshake(cx, true));
+        cx.counters.dials += 1;
+        cx.out.push_back(Output::Dial { conn, peer: peer.clone(), handshake });
+        self.dialer.dialing.insert(conn, Dial { peer, claimed: self.have.clone() });
+    }
+
+    pub(super) fn cancel_dial(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: CloseReason) {
+        if self.dialer.dialing.remove(&id).is_some() {
+            cx.conns.remove(&id);
+            cx.out.push_back(Output::Close { conn: id, reason });
+        }
+    }
+
+    pub(super) fn on_dialed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        result: Result<Handshake, CloseReason>,
+    ) {
+        let Some(dial) = self.dialer.dialing.remove(&id) else { return };
+        let peer_id = dial.peer.peer_id;
+        let problem = match &result {
+            Ok(handshake) => self.problem_of(handshake, Some(&peer_id)),
+            Err(_) => None,
+        };
+        match result {
+            Ok(handshake) if problem.is_none() => {
+                let Ok(bits) = Bitfield::from_wire(&handshake.bitfield, self.geometry.pieces())
+                else {
+                    return;
+                };
+                let ours = handshake.capabilities.is_some();
+                let conn = Conn::new(peer_id, Remote::Dialed(dial.peer), ours, bits, cx.now);
+                self.attach(cx, id, conn);
+                self.catch_up(cx, id, &dial.claimed);
+                return;
+            }
+            Ok(_) => {
+                let reason = CloseReason::Protocol(problem.unwrap_or_default());
+                // No ban: metainfo may be older there than here.
+                self.dialer.postpone(cx, &peer_id, Duration::ZERO);
+                cx.out.push_back(Output::Close { conn: id, reason });
+            }
+            Err(_) => self.dialer.postpone(cx, &peer_id, Duration::ZERO),
+        }
+        cx.conns.remove(&id);
+        self.dial(cx);
+        self.announce_soon(cx);
+    }
+
+    /// What is wrong with a handshake, if anything.
+    fn problem_of(&self, handshake: &Handshake, expected: Option<&PeerId>) -> Option<String> {
+        if expected.is_some_and(|expected| *expected != handshake.peer_id) {
+            return Some(format!("peer calls itself {}", handshake.peer_id));
+        }
+        if handshake.digest != self.digest {
+            return Some(format!("peer answers for {}", handshake.digest));
+        }
+        if handshake.info_hash != self.info_hash {
+            return Some(format!("peer has info hash {}", handshake.info_hash));
+        }
+        let bits = Bitfield::from_wire(&handshake.bitfield, self.geometry.pieces());
+        bits.err().map(|error| error.to_string())
+    }
+
+    pub(super) fn on_incoming(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ip: IpAddr,
+        handshake: &Handshake,
+    ) -> Result<(ConnId, Handshake), Refused> {
+        let peer_id = handshake.peer_id;
+        if matches!(self.phase, Phase::Arriving | Phase::Discarding) || self.origins_only {
+            return Err(Refused::Full);
+        }
+        if let Some(problem) = self.problem_of(handshake, None) {
+            return Err(Refused::Invalid(problem));
+        }
+        if !cx.config.seed {
+            return Err(Refused::NotSeeding);
+        }
+        if self.dialer.is_banned(&peer_id, &ip.to_string(), None) {
+            return Err(Refused::Banned);
+        }
+        let bits = Bitfield::from_wire(&handshake.bitfield, self.geometry.pieces())
+            .map_err(|error| Refused::Invalid(error.to_string()))?;
+        let ours = handshake.capabilities.is_some();
+        if self.conn_of_peer(&peer_id).is_some() {
+            return Err(Refused::AlreadyConnected);
+        }
+        if self.phase == Phase::Complete && bits.is_full() {
+            // Nothing could go over it; the peer is about to be complete itself.
+            return Err(Refused::Full);
+        }
+        let crossing = self.dialer.dial_to(&peer_id);
+        // Both sides dialled at once: the dial of the lower id stands. uber/kraken refuses this
+        // side's dial while its own is under way, so its own must stand.
+        if crossing.is_some() && ours && cx.local.peer_id < peer_id {
+            return Err(Refused::AlreadyConnected);
+        }
+        if self.conns.len() >= cx.config.accept_max && !self.make_room(cx) {
+            return Err(Refused::Full);
+        }
+        if let Some(dial) = crossing {
+            self.cancel_dial(cx, dial, CloseReason::Replaced);
+        }
+        let reply = self.handshake(cx, false);
+        let id = cx.fresh_conn(self.digest);
+        cx.counters.accepted += 1;
+        let conn = Conn::new(peer_id, Remote::Accepted(ip), ours, bits, cx.now);
+        self.attach(cx, id, conn);
+        Ok((id, reply))
+    }
+
+    /// Closes the connection that has been quiet longest, if it has been so for some time.
+    fn make_room(&mut self, cx: &mut Cx<'_>) -> bool {
+        let quiet = self.conns.iter().filter(|(_, conn)| {
+            conn.is_quiet() && cx.now.since(conn.active_at) > QUIET_BEFORE_REPLACED
+        });
+        let Some(id) = quiet.min_by_key(|(_, conn)| conn.active_at).map(|(id, _)| *id) else {
+            return false;
+        };
+        self.close(cx, id, CloseReason::Replaced);
+        true
+    }
+
+    pub(super) fn on_closed(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: &CloseReason) {
+        if self.dialer.dialing.contains_key(&id) {
+            self.on_dialed(cx, id, Err(reason.clone()));
+            return;
+        }
+        self.detach(cx, id, reason);
+        self.dial(cx);
+        self.announce_soon(cx);
+        self.fill(cx);
+    }
+
+    /// A message of an open connection.
+    pub(super) fn on_message(&mut self, cx: &mut Cx<'_>, id: ConnId, message: Message) {
+        if !self.conns.contains_key(&id) {
+            return;
+        }
+        match message {
+            Message::PieceRequest { index, offset, length } => {
+                self.on_piece_request(cx, id, index, (offset, length));
+            }
+            Message::AnnouncePiece { index } => self.on_announced_piece(cx, id, index),
+            Message::CancelPiece { index } => self.on_cancel(id, index),
+            Message::Error { index, .. } => self.on_refused(cx, id, index),
+            Message::Complete => self.on_peer_complete(cx, id),
+            // A second handshake, a stray payload header and what newer peers may say are
+            // skipped, as uber/kraken does.
+            Message::Handshake(_) | Message::PiecePayload { .. } | Message::Unknown(_) => {}
+        }
+    }
+
+    pub(super) fn blacklisted(&self, now: Time, into: &mut Vec<Blacklisted>) {
+        into.extend(self.dialer.bans.iter().map(|ban| Blacklisted {
+            torrent: self.digest,
+            peer_id: ban.peer_id,
+            addr: ban.port.map_or_else(|| ban.ip.clone(), |port| format!("{}:{port}", ban.ip)),
+            remaining: None,
+        }));
+        let resting = self.dialer.candidates.values().filter(|peer| peer.next_try > now);
+        into.extend(resting.map(|candidate| Blacklisted {
+            torrent: self.digest,
+            peer_id: candidate.peer.peer_id,
+            addr: format!("{}:{}", candidate.peer.ip, candidate.peer.port),
+            remaining: Some(candidate.next_try.since(now)),
+        }));
+    }
+}
+
+/// When to announce next.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    /// When the next one is due; `None` when none is wanted.
+    at: Option<Time>,
+    /// Set while one is under way: whether it said `complete`.
+    busy: Option<bool>,
+    announced_at: Option<Time>,
+    /// What the tracker asks for.
+    pub(super) interval: Duration,
+    /// The next pause while there are few connections.
+    retry: Duration,
+    failures: u32,
+}
+
+impl Announcer {
+    pub(super) fn new(config: &SwarmConfig) -> Self {
+        Self {
+            at: None,
+            busy: None,
+            announced_at: None,
+            interval: config.announce_interval,
+            retry: config.announce_retry,
+            failures: 0,
+        }
+    }
+
+    /// When to look at it again.
+    pub(super) fn next(&self, config: &SwarmConfig) -> Option<Time> {
+        self.at.filter(|_| config.announce && self.busy.is_none())
+    }
+
+    fn after_failure(&mut self) -> Duration {
+        let pause = FAILED_ANNOUNCE_RETRY * 2u32.pow(self.failures.min(5));
+        self.failures += 1;
+        pause.min(FAILED_ANNOUNCE_RETRY_MAX)
+    }
+}
+
+/// First pause before a peer that refused or could not be reached is dialled again.
+const REDIAL: Duration = Duration::from_secs(1);
+
+/// Pause before a peer with nothing to offer is dialled again.
+const REDIAL_IDLE: Duration = Duration::from_secs(10);
+
+/// A connection this long without a piece may make way for a new one.
+const QUIET_BEFORE_REPLACED: Duration = Duration::from_secs(10);
+
+/// Longer intervals are not believed, as in uber/kraken.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// First pause after a tracker did not answer.
+const FAILED_ANNOUNCE_RETRY: Duration = Duration::from_millis(500);
+
+/// Longest such pause: a tracker that is back is found within seconds.
+const FAILED_ANNOUNCE_RETRY_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,543 @@
+//! Which piece to ask of whom: rarest first with random ties, of the peer that will answer
+//! soonest; in order where a reader waits.
+//!
+//! A message costs no walk over all pieces: the search looks at a bounded sample from a random
+//! place on, 64 pieces at a step, and a connection that had nothing to offer is not searched again
+//! until something changed.
+
+use std::ops::{ControlFlow, Range};
+use std::time::Duration;
+
+use kraken_core::{Bitfield, PieceIndex};
+
+use super::conn::Conn;
+use super::io::{CloseReason, ConnId, Output, PieceOutcome};
+use super::rng::Rng;
+use super::torrent::{Cx, Phase, TICK, Torrent};
+use crate::wire::Message;
+
+/// Asking for pieces.
+impl Torrent {
+    /// Orders pieces until enough bytes are in flight or nobody has anything to offer.
+    pub(super) fn fill(&mut self, cx: &mut Cx<'_>) {
+        if !self.wants_pieces() || cx.now < self.pause_until {
+            return;
+        }
+        let mut room = self.room(cx);
+        while room > 0 {
+            let Some(id) = self.quickest(cx, |conn| !conn.dry) else { return };
+            if let Some(index) = self.pick(&self.conns[&id], cx.rng) {
+                self.request(cx, id, index);
+                room -= 1;
+            } else if let Some(conn) = self.conns.get_mut(&id) {
+                conn.dry = true;
+            }
+        }
+    }
+
+    /// Takes up requests that are overdue: gives up those of silent peers, asks a second peer where
+    /// nothing better is left to do.
+    pub(super) fn chase(&mut self, cx: &mut Cx<'_>) {
+        self.expire(cx);
+        self.fill(cx);
+        if !self.wants_pieces() || cx.now < self.pause_until {
+            return;
+        }
+        let spare = self.room(cx) > 0;
+        let overdue: Vec<PieceIndex> = self
+            .owners
+            .iter()
+            .filter(|(index, owners)| owners.len() == 1 && (spare || self.is_urgent(**index)))
+            .map(|(index, _)| *index)
+            .collect();
+        let mut doubled = 0;
+        for index in overdue {
+            if doubled < DOUBLES_PER_TICK && self.double(cx, index) {
+                doubled += 1;
+            }
+        }
+    }
+
+    /// Asks a second peer for a piece that is on order, if that promises to be quicker.
+    fn double(&mut self, cx: &mut Cx<'_>, index: PieceIndex) -> bool {
+        let Some(&owner) = self.owners.get(&index).and_then(|owners| owners.first()) else {
+            return false;
+        };
+        let sent = self.conns.get(&owner).and_then(|conn| conn.requests.get(&index));
+        let age = sent.map_or(Duration::ZERO, |sent| cx.now.since(*sent));
+        if age < cx.config.duplicate_after {
+            return false;
+        }
+        let other = self
+            .quickest(cx, |conn| conn.bits.contains(index) && !conn.requests.contains_key(&index));
+        let Some(other) = other else { return false };
+        let wait = self.conns[&other].expected_wait(cx.now, self.typical_service);
+        if wait * 2.0 > age.as_secs_f64() {
+            return false;
+        }
+        self.request(cx, other, index);
+        true
+    }
+
+    /// Gives up requests of peers from which nothing came for too long.
+    fn expire(&mut self, cx: &mut Cx<'_>) {
+        let timeout = self.request_timeout(cx);
+        let mut late = Vec::new();
+        for (&id, conn) in &self.conns {
+            for (&index, &sent) in &conn.requests {
+                if cx.now.since(conn.waiting_since(sent)) > timeout {
+                    late.push((id, index));
+                }
+            }
+        }
+        let mut before = None;
+        for (id, index) in late {
+            self.release(id, index);
+            cx.counters.requests_timed_out += 1;
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            if conn.ours {
+                cx.send(id, Message::CancelPiece { index });
+            }
+            if before.replace(id) != Some(id) {
+                conn.timeouts += 1;
+                self.rest(cx, id, timeout);
+            }
+        }
+        let hopeless: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.timeouts >= TIMEOUTS_MAX)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in hopeless {
+            self.close(cx, id, CloseReason::Stalled);
+            self.dial(cx);
+        }
+    }
+
+    fn request(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        if self.owners.is_empty() {
+            self.tick_at = cx.now + TICK;
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.on_requested(cx.now, index);
+        self.requested.set(index);
+        self.owners.entry(index).or_default().push(id);
+        let length = u32::try_from(self.geometry.len_of(index)).unwrap_or(u32::MAX);
+        cx.send(id, Message::PieceRequest { index, offset: 0, length });
+    }
+
+    /// Takes a request back; whether it was open.
+    pub(super) fn release(&mut self, id: ConnId, index: PieceIndex) -> bool {
+        let was_open =
+            self.conns.get_mut(&id).is_some_and(|conn| conn.requests.remove(&index).is_some());
+        if !was_open {
+            return false;
+        }
+        if let Some(owners) = self.owners.get_mut(&index) {
+            owners.retain(|owner| *owner != id);
+            if owners.is_empty() {
+                self.owners.remove(&index);
+                self.requested.clear(index);
+                for conn in self.conns.values_mut() {
+                    conn.dry &= !conn.bits.contains(index);
+                }
+            }
+        }
+        true
+    }
+
+    /// Asks nothing of a peer for a while.
+    fn rest(&mut self, cx: &Cx<'_>, id: ConnId, pause: Duration) {
+        let until = cx.now + pause;
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.rest_until = until;
+        }
+        self.resume_at = Some(self.resume_at.map_or(until, |at| at.min(until)));
+    }
+
+    pub(super) fn advance_cursors(&mut self) {
+        for demand in self.demands.values_mut() {
+            while demand.cursor < demand.pieces.end && self.have.contains(PieceIndex(demand.cursor))
+            {
+                demand.cursor += 1;
+            }
+        }
+    }
+
+    /// How many more pieces may be put on order. What is open with silent peers does not count.
+    fn room(&self, cx: &Cx<'_>) -> u64 {
+        let most = (cx.config.in_flight_bytes / self.geometry.piece_len()).max(IN_FLIGHT_MIN);
+        let open: usize = self
+            .conns
+            .values()
+            .filter(|conn| !conn.is_stale(cx.now))
+            .map(|conn| conn.requests.len())
+            .sum();
+        most.saturating_sub(open as u64)
+    }
+
+    fn request_timeout(&self, cx: &Cx<'_>) -> Duration {
+        let mib = self.geometry.piece_len() as f64 / f64::from(1 << 20);
+        cx.config.request_timeout_per_mib.mul_f64(mib).max(cx.config.request_timeout_min)
+    }
+
+    /// Among the connections with room for a request that pass `filter`, the one with the smallest
+    /// expected wait; near ties are broken at random, so that neighbours do not all choose alike.
+    fn quickest(&self, cx: &mut Cx<'_>, filter: impl Fn(&Conn) -> bool) -> Option<ConnId> {
+        let typical = self.typical_service;
+        let mut best: Option<(f64, ConnId)> = None;
+        for (&id, conn) in &self.conns {
+            if !filter(conn) || !conn.has_room(cx.now, typical, cx.config) {
+                continue;
+            }
+            let wait = conn.expected_wait(cx.now, typical) * (1.0 + 0.1 * cx.rng.fraction());
+            if best.is_none_or(|(least, _)| wait < least) {
+                best = Some((wait, id));
+            }
+        }
+        best.map(|(_, id)| id)
+    }
+
+    /// What to ask of this peer next: of a reader's range the first pieces, then the rarest near
+    /// its beginning; then the rarest of all that is waited for.
+    fn pick(&self, conn: &Conn, rng: &mut Rng) -> Option<PieceIndex> {
+        for demand in self.demands.values().filter(|demand| !demand.whole) {
+            let found = self.pick_in_order(conn, demand.cursor..demand.pieces.end, rng);
+            if found.is_some() {
+                return found;
+            }
+        }
+        if self.demands.values().any(|demand| demand.whole) {
+            return self.pick_rarest(conn, 0..self.geometry.pieces(), rng);
+        }
+        self.demands
+            .values()
+            .find_map(|demand| self.pick_rarest(conn, demand.cursor..demand.pieces.end, rng))
+    }
+
+    fn pick_in_order(&self, conn: &Conn, run: Range<u32>, rng: &mut Rng) -> Option<PieceIndex> {
+        let (mut seen, mut rarest) = (0, Rarest::default());
+        let _ = self.each_wanted(None, run, |index| {
+            seen += 1;
+            if conn.bits.contains(index) {
+                rarest.offer(index, self.availability[index.as_usize()], rng);
+                if seen <= IN_ORDER {
+                    return ControlFlow::Break(());
+                }
+            }
+            if seen < WINDOW { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        rarest.index
+    }
+
+    fn pick_rarest(&self, conn: &Conn, run: Range<u32>, rng: &mut Rng) -> Option<PieceIndex> {
+        if run.is_empty() {
+            return None;
+        }
+        let middle = run.start + rng.below(run.end - run.start);
+        let (mut seen, mut rarest) = (0, Rarest::default());
+        for arc in [middle..run.end, run.start..middle] {
+            let flow = self.each_wanted(Some(&conn.bits), arc, |index| {
+                seen += 1;
+                rarest.offer(index, self.availability[index.as_usize()], rng);
+                if seen < SAMPLE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            if flow.is_break() {
+                break;
+            }
+        }
+        rarest.index
+    }
+
+    /// Visits, in order, the pieces of a run that are neither here nor on order (and are in
+    /// `among`).
+    fn each_wanted(
+        &self,
+        among: Option<&Bitfield>,
+        run: Range<u32>,
+        mut visit: impl FnMut(PieceIndex) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (have, requested) = (self.have.as_words(), self.requested.as_words());
+        let mut at = run.start;
+        while at < run.end {
+            let word = (at / 64) as usize;
+            let mut bits = among.map_or(u64::MAX, |among| among.as_words()[word]);
+            bits &= !have[word] & !requested[word] & (u64::MAX << (at % 64));
+            while bits != 0 {
+                let index = (at & !63) + bits.trailing_zeros();
+                if index >= run.end {
+                    return ControlFlow::Continue(());
+                }
+                visit(PieceIndex(index))?;
+                bits &= bits - 1;
+            }
+            at = (at & !63) + 64;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Whether a reader waits for just this piece, or one of the next few.
+    fn is_urgent(&self, index: PieceIndex) -> bool {
+        self.demands.values().any(|demand| {
+            !demand.whole
+                && (demand.cursor..demand.pieces.end.min(demand.cursor + IN_ORDER))
+                    .contains(&index.0)
+        })
+    }
+}
+
+/// What comes of requests.
+impl Torrent {
+    /// The bytes of a piece came; `id` may be closed already.
+    pub(super) fn on_piece(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        index: PieceIndex,
+        outcome: PieceOutcome,
+    ) {
+        if !self.geometry.contains(index) {
+            return;
+        }
+        let was_open = self.release(id, index);
+        if let (true, Some(conn)) = (was_open, self.conns.get_mut(&id)) {
+            let seconds = conn.on_received(cx.now);
+            self.typical_service += (seconds - self.typical_service) * TYPICAL_WEIGHT;
+        }
+        match outcome {
+            PieceOutcome::Stored => self.on_stored(cx, id, index),
+            PieceOutcome::Duplicate => cx.counters.pieces_duplicate += 1,
+            PieceOutcome::Corrupt { lied } => {
+                cx.counters.pieces_corrupt += 1;
+                self.on_corrupt(cx, id, index, lied);
+            }
+            PieceOutcome::StorageFailed => {
+                self.storage_failures += 1;
+                if self.storage_failures >= STORAGE_FAILURES_MAX {
+                    self.give_up(cx, "the disk refuses its pieces".into());
+                    return;
+                }
+                self.pause_until = cx.now + STORAGE_PAUSE;
+                let until = self.pause_until;
+                self.resume_at = Some(self.resume_at.map_or(until, |at| at.min(until)));
+            }
+        }
+        self.fill(cx);
+    }
+
+    fn on_stored(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        if !matches!(self.phase, Phase::Fetching) || !self.have.set(index) {
+            return;
+        }
+        self.have_count += 1;
+        self.storage_failures = 0;
+        self.stored_at = cx.now;
+        self.active_at = cx.now;
+        let bytes = self.geometry.len_of(index);
+        self.totals.pieces_received += 1;
+        self.totals.bytes_received += bytes;
+        let mut from_origin = false;
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.pieces_received += 1;
+            conn.active_at = cx.now;
+            from_origin = conn.is_origin();
+        }
+        if from_origin {
+            cx.counters.pieces_from_origins += 1;
+            cx.counters.bytes_from_origins += bytes;
+        } else {
+            cx.counters.pieces_from_peers += 1;
+            cx.counters.bytes_from_peers += bytes;
+        }
+        self.learn(id, index);
+        for other in self.owners.get(&index).cloned().unwrap_or_default() {
+            self.release(other, index);
+            if self.conns.get(&other).is_some_and(|conn| conn.ours) {
+                cx.send(other, Message::CancelPiece { index });
+            }
+        }
+        if cx.config.seed {
+            for (&other, conn) in &self.conns {
+                if !conn.bits.contains(index) {
+                    cx.send(other, Message::AnnouncePiece { index });
+                }
+            }
+        }
+        self.advance_cursors();
+        if self.have_all() {
+            self.commit(cx);
+        }
+    }
+
+    /// The other side has a piece; whether that is news.
+    pub(super) fn learn(&mut self, id: ConnId, index: PieceIndex) -> bool {
+        let Some(conn) = self.conns.get_mut(&id) else { return false };
+        if !conn.bits.set(index) {
+            return false;
+        }
+        conn.bits_count += 1;
+        self.availability[index.as_usize()] += 1;
+        true
+    }
+
+    /// The other side lacks a piece after all.
+    fn unlearn(&mut self, id: ConnId, index: PieceIndex) {
+        if let Some(conn) = self.conns.get_mut(&id)
+            && conn.bits.clear(index)
+        {
+            conn.bits_count -= 1;
+            self.availability[index.as_usize()] -= 1;
+        }
+    }
+
+    fn on_corrupt(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex, lied: bool) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let peer_id = conn.peer_id;
+        let times = self.dialer.count_corrupt(peer_id);
+        if lied || times >= CORRUPT_MAX {
+            cx.counters.bans += 1;
+            self.dialer.ban(conn);
+            let reason = if lied {
+                CloseReason::Lied
+            } else {
+                CloseReason::Protocol(format!("{times} pieces failed their sums"))
+            };
+            self.close(cx, id, reason);
+            self.dial(cx);
+        } else {
+            // It is asked for other pieces, later: an accident on the way rarely comes alone.
+            self.unlearn(id, index);
+            self.rest(cx, id, CORRUPT_PAUSE);
+        }
+    }
+
+    /// The other side refuses a request.
+    pub(super) fn on_refused(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        if !self.release(id, index) {
+            return;
+        }
+        self.unlearn(id, index);
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.errors += 1;
+        if conn.errors >= ERRORS_MAX {
+            self.close(cx, id, CloseReason::Protocol("refuses every request".into()));
+            self.dial(cx);
+        }
+        self.fill(cx);
+    }
+
+    /// The other side announces a piece.
+    pub(super) fn on_announced_piece(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        if !self.geometry.contains(index) {
+            self.close(cx, id, CloseReason::Protocol(format!("announces piece {index}")));
+            self.dial(cx);
+            return;
+        }
+        if self.learn(id, index) && !self.have.contains(index) && !self.requested.contains(index) {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.dry = false;
+            }
+            self.fill(cx);
+        }
+    }
+
+    /// The other side has the whole blob.
+    pub(super) fn on_peer_complete(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        if self.phase == Phase::Complete {
+            self.close(cx, id, CloseReason::BothComplete);
+            return;
+        }
+        for index in self.geometry.indexes() {
+            self.learn(id, index);
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.dry = false;
+        }
+        self.fill(cx);
+    }
+
+    /// A connection stands: its pieces count, and it may be asked.
+    pub(super) fn attach(&mut self, cx: &mut Cx<'_>, id: ConnId, conn: Conn) {
+        for index in conn.bits.iter() {
+            self.availability[index.as_usize()] += 1;
+        }
+        self.conns.insert(id, conn);
+        self.active_at = cx.now;
+        self.fill(cx);
+    }
+
+    /// Tells a peer of the pieces that came while it was being dialled; `told` is what the
+    /// handshake said.
+    pub(super) fn catch_up(&self, cx: &mut Cx<'_>, id: ConnId, told: &Bitfield) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        if !cx.config.seed {
+            return;
+        }
+        for index in self.have.iter_minus(told, &conn.bits).take(CATCH_UP_MAX) {
+            cx.out.push_back(Output::Send { conn: id, message: Message::AnnouncePiece { index } });
+        }
+    }
+}
+
+/// The rarest of the pieces offered; of equally rare ones each with the same chance.
+#[derive(Default)]
+struct Rarest {
+    index: Option<PieceIndex>,
+    count: u32,
+    ties: u32,
+}
+
+impl Rarest {
+    fn offer(&mut self, index: PieceIndex, count: u32, rng: &mut Rng) {
+        if self.index.is_none() || count < self.count {
+            *self = Self { index: Some(index), count, ties: 1 };
+        } else if count == self.count {
+            self.ties += 1;
+            if rng.below(self.ties) == 0 {
+                self.index = Some(index);
+            }
+        }
+    }
+}
+
+/// No request is answered in no time: keep at least so many pieces on order.
+const IN_FLIGHT_MIN: u64 = 4;
+
+/// Candidates looked at for the rarest: the best of 256 is within the rarest half percent, and a
+/// message stays cheap at 25,600 pieces.
+const SAMPLE: u32 = 256;
+
+/// Pieces a reader gets strictly in order.
+const IN_ORDER: u32 = 4;
+
+/// Missing pieces after those of which the rarest is taken first: costs the swarm under 2 %.
+const WINDOW: u32 = 64;
+
+/// Second requests per look at what is overdue: a hung peer is helped out of within a second, a
+/// slow network is not flooded.
+const DOUBLES_PER_TICK: usize = 4;
+
+/// A peer whose requests timed out so often in a row is let go.
+const TIMEOUTS_MAX: u32 = 2;
+
+/// A peer that refused so many requests in a row claims what it does not have.
+const ERRORS_MAX: u32 = 16;
+
+/// A peer that sent so many pieces with a wrong CRC32 is banned for the torrent.
+const CORRUPT_MAX: u32 = 3;
+
+/// How long a peer that sent a corrupt piece is not asked.
+const CORRUPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long nothing is asked for after the disk refused a piece.
+const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// After so many pieces in a row the disk is given up.
+const STORAGE_FAILURES_MAX: u32 = 16;
+
+/// Weight of the newest piece in the torrent's average.
+const TYPICAL_WEIGHT: f64 = 0.1;
+
+/// Pieces told of that came during a dial; far more than can come in that time.
+const CATCH_UP_MAX: usize = 1024;

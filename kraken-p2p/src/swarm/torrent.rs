@@ -1,0 +1,532 @@
+//! One torrent: its pieces, its connections, its life from the first piece to the last reader.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kraken_core::{
+    Bitfield, Digest, Error, ErrorKind, Geometry, InfoHash, Namespace, PeerId, PeerInfo,
+    PieceIndex, Time,
+};
+
+use super::config::SwarmConfig;
+use super::conn::Conn;
+use super::dialer::{Announcer, Dialer};
+use super::io::{CloseReason, ConnId, DemandId, Output, Sums, TorrentSpec};
+use super::rng::Rng;
+use super::snapshot::{Counters, TorrentSnapshot};
+use super::upload::Uplink;
+use crate::wire::{Capabilities, Handshake, Message};
+
+/// A torrent and everything that is going on for it.
+#[derive(Debug)]
+pub(super) struct Torrent {
+    pub(super) digest: Digest,
+    pub(super) namespace: Namespace,
+    pub(super) geometry: Geometry,
+    pub(super) info_hash: InfoHash,
+    pub(super) phase: Phase,
+    pub(super) have: Bitfield,
+    pub(super) have_count: u32,
+    /// Pieces on order: the keys of `owners`.
+    pub(super) requested: Bitfield,
+    /// With whom each piece is on order.
+    pub(super) owners: BTreeMap<PieceIndex, Vec<ConnId>>,
+    /// How many connections have each piece.
+    pub(super) availability: Vec<u32>,
+    /// How often each piece was sent.
+    pub(super) sent: Vec<u32>,
+    pub(super) demands: BTreeMap<DemandId, Demand>,
+    pub(super) conns: BTreeMap<ConnId, Conn>,
+    pub(super) dialer: Dialer,
+    pub(super) announcer: Announcer,
+    /// Seconds a piece takes on a connection, averaged over all.
+    pub(super) typical_service: f64,
+    /// After a blob that failed its digest nobody but origins is believed.
+    pub(super) origins_only: bool,
+    pub(super) mismatches: u32,
+    pub(super) commit_failures: u32,
+    pub(super) storage_failures: u32,
+    /// When to try a commit again.
+    pub(super) commit_at: Option<Time>,
+    /// When a peer or the disk has rested and may be asked again.
+    pub(super) resume_at: Option<Time>,
+    /// No requests before this: the disk refuses pieces.
+    pub(super) pause_until: Time,
+    /// When to look for requests that are overdue.
+    pub(super) tick_at: Time,
+    /// When to look for what is idle.
+    pub(super) sweep_at: Time,
+    /// When a piece was last stored, or someone began to wait.
+    pub(super) stored_at: Time,
+    /// When a piece was last stored or sent, or a connection closed.
+    pub(super) active_at: Time,
+    pub(super) totals: Totals,
+    /// The entry of this torrent among the swarm's timers.
+    pub(super) wake: Option<Time>,
+    /// Set when the swarm is to forget it.
+    pub(super) gone: bool,
+}
+
+/// Where a torrent is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There are no sums yet.
+    Arriving,
+    /// Pieces are missing.
+    Fetching,
+    /// All pieces are here, the blob is being verified.
+    Committing,
+    /// The blob failed its digest and is being thrown away; then it is fetched again or dropped.
+    Discarding,
+    /// Verified and committed.
+    Complete,
+}
+
+/// A run of pieces someone waits for.
+#[derive(Debug, Clone)]
+pub(super) struct Demand {
+    pub(super) pieces: Range<u32>,
+    /// All pieces before this one, from the start of the run, are here.
+    pub(super) cursor: u32,
+    /// The whole blob is waited for, in any order.
+    pub(super) whole: bool,
+}
+
+/// What went over a torrent's connections since it was added.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) pieces_received: u64,
+    pub(super) bytes_received: u64,
+    pub(super) pieces_sent: u64,
+    pub(super) bytes_sent: u64,
+}
+
+/// What a torrent works with that belongs to the swarm.
+pub(super) struct Cx<'a> {
+    pub(super) now: Time,
+    pub(super) config: &'a SwarmConfig,
+    pub(super) local: &'a PeerInfo,
+    pub(super) rng: &'a mut Rng,
+    pub(super) out: &'a mut VecDeque<Output>,
+    pub(super) counters: &'a mut Counters,
+    pub(super) uplink: &'a mut Uplink,
+    /// The torrent of each connection and dial.
+    pub(super) conns: &'a mut BTreeMap<ConnId, Digest>,
+    /// The torrent of connections closed with pieces on order: these may still be being written.
+    pub(super) closed: &'a mut BTreeMap<ConnId, Digest>,
+    pub(super) next_conn: &'a mut u64,
+}
+
+impl Cx<'_> {
+    pub(super) fn send(&mut self, conn: ConnId, message: Message) {
+        self.out.push_back(Output::Send { conn, message });
+    }
+
+    /// A connection id that was never used.
+    pub(super) fn fresh_conn(&mut self, torrent: Digest) -> ConnId {
+        let conn = ConnId(*self.next_conn);
+        *self.next_conn += 1;
+        self.conns.insert(conn, torrent);
+        conn
+    }
+
+    fn remember_closed(&mut self, conn: ConnId, torrent: Digest) {
+        self.closed.insert(conn, torrent);
+        if self.closed.len() > CLOSED_MAX {
+            self.closed.pop_first();
+        }
+    }
+}
+
+impl Torrent {
+    pub(super) fn new(now: Time, spec: TorrentSpec, config: &SwarmConfig) -> Self {
+        let pieces = spec.geometry.pieces();
+        let mut torrent = Self {
+            digest: spec.digest,
+            namespace: spec.namespace.clone(),
+            geometry: spec.geometry,
+            info_hash: info_hash_of(&spec.sums),
+            phase: Phase::Arriving,
+            have: Bitfield::new(pieces),
+            have_count: 0,
+            requested: Bitfield::new(pieces),
+            owners: BTreeMap::new(),
+            availability: vec![0; pieces as usize],
+            sent: vec![0; pieces as usize],
+            demands: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            dialer: Dialer::default(),
+            announcer: Announcer::new(config),
+            typical_service: SERVICE_GUESS,
+            origins_only: false,
+            mismatches: 0,
+            commit_failures: 0,
+            storage_failures: 0,
+            commit_at: None,
+            resume_at: None,
+            pause_until: Time::ZERO,
+            tick_at: now,
+            sweep_at: now + SWEEP_INTERVAL,
+            stored_at: now,
+            active_at: now,
+            totals: Totals::default(),
+            wake: None,
+            gone: false,
+        };
+        if matches!(spec.sums, Sums::Final(_)) {
+            torrent.settle(spec);
+        }
+        torrent
+    }
+
+    /// Takes final sums and what is on disk.
+    fn settle(&mut self, spec: TorrentSpec) {
+        self.info_hash = info_hash_of(&spec.sums);
+        self.phase = if spec.complete { Phase::Complete } else { Phase::Fetching };
+        let pieces = self.geometry.pieces();
+        self.have = if spec.complete { Bitfield::full(pieces) } else { spec.have };
+        self.have_count = self.have.count();
+    }
+
+    /// Begins to work: a torrent was added or got its final sums.
+    pub(super) fn start(&mut self, cx: &mut Cx<'_>, spec: Option<TorrentSpec>) {
+        if let Some(spec) = spec {
+            self.settle(spec);
+        }
+        match self.phase {
+            Phase::Fetching if self.have_all() => self.commit(cx),
+            Phase::Fetching | Phase::Complete => self.wake_up(cx),
+            Phase::Arriving | Phase::Committing | Phase::Discarding => {}
+        }
+    }
+
+    pub(super) fn set_demand(&mut self, cx: &mut Cx<'_>, id: DemandId, bytes: Option<Range<u64>>) {
+        let Some(bytes) = bytes else {
+            self.demands.remove(&id);
+            return;
+        };
+        if self.demands.is_empty() {
+            self.stored_at = cx.now;
+        }
+        let whole = bytes.start == 0 && bytes.end >= self.geometry.blob_len();
+        let pieces = self.geometry.covering(bytes);
+        self.demands.insert(id, Demand { cursor: pieces.start, pieces, whole });
+        self.advance_cursors();
+        for conn in self.conns.values_mut() {
+            conn.dry = false;
+        }
+        self.wake_up(cx);
+        self.fill(cx);
+    }
+
+    /// Announces, dials and asks where that is due.
+    fn wake_up(&mut self, cx: &mut Cx<'_>) {
+        self.announce_first(cx.now);
+        self.announce(cx);
+        self.dial(cx);
+    }
+
+    /// All pieces are here: the blob is to be verified.
+    pub(super) fn commit(&mut self, cx: &mut Cx<'_>) {
+        self.phase = Phase::Committing;
+        self.commit_at = None;
+        cx.out.push_back(Output::Commit { torrent: self.digest });
+    }
+
+    pub(super) fn on_committed(&mut self, cx: &mut Cx<'_>, result: Result<(), Error>) {
+        if self.phase != Phase::Committing {
+            return;
+        }
+        match result {
+            Ok(()) => self.on_complete(cx),
+            Err(error) if error.kind() == ErrorKind::Mismatch => {
+                cx.counters.blobs_mismatched += 1;
+                self.mismatches += 1;
+                self.phase = Phase::Discarding;
+                self.close_all(cx, &CloseReason::TorrentGone);
+                // What is still being written belongs to the blob that is thrown away.
+                let digest = self.digest;
+                cx.closed.retain(|_, torrent| *torrent != digest);
+                cx.out.push_back(Output::Discard { torrent: self.digest });
+            }
+            Err(error) => {
+                self.commit_failures += 1;
+                if self.commit_failures >= COMMIT_FAILURES_MAX {
+                    self.give_up(cx, format!("the blob cannot be committed: {error}"));
+                } else {
+                    let pause = COMMIT_RETRY * 2u32.pow(self.commit_failures - 1);
+                    self.commit_at = Some(cx.now + pause);
+                }
+            }
+        }
+    }
+
+    fn on_complete(&mut self, cx: &mut Cx<'_>) {
+        self.phase = Phase::Complete;
+        self.origins_only = false;
+        self.active_at = cx.now;
+        cx.out.push_back(Output::Completed { torrent: self.digest });
+        let dials: Vec<_> = self.dialer.dialing.keys().copied().collect();
+        for conn in dials {
+            self.cancel_dial(cx, conn, CloseReason::BothComplete);
+        }
+        let ids: Vec<_> = self.conns.keys().copied().collect();
+        for id in ids {
+            let conn = &self.conns[&id];
+            if conn.has_all() && conn.pieces_sent == 0 {
+                // It claims everything itself; what was only sent to it may still be on its way,
+                // and that peer answers COMPLETE with its own or by closing.
+                self.close(cx, id, CloseReason::BothComplete);
+            } else if cx.config.seed {
+                cx.send(id, Message::Complete);
+            } else {
+                self.close(cx, id, CloseReason::TorrentGone);
+            }
+        }
+        self.dialer.forget_candidates();
+        self.announce_by(cx.now);
+        self.announce(cx);
+    }
+
+    pub(super) fn on_discarded(&mut self, cx: &mut Cx<'_>, result: Result<(), Error>) {
+        if self.phase != Phase::Discarding {
+            return;
+        }
+        if let Err(error) = result {
+            self.give_up(
+                cx,
+                format!("the blob failed its digest and cannot be discarded: {error}"),
+            );
+        } else if self.mismatches > cx.config.discard_attempts {
+            self.give_up(cx, format!("the blob failed its digest {} times", self.mismatches));
+        } else {
+            self.phase = Phase::Fetching;
+            self.origins_only = true;
+            self.have = Bitfield::new(self.geometry.pieces());
+            self.have_count = 0;
+            self.stored_at = cx.now;
+            for demand in self.demands.values_mut() {
+                demand.cursor = demand.pieces.start;
+            }
+            self.wake_up(cx);
+        }
+    }
+
+    /// Closes everything and asks to be forgotten.
+    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, reason: String) {
+        self.close_all(cx, &CloseReason::TorrentGone);
+        cx.out.push_back(Output::Dropped { torrent: self.digest, reason });
+        self.gone = true;
+    }
+
+    /// Closes every connection and dial.
+    pub(super) fn close_all(&mut self, cx: &mut Cx<'_>, reason: &CloseReason) {
+        let dials: Vec<_> = self.dialer.dialing.keys().copied().collect();
+        for conn in dials {
+            self.cancel_dial(cx, conn, reason.clone());
+        }
+        let ids: Vec<_> = self.conns.keys().copied().collect();
+        for conn in ids {
+            self.close(cx, conn, reason.clone());
+        }
+    }
+
+    /// Closes one connection from this side.
+    pub(super) fn close(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: CloseReason) {
+        self.detach(cx, id, &reason);
+        cx.out.push_back(Output::Close { conn: id, reason });
+    }
+
+    /// Takes a connection out of every table.
+    pub(super) fn detach(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: &CloseReason) {
+        let open: Vec<_> = match self.conns.get(&id) {
+            Some(conn) => conn.requests.keys().copied().collect(),
+            None => return,
+        };
+        if !open.is_empty() {
+            cx.remember_closed(id, self.digest);
+        }
+        for index in open {
+            self.release(id, index);
+        }
+        cx.conns.remove(&id);
+        let Some(conn) = self.conns.remove(&id) else { return };
+        for index in conn.bits.iter() {
+            self.availability[index.as_usize()] -= 1;
+        }
+        cx.uplink.on_closed(&conn);
+        self.active_at = cx.now;
+        self.dialer.on_closed(cx, &conn, reason);
+    }
+
+    /// Timers that are due.
+    pub(super) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        if self.sweep_at <= now {
+            self.sweep_at = now + SWEEP_INTERVAL;
+            self.sweep(cx);
+        }
+        if self.gone {
+            return;
+        }
+        if self.commit_at.is_some_and(|at| at <= now) {
+            self.commit(cx);
+        }
+        if self.resume_at.is_some_and(|at| at <= now) {
+            self.resume_at = None;
+            self.fill(cx);
+        }
+        if self.tick_at <= now && !self.owners.is_empty() {
+            self.tick_at = now + TICK;
+            self.chase(cx);
+        }
+        self.announce(cx);
+        if self.dialer.dial_at.is_some_and(|at| at <= now) {
+            self.dial(cx);
+        }
+    }
+
+    /// Closes idle connections; drops the torrent when it has been idle too long itself.
+    fn sweep(&mut self, cx: &mut Cx<'_>) {
+        let idle: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| {
+                conn.is_quiet() && cx.now.since(conn.active_at) > cx.config.conn_idle
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in idle {
+            self.close(cx, id, CloseReason::Idle);
+        }
+        let unused = self.conns.is_empty() && self.dialer.dialing.is_empty();
+        match self.phase {
+            Phase::Complete if unused && cx.now.since(self.active_at) > cx.config.seeder_tti => {
+                self.give_up(cx, "seeded to nobody for too long".into());
+            }
+            Phase::Fetching if cx.now.since(self.stored_at) > cx.config.leecher_tti => {
+                let reason = if self.demands.is_empty() {
+                    "incomplete, and nobody waits for it"
+                } else {
+                    "no piece came for too long"
+                };
+                self.give_up(cx, reason.into());
+            }
+            _ => self.dial(cx),
+        }
+    }
+
+    /// Sending pieces was switched off.
+    pub(super) fn stop_seeding(&mut self, cx: &mut Cx<'_>) {
+        if self.phase == Phase::Complete {
+            self.close_all(cx, &CloseReason::TorrentGone);
+            return;
+        }
+        for (&id, conn) in &mut self.conns {
+            for index in std::mem::take(&mut conn.queue) {
+                cx.send(id, super::upload::refusal(index, "not seeding"));
+            }
+        }
+    }
+
+    /// When the next timer is due.
+    pub(super) fn next_wake(&self, config: &SwarmConfig) -> Option<Time> {
+        if self.phase == Phase::Arriving {
+            return None;
+        }
+        let tick = (!self.owners.is_empty()).then_some(self.tick_at);
+        [
+            Some(self.sweep_at),
+            self.commit_at,
+            self.resume_at,
+            tick,
+            self.announcer.next(config),
+            self.dialer.dial_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether someone waits and pieces are missing.
+    pub(super) fn wants_pieces(&self) -> bool {
+        self.phase == Phase::Fetching && !self.demands.is_empty()
+    }
+
+    pub(super) fn have_all(&self) -> bool {
+        self.have_count == self.geometry.pieces()
+    }
+
+    pub(super) fn conn_of_peer(&self, peer_id: &PeerId) -> Option<ConnId> {
+        self.conns.iter().find(|(_, conn)| conn.peer_id == *peer_id).map(|(id, _)| *id)
+    }
+
+    /// The handshake of this side; an acceptor's carries no namespace.
+    pub(super) fn handshake(&self, cx: &Cx<'_>, dialing: bool) -> Handshake {
+        let nothing;
+        let claimed = if cx.config.seed {
+            &self.have
+        } else {
+            nothing = Bitfield::new(self.geometry.pieces());
+            &nothing
+        };
+        Handshake {
+            peer_id: cx.local.peer_id,
+            info_hash: self.info_hash,
+            digest: self.digest,
+            namespace: if dialing { self.namespace.clone() } else { no_namespace() },
+            bitfield: Bytes::from(claimed.to_wire()),
+            remote_peers: Vec::new(),
+            capabilities: Some(Capabilities(0)),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> TorrentSnapshot {
+        TorrentSnapshot {
+            digest: self.digest,
+            info_hash: self.info_hash,
+            blob_len: self.geometry.blob_len(),
+            pieces_total: self.geometry.pieces(),
+            pieces_have: self.have_count,
+            complete: self.phase == Phase::Complete,
+            pieces_received: self.totals.pieces_received,
+            bytes_received: self.totals.bytes_received,
+            pieces_sent: self.totals.pieces_sent,
+            bytes_sent: self.totals.bytes_sent,
+            dialing: self.dialer.dialing.len(),
+            conns: self.conns.iter().map(|(id, conn)| conn.snapshot(*id)).collect(),
+        }
+    }
+}
+
+/// The info hash a torrent goes by.
+pub(super) fn info_hash_of(sums: &Sums) -> InfoHash {
+    match sums {
+        Sums::Arriving { info_hash } => *info_hash,
+        Sums::Final(meta) => meta.info_hash(),
+    }
+}
+
+fn no_namespace() -> Namespace {
+    "".parse().expect("the empty text is short enough for a namespace")
+}
+
+/// Seconds a piece is thought to take before any was seen.
+const SERVICE_GUESS: f64 = 0.1;
+
+/// How often overdue requests are looked for while any are open.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+/// How often idle connections and torrents are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// First pause before a commit that failed for another reason than the digest is tried again.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
+
+/// After so many such commits (half a minute in all) the disk is not coming back.
+const COMMIT_FAILURES_MAX: u32 = 5;
+
+/// Closed connections whose last pieces may still be reported: far more than can be writing.
+const CLOSED_MAX: usize = 1024;

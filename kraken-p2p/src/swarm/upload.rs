@@ -1,0 +1,163 @@
+//! What to send next: a few whole pieces at once over all torrents, in turn over connections, of
+//! what one connection waits for the piece sent least.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kraken_core::{Digest, PieceIndex};
+
+use super::conn::{Conn, Sending};
+use super::io::{CloseReason, ConnId, Output};
+use super::torrent::{Cx, Phase, Torrent};
+use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
+use crate::wire::{ErrorCode, Message};
+
+/// The upload slots of a node and the line for them.
+#[derive(Debug, Default)]
+pub(super) struct Uplink {
+    /// Slots held: pieces being sent, but for those whose receivers stall.
+    pub(super) used: usize,
+    /// Connections with a request and no piece being sent, each once. Some may be closed.
+    line: VecDeque<(Digest, ConnId)>,
+}
+
+impl Uplink {
+    /// Hands out free slots.
+    pub(super) fn pump(
+        &mut self,
+        torrents: &mut BTreeMap<Digest, Torrent>,
+        slots: usize,
+        out: &mut VecDeque<Output>,
+    ) {
+        while self.used < slots {
+            let Some((digest, id)) = self.line.pop_front() else { return };
+            let Some(torrent) = torrents.get_mut(&digest) else { continue };
+            let Some(index) = torrent.next_to_send(id) else { continue };
+            self.used += 1;
+            out.push_back(Output::SendPiece { conn: id, torrent: digest, index });
+        }
+    }
+
+    /// A connection is gone, and with it the slot it may have held.
+    pub(super) fn on_closed(&mut self, conn: &Conn) {
+        if conn.sending.is_some_and(|sending| sending.slot) {
+            self.used -= 1;
+        }
+    }
+
+    fn join(&mut self, torrent: Digest, id: ConnId, conn: &mut Conn) {
+        if !conn.in_line && conn.sending.is_none() && !conn.queue.is_empty() {
+            conn.in_line = true;
+            self.line.push_back((torrent, id));
+        }
+    }
+}
+
+impl Torrent {
+    /// The other side asks for a piece.
+    pub(super) fn on_piece_request(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        index: PieceIndex,
+        (offset, length): (u32, u32),
+    ) {
+        if !self.geometry.contains(index) {
+            self.close(cx, id, CloseReason::Protocol(format!("asks for piece {index}")));
+            self.dial(cx);
+            return;
+        }
+        let refused = if !cx.config.seed {
+            Some("not seeding")
+        } else if offset != 0 || u64::from(length) != self.geometry.len_of(index) {
+            Some("reading / writing chunk of piece not supported")
+        } else if !self.have.contains(index) || self.phase == Phase::Discarding {
+            Some("piece not complete")
+        } else {
+            None
+        };
+        if let Some(text) = refused {
+            cx.send(id, refusal(index, text));
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if conn.queue.contains(&index) {
+            return;
+        }
+        if conn.queue.len() >= PIECE_REQUESTS_QUEUED_MAX {
+            self.close(cx, id, CloseReason::Protocol("asks for too many pieces at once".into()));
+            self.dial(cx);
+            return;
+        }
+        conn.queue.push_back(index);
+        cx.uplink.join(self.digest, id, conn);
+    }
+
+    /// The other side no longer waits for a piece.
+    pub(super) fn on_cancel(&mut self, id: ConnId, index: PieceIndex) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.queue.retain(|queued| *queued != index);
+        }
+    }
+
+    /// Takes the piece to send to a connection whose turn it is: the one sent least so far, of
+    /// equals the one asked for first.
+    fn next_to_send(&mut self, id: ConnId) -> Option<PieceIndex> {
+        let conn = self.conns.get_mut(&id)?;
+        conn.in_line = false;
+        let sent = &self.sent;
+        let (at, &index) =
+            conn.queue.iter().enumerate().min_by_key(|(_, index)| sent[index.as_usize()])?;
+        conn.queue.remove(at);
+        conn.sending = Some(Sending { index, slot: true });
+        self.sent[index.as_usize()] += 1;
+        Some(index)
+    }
+
+    /// A piece was sent, or could not be read.
+    pub(super) fn on_piece_sent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnId,
+        index: PieceIndex,
+        sent: bool,
+    ) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let Some(sending) = conn.sending.take_if(|sending| sending.index == index) else {
+            return;
+        };
+        if sending.slot {
+            cx.uplink.used -= 1;
+        }
+        if sent {
+            let bytes = self.geometry.len_of(index);
+            conn.pieces_sent += 1;
+            conn.active_at = cx.now;
+            self.active_at = cx.now;
+            self.totals.pieces_sent += 1;
+            self.totals.bytes_sent += bytes;
+            cx.counters.pieces_sent += 1;
+            cx.counters.bytes_sent += bytes;
+        } else {
+            self.sent[index.as_usize()] -= 1;
+            cx.send(id, refusal(index, "piece cannot be read"));
+        }
+        cx.uplink.join(self.digest, id, conn);
+        if sent {
+            self.learn(id, index);
+        }
+    }
+
+    /// The receiver of a piece takes nothing: others get its slot.
+    pub(super) fn on_stalled(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if let Some(sending) = conn.sending.as_mut().filter(|sending| sending.slot) {
+            sending.slot = false;
+            cx.uplink.used -= 1;
+        }
+    }
+}
+
+/// The answer to a request that cannot be served.
+pub(super) fn refusal(index: PieceIndex, text: &str) -> Message {
+    Message::Error { index, code: ErrorCode::PieceRequestFailed, text: text.into() }
+}

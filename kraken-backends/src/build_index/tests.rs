@@ -1,3 +1,5 @@
+//! The client of a build-index against fakes that answer as uber/kraken does.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

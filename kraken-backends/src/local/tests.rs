@@ -1,3 +1,5 @@
+//! The local disk against the suite, and what only a disk can do wrong.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The client of an origin cluster against fakes that answer as uber/kraken does.
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 

@@ -86,8 +86,7 @@ async fn greet(
     let limit = shared.config.handshake_timeout;
     conn::prepare(&socket, shared.config.congestion.as_deref()).map_err(|e| e.to_string())?;
     let (handshake, buffered) = conn::read_handshake(&mut socket, limit).await?;
-    let admitted = timeout(limit, admit(shared, commands, ip, handshake)).await;
-    let accepted = admitted.unwrap_or_else(|_| Err("no torrent in time".to_owned()))?;
+    let accepted = admit(shared, commands, ip, handshake).await?;
     let reply = accepted.reply.clone();
     if let Err(error) = conn::write_handshake(&mut socket, reply, limit).await {
         let reason = CloseReason::HandshakeFailed(error.clone());
@@ -112,8 +111,10 @@ async fn admit(
         return Err(refused.map_or_else(|| "closing".to_owned(), |why| format!("{why:?}")));
     }
     let digest = handshake.digest;
-    let found = find(shared, commands, &handshake).await.map_err(|error| error.to_string())?;
-    if !found {
+    // Only the disk is given a deadline: an answer of the swarm must never be lost.
+    let found = timeout(shared.config.handshake_timeout, find(shared, commands, &handshake));
+    let found = found.await.map_err(|_| format!("{digest} not found in time"))?;
+    if !found.map_err(|error| error.to_string())? {
         return Err(format!("{digest} is not here"));
     }
     let refused = |why: Option<Refused>| format!("{why:?} after a look into storage");

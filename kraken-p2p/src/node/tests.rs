@@ -79,22 +79,13 @@ async fn agents_feed_a_third_when_the_origin_no_longer_seeds() {
 async fn a_peer_that_forges_crc32_is_banned_and_the_blob_comes_from_others() {
     let (bytes, meta) = blob(BLOB_LEN, 4);
     let tracker = Arc::new(Tracker::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let liar = PeerInfo {
-        peer_id: PeerId::new([9; 20]),
-        ip: "127.0.0.1".into(),
-        port: listener.local_addr().unwrap().port(),
-        origin: false,
-        complete: true,
-    };
-    tracker.add(&meta, liar.clone());
-    let lies = tokio::spawn(tell_lies(listener, meta.clone(), bytes.clone(), liar.peer_id));
+    let (liar, lies) = start_liar(&tracker, &meta, &bytes).await;
     let victim = Host::agent(&tracker).await;
     let mut download = victim.node.download(&namespace(), &meta.digest()).await.unwrap();
     let banned = async {
         loop {
             let blacklist = victim.node.blacklist().await.unwrap();
-            if blacklist.iter().any(|b| b.peer_id == liar.peer_id && b.remaining.is_none()) {
+            if blacklist.iter().any(|b| b.peer_id == liar && b.remaining.is_none()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -108,6 +99,43 @@ async fn a_peer_that_forges_crc32_is_banned_and_the_blob_comes_from_others() {
     lies.abort();
     victim.node.close().await;
     origin.node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lies_that_crc32_lets_pass_end_with_the_blob_and_origins_give_it_anew() {
+    let (bytes, meta) = blob(BLOB_LEN, 11);
+    let meta = meta.without_piece_digests();
+    let tracker = Arc::new(Tracker::default());
+    let (_, lies) = start_liar(&tracker, &meta, &bytes).await;
+    let victim = Host::agent(&tracker).await;
+    let mut download = victim.node.download(&namespace(), &meta.digest()).await.unwrap();
+    let discarded = async {
+        while victim.storage.discards(&meta.digest()) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(discarded).await;
+    let origin = Host::origin(&tracker, &meta, &bytes).await;
+    soon(download.finished()).await.unwrap();
+    assert!(victim.storage.bytes(&meta.digest()) == bytes);
+    assert_eq!(download.progress().pieces, 8);
+    lies.abort();
+    victim.node.close().await;
+    origin.node.close().await;
+}
+
+/// Starts a peer that lies; its id and its task.
+async fn start_liar(
+    tracker: &Tracker,
+    meta: &MetaInfo,
+    bytes: &[u8],
+) -> (PeerId, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer_id = PeerId::new([9; 20]);
+    let port = listener.local_addr().unwrap().port();
+    tracker.add(meta, PeerInfo { peer_id, port, ..peer() });
+    let lies = tell_lies(listener, meta.clone(), bytes.to_vec(), peer_id);
+    (peer_id, tokio::spawn(lies))
 }
 
 /// Serves pieces with the right CRC32 and wrong bytes.

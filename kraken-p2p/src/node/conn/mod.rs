@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::BytesMut;
 use kraken_core::PieceIndex;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use handshake::{dial, prepare, read_handshake, write_handshake};
@@ -46,9 +46,9 @@ pub(super) struct ConnEnd {
     pub(super) token: CancellationToken,
 }
 
-/// The queue to a connection is full, or its tasks are gone.
+/// The queue to a connection is full.
 #[derive(Debug)]
-pub(super) struct NotTaken;
+pub(super) struct Full;
 
 /// The requests open on a connection: the payloads that may come.
 #[derive(Debug, Default)]
@@ -78,13 +78,13 @@ impl ConnLink {
     }
 
     /// Queues a message; refused when the queue is full.
-    pub(super) fn send(&self, message: Message) -> Result<(), NotTaken> {
-        self.control.try_send(message).map_err(|_| NotTaken)
+    pub(super) fn send(&self, message: Message) -> Result<(), Full> {
+        taken(self.control.try_send(message))
     }
 
     /// Queues a piece; refused when the queue is full.
-    pub(super) fn send_piece(&self, index: PieceIndex) -> Result<(), NotTaken> {
-        self.pieces.try_send(index).map_err(|_| NotTaken)
+    pub(super) fn send_piece(&self, index: PieceIndex) -> Result<(), Full> {
+        taken(self.pieces.try_send(index))
     }
 }
 
@@ -138,5 +138,13 @@ pub(super) async fn run(shared: Arc<Shared>, end: ConnEnd, socket: TcpStream, bu
     reader.settle().await;
     if let Some(reason) = failure.get() {
         shared.report(Event::Closed { conn: id, reason: reason.clone() }).await;
+    }
+}
+
+/// A connection whose tasks have ended takes everything: the report of its end is on the way.
+fn taken<T>(sent: Result<(), TrySendError<T>>) -> Result<(), Full> {
+    match sent {
+        Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        Err(TrySendError::Full(_)) => Err(Full),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub(super) struct Stored {
     file: Arc<File>,
     lend: bool,
     state: Mutex<(Bitfield, bool)>,
+    discards: AtomicU32,
 }
 
 impl Storage {
@@ -71,6 +73,12 @@ impl Storage {
         bytes
     }
 
+    /// How often a blob was thrown away.
+    pub(super) fn discards(&self, digest: &Digest) -> u32 {
+        let torrents = self.torrents.lock().unwrap();
+        torrents.get(digest).map_or(0, |(_, stored)| stored.discards.load(Ordering::Relaxed))
+    }
+
     fn stored(&self, meta: &MetaInfo) -> Arc<Stored> {
         let mut torrents = self.torrents.lock().unwrap();
         let (_, stored) = torrents.entry(meta.digest()).or_insert_with(|| {
@@ -81,7 +89,16 @@ impl Storage {
             file.set_len(meta.geometry().blob_len()).unwrap();
             let state = Mutex::new((Bitfield::new(meta.geometry().pieces()), false));
             let (meta, lend) = (meta.clone(), self.lend);
-            (meta.clone(), Arc::new(Stored { meta, file: Arc::new(file), lend, state }))
+            (
+                meta.clone(),
+                Arc::new(Stored {
+                    meta,
+                    file: Arc::new(file),
+                    lend,
+                    state,
+                    discards: AtomicU32::new(0),
+                }),
+            )
         });
         Arc::clone(stored)
     }
@@ -137,6 +154,7 @@ impl TorrentFile for Stored {
     }
 
     fn discard(&self) -> Result<()> {
+        self.discards.fetch_add(1, Ordering::Relaxed);
         *self.state.lock().unwrap() = (Bitfield::new(self.meta.geometry().pieces()), false);
         Ok(())
     }

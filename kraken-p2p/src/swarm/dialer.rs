@@ -137,6 +137,11 @@ impl Dialer {
         *times
     }
 
+    #[cfg(test)]
+    pub(super) fn candidates_len(&self) -> usize {
+        self.candidates.len()
+    }
+
     fn dial_to(&self, peer_id: &PeerId) -> Option<ConnId> {
         self.dialing.iter().find(|(_, dial)| dial.peer.peer_id == *peer_id).map(|(id, _)| *id)
     }

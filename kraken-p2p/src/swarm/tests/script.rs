@@ -1,0 +1,1 @@
+//! One swarm, played by hand.

@@ -236,7 +236,8 @@ impl Reader {
             let outcome = match shared.blocking.run("write a piece", || write.run()).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
-                    tracing::error!(digest = %torrent.meta.digest(), %index, %error, "lost a write");
+                    let digest = torrent.meta.digest();
+                    tracing::error!(%digest, %index, %error, "lost a write");
                     Some(PieceOutcome::StorageFailed)
                 }
             };

@@ -84,7 +84,7 @@ impl Origins {
         for context in contexts {
             match context {
                 Ok(context) => {
-                    seeders.push(PeerInfo { origin: true, ..context.to_peer_info(true) })
+                    seeders.push(PeerInfo { origin: true, ..context.to_peer_info(true) });
                 }
                 Err(e) => failure = Some(e),
             }

@@ -1,0 +1,7 @@
+//! The build-index as a program: `kraken-build-index --config FILE`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kraken_common::main_with::<kraken_build_index::BuildIndex>()
+}

@@ -1,0 +1,192 @@
+//! Tags to digests: the journal before the backend, a copy behind it.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use kraken_backends::{BackendTags, Layout, LocalDisk, Page, TagPage, TagScope, TagStore};
+use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{BuildIndexConfig, TagBackend};
+use crate::journal::{Journal, Unwritten};
+use crate::limits;
+
+/// All tags this build-index knows.
+#[derive(Debug)]
+pub(crate) struct Tags {
+    backend: Arc<dyn TagStore>,
+    write_back: Option<WriteBack>,
+    write_through: bool,
+}
+
+/// What stands before a backend that is not the local disk.
+#[derive(Debug)]
+struct WriteBack {
+    journal: Journal,
+    /// What the backend was last given, for when it is away. Only the task writes it.
+    copies: Arc<BackendTags<LocalDisk>>,
+    cancel: CancellationToken,
+}
+
+/// The task that brings the journal's puts to the backend.
+#[derive(Debug)]
+pub(crate) struct Writer(JoinHandle<()>);
+
+/// What the task works with.
+struct Writing {
+    backend: Arc<dyn TagStore>,
+    journal: Journal,
+    copies: Arc<BackendTags<LocalDisk>>,
+    cancel: CancellationToken,
+}
+
+impl Tags {
+    /// Opens the tags of a build-index, and starts the task that writes back if there is one.
+    pub(crate) async fn open(config: &BuildIndexConfig) -> Result<(Self, Option<Writer>)> {
+        let write_through = config.write_through;
+        let dir = &config.data_dir;
+        let root = match &config.backend {
+            TagBackend::Embedded => dir.join("tags"),
+            TagBackend::LocalDisk(root) => root.clone(),
+            TagBackend::Store(backend) => {
+                let backend = Arc::clone(backend);
+                let journal = Journal::open(dir.join("journal")).await?;
+                let copies = LocalDisk::open(dir.join("copies"), Layout::DockerTag).await?;
+                let copies = Arc::new(BackendTags::new(copies));
+                let cancel = CancellationToken::new();
+                let writing = Writing {
+                    backend: Arc::clone(&backend),
+                    journal: journal.clone(),
+                    copies: Arc::clone(&copies),
+                    cancel: cancel.clone(),
+                };
+                let writer = Writer(tokio::spawn(writing.run()));
+                let write_back = Some(WriteBack { journal, copies, cancel });
+                return Ok((Self { backend, write_back, write_through }, Some(writer)));
+            }
+        };
+        let backend = BackendTags::new(LocalDisk::open(root, Layout::DockerTag).await?);
+        Ok((Self { backend: Arc::new(backend), write_back: None, write_through }, None))
+    }
+
+    /// The digest the tag names: the latest put, wherever it has got to. While the backend is away,
+    /// what it was last given from here.
+    pub(crate) async fn find(&self, tag: &Tag) -> Result<Digest> {
+        let Some(WriteBack { journal, copies, .. }) = &self.write_back else {
+            return self.backend.get(tag).await;
+        };
+        if let Some(digest) = journal.latest(tag) {
+            return Ok(digest);
+        }
+        match self.backend.get(tag).await {
+            Err(e) if e.kind() == ErrorKind::Unavailable => copies.get(tag).await.map_err(|_| e),
+            answer => answer,
+        }
+    }
+
+    /// Makes the tag name `digest`: durable, and what [`Tags::find`] finds, on return.
+    ///
+    /// Where puts are written through and the backend is away this fails, although the put stays in
+    /// the journal: the client cannot know, and may put again.
+    pub(crate) async fn put(&self, tag: &Tag, digest: &Digest) -> Result<()> {
+        let Some(WriteBack { journal, .. }) = &self.write_back else {
+            return self.backend.put(tag, digest).await;
+        };
+        let number = journal.append(tag, digest).await?;
+        if self.write_through
+            && timeout(limits::WRITE_THROUGH_MAX, journal.settled(number)).await.is_err()
+        {
+            let message = format!("write tag {tag} through: the backend does not take it");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        Ok(())
+    }
+
+    /// One page of tags, from the backend; puts before it get a moment to be there.
+    pub(crate) async fn list(&self, scope: TagScope<'_>, page: &Page) -> Result<TagPage> {
+        if let Some(WriteBack { journal, .. }) = &self.write_back {
+            let settled = journal.settled_up_to(journal.last_number());
+            if timeout(limits::LISTING_WAIT_MAX, settled).await.is_err() {
+                tracing::warn!("a listing without tags that are not yet in the backend");
+            }
+        }
+        self.backend.list(scope, page).await
+    }
+
+    /// Ends the task that writes back; what is left stays in the journal.
+    pub(crate) fn stop(&self) {
+        if let Some(write_back) = &self.write_back {
+            write_back.cancel.cancel();
+        }
+    }
+}
+
+impl Drop for Tags {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Writer {
+    /// Waits for the task's end, which [`Tags::stop`] brings about.
+    pub(crate) async fn join(self) -> Result<()> {
+        self.0.await.map_err(|e| Error::new(ErrorKind::Internal, "write tags back").with_source(e))
+    }
+}
+
+impl Writing {
+    /// Writes puts back in rounds until cancelled. One round has at most one put of a tag and ends
+    /// before the next begins, so an older put never lands after a newer one.
+    async fn run(self) {
+        let mut changes = self.journal.changes();
+        let (mut after, mut failed) = (0, false);
+        loop {
+            changes.mark_unchanged();
+            let round = self.journal.unwritten(after, limits::WRITES_AT_ONCE_MAX);
+            if let Some(last) = round.last() {
+                after = last.number;
+                let writes = join_all(round.iter().map(|put| self.write(put)));
+                let Some(written) = self.cancel.run_until_cancelled(writes).await else { return };
+                failed |= written.contains(&false);
+                continue;
+            }
+            // All have had their turn: those that failed get another one after a pause.
+            let wait = async {
+                if failed {
+                    tokio::time::sleep(limits::WRITE_PAUSE).await;
+                } else if after == 0 {
+                    // The journal lives as long as this, so it cannot have gone.
+                    let _ = changes.changed().await;
+                }
+            };
+            if self.cancel.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+            (after, failed) = (0, false);
+        }
+    }
+
+    /// Whether the backend and the copy have the put now. Broken off at any point it stays in the
+    /// journal, and is written again.
+    async fn write(&self, put: &Unwritten) -> bool {
+        let Unwritten { tag, digest, .. } = put;
+        let write = async {
+            self.backend.put(tag, digest).await?;
+            self.copies.put(tag, digest).await
+        };
+        let written = match timeout(limits::WRITE_MAX, write).await {
+            Ok(Ok(())) => self.journal.settle(put).await,
+            Ok(Err(e)) => Err(e),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the backend takes too long")),
+        };
+        if let Err(e) = &written {
+            tracing::warn!(%tag, error = %e, "tag not written back, to be tried again");
+        }
+        written.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

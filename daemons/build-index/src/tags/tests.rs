@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::*;
+
+/// A backend in memory that can be away.
+#[derive(Debug, Default)]
+struct Store {
+    tags: Mutex<BTreeMap<Tag, Digest>>,
+    away: AtomicBool,
+}
+
+impl Store {
+    fn check(&self) -> Result<()> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unavailable, "away"));
+        }
+        Ok(())
+    }
+
+    fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl TagStore for Store {
+    async fn get(&self, tag: &Tag) -> Result<Digest> {
+        self.check()?;
+        self.tags.lock().unwrap().get(tag).copied().ok_or_else(|| Error::not_found("no tag"))
+    }
+
+    async fn put(&self, tag: &Tag, digest: &Digest) -> Result<()> {
+        self.check()?;
+        self.tags.lock().unwrap().insert(tag.clone(), *digest);
+        Ok(())
+    }
+
+    async fn list(&self, _: TagScope<'_>, _: &Page) -> Result<TagPage> {
+        self.check()?;
+        Ok(TagPage { tags: self.tags.lock().unwrap().keys().cloned().collect(), next: None })
+    }
+
+    async fn delete(&self, tag: &Tag) -> Result<()> {
+        self.tags.lock().unwrap().remove(tag);
+        Ok(())
+    }
+}
+
+async fn open(dir: &Path, store: &Arc<Store>, write_through: bool) -> (Tags, Writer) {
+    let backend: Arc<dyn TagStore> = Arc::<Store>::clone(store);
+    let config = BuildIndexConfig {
+        backend: TagBackend::Store(backend),
+        write_through,
+        ..BuildIndexConfig::local(dir, Vec::new())
+    };
+    let (tags, writer) = Tags::open(&config).await.unwrap();
+    (tags, writer.unwrap())
+}
+
+async fn close(tags: Tags, writer: Writer) {
+    drop(tags);
+    writer.join().await.unwrap();
+}
+
+fn tag(name: &str) -> Tag {
+    format!("repo/x:{name}").parse().unwrap()
+}
+
+fn digest(n: u8) -> Digest {
+    Digest::sha256(&[n])
+}
+
+async fn settled(tags: &Tags) {
+    let journal = &tags.write_back.as_ref().unwrap().journal;
+    let settled = journal.settled_up_to(journal.last_number());
+    timeout(Duration::from_secs(30), settled).await.unwrap();
+}
+
+#[tokio::test]
+async fn puts_reach_the_backend_and_overwrite() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    for n in 0..50 {
+        tags.put(&tag("a"), &digest(n)).await.unwrap();
+        assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(n));
+    }
+    settled(&tags).await;
+    assert_eq!(store.get(&tag("a")).await.unwrap(), digest(49));
+    assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(49));
+    assert_eq!(tags.find(&tag("b")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    close(tags, writer).await;
+}
+
+#[tokio::test]
+async fn a_put_survives_the_process_while_the_backend_is_away() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    tags.put(&tag("old"), &digest(1)).await.unwrap();
+    settled(&tags).await;
+    store.set_away(true);
+    tags.put(&tag("new"), &digest(2)).await.unwrap();
+    close(tags, writer).await;
+
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    assert_eq!(tags.find(&tag("new")).await.unwrap(), digest(2));
+    // The copy of what the backend has; of what it never had there is none.
+    assert_eq!(tags.find(&tag("old")).await.unwrap(), digest(1));
+    assert_eq!(tags.find(&tag("none")).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    store.set_away(false);
+    settled(&tags).await;
+    assert_eq!(store.get(&tag("new")).await.unwrap(), digest(2));
+    close(tags, writer).await;
+}
+
+#[tokio::test]
+async fn the_backend_has_the_last_word_over_copies() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    tags.put(&tag("a"), &digest(1)).await.unwrap();
+    settled(&tags).await;
+    // Another build-index on the same backend.
+    store.put(&tag("a"), &digest(2)).await.unwrap();
+    assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(2));
+    close(tags, writer).await;
+}
+
+#[tokio::test]
+async fn written_through_means_written() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, true).await;
+    tags.put(&tag("a"), &digest(1)).await.unwrap();
+    assert_eq!(store.get(&tag("a")).await.unwrap(), digest(1));
+    close(tags, writer).await;
+}
+
+#[tokio::test]
+async fn a_listing_has_the_puts_before_it() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    for n in 0..40 {
+        tags.put(&tag(&n.to_string()), &digest(n)).await.unwrap();
+        let page = tags.list(TagScope::All, &Page::first()).await.unwrap();
+        assert_eq!(page.tags.len(), usize::from(n) + 1);
+    }
+    close(tags, writer).await;
+}

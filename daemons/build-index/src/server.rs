@@ -93,7 +93,8 @@ impl Service {
                 &Method::POST,
                 ["internal", "duplicate", "remotes", "tags", tag, "digest", digest],
             ) => {
-                (parse_tag(tag)?, path::digest(digest)?);
+                parse_tag(tag)?;
+                path::digest(digest)?;
                 read_json::<DuplicateReplicate>(request).await?;
                 Ok(answer::empty(StatusCode::OK))
             }

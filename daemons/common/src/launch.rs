@@ -1,4 +1,5 @@
-//! The shape of every daemon's `main`: flags, configuration, logging, start, wait, drain, exit code.
+//! The shape of every daemon's `main`: flags, configuration, logging, start, wait, drain, exit
+//! code.
 
 use std::ffi::OsString;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! What all Kraken daemons share: the HTTP server, answers by uber/kraken's conventions, host lists,
-//! logging, signals, and the shape of a `main`.
+//! What all Kraken daemons share: the HTTP server, answers by uber/kraken's conventions, host
+//! lists, logging, signals, and the shape of a `main`.
 //!
 //! It knows no role: routes and logic are each daemon's own. It speaks no TLS; a daemon that
 //! terminates TLS puts that in front.

@@ -42,6 +42,8 @@ pub(super) struct Conn {
     pub(super) sending: Option<Sending>,
     /// Whether it stands in the line of connections to send to.
     pub(super) in_line: bool,
+    /// How often others were sent to although it stood before them in the line.
+    pub(super) passed_over: u32,
     /// When a piece was last stored or sent, or the connection made.
     pub(super) active_at: Time,
     pub(super) pieces_received: u64,
@@ -89,6 +91,7 @@ impl Conn {
             queue: VecDeque::new(),
             sending: None,
             in_line: false,
+            passed_over: 0,
             active_at: now,
             pieces_received: 0,
             pieces_sent: 0,
@@ -162,7 +165,8 @@ impl Conn {
             return false;
         }
         open < OPEN_MIN
-            || (!self.is_stale(now)
+            || (self.service.is_some()
+                && !self.is_stale(now)
                 && self.expected_wait(now, typical) <= config.queue_wait_max.as_secs_f64())
     }
 

@@ -434,12 +434,38 @@ impl Torrent {
             self.dial(cx);
             return;
         }
-        if self.learn(id, index) && !self.have.contains(index) && !self.requested.contains(index) {
-            if let Some(conn) = self.conns.get_mut(&id) {
-                conn.dry = false;
-            }
-            self.fill(cx);
+        if !self.learn(id, index) || self.have.contains(index) {
+            return;
         }
+        if self.requested.contains(index) {
+            self.reroute(cx, id, index);
+            return;
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.dry = false;
+        }
+        self.fill(cx);
+    }
+
+    /// Asks the peer that just got a piece for it, instead of one with a long queue: an origin then
+    /// sends it once, not to everyone who asked before anyone had it.
+    fn reroute(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        let [owner] = self.owners.get(&index).map_or(&[][..], Vec::as_slice) else { return };
+        let (owner, typical) = (*owner, self.typical_service);
+        let (Some(old), Some(new)) = (self.conns.get(&owner), self.conns.get(&id)) else { return };
+        // What is being sent already cannot be taken back; a queue of one is being sent.
+        let waits = old.ours && old.requests.len() >= 2;
+        let wait = old.expected_wait(cx.now, typical);
+        if !waits
+            || !new.has_room(cx.now, typical, cx.config)
+            || new.expected_wait(cx.now, typical) * 2.0 > wait
+        {
+            return;
+        }
+        self.release(owner, index);
+        cx.send(owner, Message::CancelPiece { index });
+        self.request(cx, id, index);
+        self.fill(cx);
     }
 
     /// The other side has the whole blob.

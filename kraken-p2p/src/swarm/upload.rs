@@ -29,12 +29,47 @@ impl Uplink {
         out: &mut VecDeque<Output>,
     ) {
         while self.used < slots {
-            let Some((digest, id)) = self.line.pop_front() else { return };
+            let Some((digest, id)) = self.next(torrents) else { return };
             let Some(torrent) = torrents.get_mut(&digest) else { continue };
             let Some(index) = torrent.next_to_send(id) else { continue };
             self.used += 1;
             out.push_back(Output::SendPiece { conn: id, torrent: digest, index });
         }
+    }
+
+    /// Takes the connection to send to out of the line: the one that waits for the piece sent
+    /// least, of equals the first. What went out once can come from others by the time it is asked
+    /// for again; but nobody is passed over for long.
+    fn next(&mut self, torrents: &mut BTreeMap<Digest, Torrent>) -> Option<(Digest, ConnId)> {
+        let mut best: Option<(u32, usize)> = None;
+        let mut at = 0;
+        while let Some((digest, id)) = self.line.get(at) {
+            let Some(least) = torrents.get(digest).and_then(|torrent| torrent.least_sent(*id))
+            else {
+                // Closed, or it took its requests back.
+                let (digest, id) = self.line.remove(at)?;
+                let torrent = torrents.get_mut(&digest);
+                if let Some(conn) = torrent.and_then(|torrent| torrent.conns.get_mut(&id)) {
+                    conn.in_line = false;
+                }
+                continue;
+            };
+            if best.is_none_or(|(fewest, _)| least < fewest) {
+                best = Some((least, at));
+            }
+            if best.is_some_and(|(fewest, _)| fewest == 0) {
+                break;
+            }
+            at += 1;
+        }
+        let (_, at) = best?;
+        for (digest, id) in self.line.iter().take(at) {
+            let torrent = torrents.get_mut(digest);
+            if let Some(conn) = torrent.and_then(|torrent| torrent.conns.get_mut(id)) {
+                conn.passed_over += 1;
+            }
+        }
+        self.line.remove(at)
     }
 
     /// A connection is gone, and with it the slot it may have held.
@@ -99,11 +134,20 @@ impl Torrent {
         }
     }
 
+    /// How often the piece that a connection would be sent next was sent; none sooner for one that
+    /// has been passed over too often.
+    fn least_sent(&self, id: ConnId) -> Option<u32> {
+        let conn = self.conns.get(&id)?;
+        let least = conn.queue.iter().map(|index| self.sent[index.as_usize()]).min()?;
+        Some(if conn.passed_over >= PASSED_OVER_MAX { 0 } else { least })
+    }
+
     /// Takes the piece to send to a connection whose turn it is: the one sent least so far, of
     /// equals the one asked for first.
     fn next_to_send(&mut self, id: ConnId) -> Option<PieceIndex> {
         let conn = self.conns.get_mut(&id)?;
         conn.in_line = false;
+        conn.passed_over = 0;
         let sent = &self.sent;
         let (at, &index) =
             conn.queue.iter().enumerate().min_by_key(|(_, index)| sent[index.as_usize()])?;
@@ -161,3 +205,6 @@ impl Torrent {
 pub(super) fn refusal(index: PieceIndex, text: &str) -> Message {
     Message::Error { index, code: ErrorCode::PieceRequestFailed, text: text.into() }
 }
+
+/// How often a connection may be passed over for pieces sent less.
+const PASSED_OVER_MAX: u32 = 16;

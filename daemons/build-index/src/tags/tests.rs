@@ -1,3 +1,5 @@
+//! The tags before a backend in memory that can be away.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,3 +1,5 @@
+//! The server over real sockets.
+
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

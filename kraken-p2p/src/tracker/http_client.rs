@@ -88,10 +88,7 @@ impl HttpTrackerClient {
                     self.ring().failed(&tracker, self.now());
                     failure = Some(error);
                 }
-                answer => {
-                    self.ring().answered(&tracker);
-                    return answer;
-                }
+                answer => return answer,
             }
         }
         Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no tracker to ask")))

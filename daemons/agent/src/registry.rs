@@ -102,7 +102,7 @@ impl Manifests for AgentRegistry {
     async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
         let digest = self.resolve(repository, reference).await?;
         let blob = self.fetch(repository, &digest).await?;
-        if blob.len > limits::MANIFEST_LEN_MAX as u64 {
+        if blob.len > limits::MANIFEST_BYTES_MAX as u64 {
             // A layer asked for as if it were a manifest.
             return Err(Error::not_found(format!("manifest {digest}: {} bytes", blob.len)));
         }

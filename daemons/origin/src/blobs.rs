@@ -73,7 +73,11 @@ pub(crate) async fn stat(
 pub(crate) async fn delete(parts: &Parts, digest: &Digest) -> Result<()> {
     parts.node.remove(digest).await?;
     let (store, wanted) = (parts.store.clone(), *digest);
-    blocking(move || store.delete(&wanted, false)).await
+    if blocking(move || store.delete(&wanted, false)).await? {
+        Ok(())
+    } else {
+        Err(Error::not_found(format!("{digest} is not here")))
+    }
 }
 
 /// The metainfo of a blob that is here, computed if its sidecar is not.
@@ -84,12 +88,7 @@ pub(crate) async fn ensure_metainfo(parts: &Parts, blob: &Arc<Blob>) -> Result<M
     let (store, blob) = (parts.store.clone(), Arc::clone(blob));
     let piece_len = parts.piece_lengths.for_blob(blob.len());
     blocking(move || {
-        let metainfo = crate::uploads::compute_metainfo(
-            blob.file().as_ref(),
-            blob.digest(),
-            blob.len(),
-            piece_len,
-        )?;
+        let metainfo = blob.compute_metainfo(piece_len)?;
         store.put_metainfo(&metainfo)?;
         Ok(metainfo)
     })

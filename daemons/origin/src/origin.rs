@@ -21,7 +21,6 @@ use tokio_util::task::TaskTracker;
 use crate::config::OriginConfig;
 use crate::refresh::{self, Refreshes};
 use crate::server;
-use crate::uploads::Sessions;
 use crate::write_back::WriteBack;
 
 /// A running origin. Dropping it does not end it in order; [`Origin::close`] does.
@@ -42,7 +41,6 @@ pub(crate) struct Parts {
     pub(crate) ring: Ring,
     pub(crate) cluster: OriginCluster,
     pub(crate) piece_lengths: PieceLengths,
-    pub(crate) sessions: Sessions,
     pub(crate) refreshes: Refreshes,
     pub(crate) write_back: WriteBack,
     pub(crate) tasks: TaskTracker,
@@ -61,14 +59,13 @@ impl Origin {
         // A handshake for a blob that is not here starts its refresh; the parts exist only after
         // the node, so the hook finds them through a cell.
         let cell: Arc<std::sync::OnceLock<Weak<Parts>>> = Arc::default();
-        let storage = StoreStorage::new(store.clone()).on_missing({
-            let cell = Arc::clone(&cell);
-            move |digest, namespace| {
-                if let Some(parts) = cell.get().and_then(Weak::upgrade) {
-                    refresh::start(&parts, namespace, digest);
-                }
+        let found = Arc::clone(&cell);
+        let refresh = move |digest: &Digest, namespace: &Namespace| {
+            if let Some(parts) = found.get().and_then(Weak::upgrade) {
+                refresh::start(&parts, namespace, digest);
             }
-        });
+        };
+        let storage = StoreStorage::new(store.clone()).on_missing(Arc::new(refresh));
         let node = Node::builder(Arc::new(storage), Arc::new(NoTracker))
             .config(config.node())
             .start()
@@ -81,7 +78,6 @@ impl Origin {
         let parts = Arc::new(Parts {
             name,
             node,
-            sessions: Sessions::default(),
             store,
             router,
             ring,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use kraken_backends::{BlobBackend as _, ObjectName};
+use kraken_backends::ObjectName;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
 use crate::origin::{Parts, blocking};
@@ -120,15 +120,21 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Re
     let stat = backend.stat(namespace, &name).await?;
     let mut bytes = backend.download(namespace, &name, None, stat.version.as_ref()).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
-    let mut upload = blocking(move || store.create_upload(algorithm)).await?;
-    while let Some(chunk) = bytes.try_next().await? {
-        upload = blocking(move || {
-            upload.append(&chunk)?;
-            Ok(upload)
-        })
-        .await?;
-    }
-    let blob = uploads::commit_upload(parts, upload, digest, Vec::new()).await?;
+    let upload = blocking(move || store.create_upload(algorithm)).await?;
+    let received = async {
+        while let Some(chunk) = bytes.try_next().await? {
+            let writer = upload.clone();
+            blocking(move || writer.append(&chunk)).await?;
+        }
+        uploads::commit_upload(parts, upload.clone(), digest, Vec::new()).await
+    };
+    let blob = match received.await {
+        Ok(blob) => blob,
+        Err(error) => {
+            blocking(move || upload.cancel()).await?;
+            return Err(error);
+        }
+    };
     tracing::info!(%digest, %namespace, bytes = blob.len(), ms = started.elapsed().as_millis(),
         "fetched from the backend");
     replicate::transfer(parts, &blob).await;

@@ -1,18 +1,16 @@
 //! Uploads to an origin: pushes, duplicates and transfers.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use kraken_common::Chunks;
 use kraken_core::metainfo::PieceHasher;
 use kraken_core::store::{Blob, Sidecar, Upload};
 use kraken_core::{Digest, Error, ErrorKind, Geometry, MetaInfo, Namespace, Result};
-use tokio::sync::Mutex as AsyncMutex;
 
 use crate::origin::{Parts, blocking};
 use crate::{replicate, write_back};
@@ -51,46 +49,6 @@ impl Purpose<'_> {
     }
 }
 
-/// The uploads that are open, by id.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<BTreeMap<String, Session>>);
-
-#[derive(Debug, Clone)]
-struct Session {
-    digest: Digest,
-    touched: Instant,
-    /// Held by the one request that writes or commits; taken by the commit.
-    upload: Arc<AsyncMutex<Option<Upload>>>,
-}
-
-impl Sessions {
-    fn insert(&self, digest: &Digest, upload: Upload) -> (String, Vec<Session>) {
-        let id = upload.id().to_string();
-        let upload = Arc::new(AsyncMutex::new(Some(upload)));
-        let session = Session { digest: *digest, touched: Instant::now(), upload };
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(id.clone(), session);
-        let expired = open.extract_if(.., |_, session| session.touched.elapsed() > IDLE_MAX);
-        let expired = expired.map(|(_, session)| session).collect();
-        (id, expired)
-    }
-
-    fn find(&self, digest: &Digest, id: &str) -> Result<Session> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(id) {
-            Some(session) if session.digest == *digest => {
-                session.touched = Instant::now();
-                Ok(session.clone())
-            }
-            _ => Err(Error::not_found(format!("upload {id:?} of {digest}"))),
-        }
-    }
-
-    fn forget(&self, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-}
-
 /// Opens an upload; its id. `Conflict` when the blob is here already: then a push makes sure that
 /// it is written back, and the client takes it for success.
 pub(crate) async fn start(
@@ -100,15 +58,11 @@ pub(crate) async fn start(
 ) -> Result<String> {
     refuse_known(parts, digest, namespace).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
-    let upload = blocking(move || store.create_upload(algorithm)).await?;
-    let (id, expired) = parts.sessions.insert(digest, upload);
-    // Dropping an upload removes its file.
     blocking(move || {
-        drop(expired);
-        Ok(())
+        store.cancel_idle_uploads(IDLE_MAX)?;
+        Ok(store.create_upload(algorithm)?.id().to_string())
     })
-    .await?;
-    Ok(id)
+    .await
 }
 
 /// Writes exactly the bytes of `range`.
@@ -120,9 +74,8 @@ pub(crate) async fn patch(
     body: Incoming,
     purpose: Purpose<'_>,
 ) -> Result<()> {
-    let session = parts.sessions.find(digest, id)?;
+    let upload = find(parts, id)?;
     refuse_known(parts, digest, purpose.namespace()).await?;
-    let mut upload = session.upload.lock_owned().await;
     let mut chunks = Chunks::new(body, range.end - range.start);
     let mut offset = range.start;
     let mut ended = false;
@@ -138,15 +91,14 @@ pub(crate) async fn patch(
                 None => ended = true,
             }
         }
-        let at = offset;
-        upload = blocking(move || {
-            let open = upload.as_mut().ok_or_else(|| Error::not_found("a finished upload"))?;
-            let mut at = at;
+        let (writer, start) = (upload.clone(), offset);
+        blocking(move || {
+            let mut at = start;
             for chunk in &batch {
-                open.write_at(at, chunk)?;
+                writer.write_at(at, chunk)?;
                 at += chunk.len() as u64;
             }
-            Ok(upload)
+            Ok(())
         })
         .await?;
         offset += len as u64;
@@ -165,11 +117,8 @@ pub(crate) async fn commit(
     id: &str,
     purpose: Purpose<'_>,
 ) -> Result<()> {
-    let session = parts.sessions.find(digest, id)?;
+    let upload = find(parts, id)?;
     refuse_known(parts, digest, purpose.namespace()).await?;
-    let upload = session.upload.lock().await.take();
-    parts.sessions.forget(id);
-    let upload = upload.ok_or_else(|| Error::not_found(format!("upload {id:?}: finished")))?;
     let sidecars = purpose.namespace().map(write_back::sidecars).unwrap_or_default();
     let blob = commit_upload(parts, upload, digest, sidecars)
         .await
@@ -194,7 +143,6 @@ pub(crate) async fn commit_upload(
 ) -> Result<Arc<Blob>> {
     let (wanted, piece_lengths) = (*digest, parts.piece_lengths.clone());
     blocking(move || {
-        let mut upload = upload;
         upload.verify(&wanted)?;
         let piece_len = piece_lengths.for_blob(upload.len());
         let metainfo = compute_metainfo(&upload.file(), wanted, upload.len(), piece_len)?;
@@ -222,6 +170,11 @@ pub(crate) fn compute_metainfo(
         offset += part.len() as u64;
     }
     hasher.finish(digest)
+}
+
+fn find(parts: &Parts, id: &str) -> Result<Upload> {
+    let id = id.parse().map_err(|_| Error::not_found(format!("upload {id:?}")))?;
+    parts.store.upload(&id)
 }
 
 /// `Conflict` when the blob is here already.

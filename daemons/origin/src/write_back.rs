@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kraken_backends::{BlobBackend as _, FileSource};
+use kraken_backends::FileSource;
 use kraken_core::retry::{RetryConfig, RetryQueue};
-use kraken_core::store::Sidecar;
+use kraken_core::store::{Sidecar, Store};
 use kraken_core::{Digest, ErrorKind, Namespace, Result, Time};
 use tokio::sync::Notify;
 
@@ -98,12 +98,8 @@ async fn reload(parts: &Arc<Parts>) -> Result<()> {
     let store = parts.store.clone();
     let left = blocking(move || {
         let mut left = Vec::new();
-        for digest in store.persist_pending()? {
-            let namespace = store.metadata(&digest, Sidecar::NAMESPACE)?;
-            let namespace = namespace.and_then(|bytes| String::from_utf8(bytes).ok());
-            // uber/kraken's data has no such sidecar: its queue was a database.
-            let namespace: Namespace = namespace.unwrap_or_default().parse()?;
-            left.push((digest, namespace));
+        for digest in store.persist_pending() {
+            left.push((digest, namespace_of(&store, &digest)?));
         }
         Ok(left)
     })
@@ -165,15 +161,13 @@ async fn attempt(parts: &Parts, digest: &Digest) {
 async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
     let (store, wanted) = (parts.store.clone(), *digest);
     let found = blocking(move || {
-        let namespace = store.metadata(&wanted, Sidecar::NAMESPACE)?.unwrap_or_default();
-        Ok((store.blob(&wanted)?, String::from_utf8_lossy(&namespace).into_owned()))
+        Ok((store.blob(&wanted)?, namespace_of(&store, &wanted)?))
     })
     .await?;
     let (Some(blob), namespace) = found else {
         tracing::error!(%digest, "a blob to be written back is gone");
         return Ok(());
     };
-    let namespace: Namespace = namespace.parse()?;
     let backend = parts.router.route(&namespace)?;
     let name = object_name(digest);
     match backend.stat(&namespace, &name).await {
@@ -185,5 +179,14 @@ async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
         Err(error) => return Err(error),
     }
     let (store, wanted) = (parts.store.clone(), *digest);
-    blocking(move || store.remove_metadata(&wanted, Sidecar::PERSIST)).await
+    blocking(move || store.remove_metadata(&wanted, Sidecar::PERSIST)).await.map(drop)
+}
+
+/// Where a blob is written back to. uber/kraken's data has no such sidecar: its queue was a
+/// database; then it is the empty namespace, which a backend for everything matches.
+fn namespace_of(store: &Store, digest: &Digest) -> Result<Namespace> {
+    match store.namespace(digest)? {
+        Some(namespace) => Ok(namespace),
+        None => "".parse(),
+    }
 }

@@ -29,7 +29,7 @@ impl Manifests for ProxyRegistry {
         let mut bytes = verify::whole(bytes, digest);
         let mut content = BytesMut::new();
         while let Some(chunk) = bytes.try_next().await? {
-            if content.len() + chunk.len() > limits::MANIFEST_LEN_MAX {
+            if content.len() + chunk.len() > limits::MANIFEST_BYTES_MAX {
                 // A layer asked for as if it were a manifest.
                 return Err(Error::not_found(format!("manifest {digest}: too long")));
             }

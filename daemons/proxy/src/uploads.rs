@@ -56,12 +56,12 @@ impl Sessions {
             let idle = |_: &UploadId, session: &mut Session| session.touched.elapsed() > IDLE_MAX;
             open.extract_if(.., idle).map(|(_, session)| session).collect()
         };
-        // Dropping an upload removes its file.
-        blocking(move || {
-            drop(expired);
-            Ok(())
-        })
-        .await?;
+        for session in expired {
+            // One that is being written is not idle after all: its request ends it.
+            if let Ok(upload) = session.upload.try_lock_owned() {
+                blocking(move || upload.cancel()).await?;
+            }
+        }
         Ok(id)
     }
 
@@ -111,7 +111,6 @@ impl Uploads for ProxyRegistry {
         loop {
             let (batch, end) = gather(&mut bytes).await;
             upload = blocking(move || {
-                let mut upload = upload;
                 for chunk in &batch {
                     upload.append(chunk)?;
                 }
@@ -129,16 +128,12 @@ impl Uploads for ProxyRegistry {
     async fn finish(&self, repository: &Repository, id: &UploadId, digest: &Digest) -> Result<()> {
         let session = self.sessions.find(repository, id)?;
         let busy = || Error::new(ErrorKind::Conflict, format!("upload {id} is being written"));
-        let mut upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
-        let wanted = *digest;
-        let (upload, verified) = blocking(move || {
-            let verified = upload.verify(&wanted);
-            Ok((upload, verified))
-        })
-        .await?;
-        if let Err(error) = verified {
+        let upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
+        let (checked, wanted) = (upload.clone(), *digest);
+        if let Err(error) = blocking(move || checked.verify(&wanted)).await {
             if error.kind() == ErrorKind::Mismatch {
                 self.sessions.forget(id);
+                blocking(move || upload.cancel()).await?;
             }
             return Err(error);
         }
@@ -147,13 +142,14 @@ impl Uploads for ProxyRegistry {
         let source = FileSource::new(upload.file())?;
         self.parts.origins.upload(&namespace_of(repository)?, digest, &source).await?;
         self.sessions.forget(id);
-        Ok(())
+        blocking(move || upload.cancel()).await
     }
 
     async fn cancel(&self, repository: &Repository, id: &UploadId) -> Result<()> {
-        self.sessions.find(repository, id)?;
+        let session = self.sessions.find(repository, id)?;
         self.sessions.forget(id);
-        Ok(())
+        let upload = session.upload.lock_owned().await;
+        blocking(move || upload.cancel()).await
     }
 
     /// Blobs belong to no repository at the origins, so any that is there can be mounted; without

@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
 
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (seeder, store) = node(&dir.path().join("seeder"), &tracker).await?;
-    let mut upload = store.create_upload(Algorithm::Sha256)?;
+    let upload = store.create_upload(Algorithm::Sha256)?;
     upload.append(&bytes)?;
     upload.commit(&digest, &[Sidecar::torrent_meta(&metainfo)])?;
     seeder.seed(&metainfo).await?;

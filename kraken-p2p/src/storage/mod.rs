@@ -4,11 +4,17 @@
 //! embedder with a store of their own implements [`TorrentStorage`]; with the default feature
 //! `store` the store of `kraken-core` does.
 
+#[cfg(feature = "store")]
+mod store;
+
 use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
 use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
+
+#[cfg(feature = "store")]
+pub use store::{OnMissing, StoreStorage};
 
 /// How far a piece is proven when it is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

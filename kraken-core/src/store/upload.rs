@@ -1,0 +1,321 @@
+//! Blobs that a client writes, in any order, before their digest is known to be right.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use crate::digest::{Algorithm, Digest, clip};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::BLOB_LEN_MAX;
+use crate::store::blob::Blob;
+use crate::store::cache::Store;
+use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
+use crate::store::layout::DATA;
+use crate::store::sidecar::Sidecar;
+use crate::store::verify::Frontier;
+
+/// An upload under way. Cheap to clone; all clones are the same upload.
+///
+/// It stays, also when every handle is dropped, until it is committed, cancelled, given up by
+/// [`Store::cancel_idle_uploads`], or the store is opened anew. Writers take turns.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    store: Arc<Inner>,
+    session: Arc<Session>,
+}
+
+/// The name of an upload: a random UUID.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(Arc<str>);
+
+/// All uploads under way.
+#[derive(Debug, Default)]
+pub(super) struct Uploads(HashMap<UploadId, Arc<Session>>);
+
+#[derive(Debug)]
+struct Session {
+    id: UploadId,
+    file: Arc<File>,
+    writing: Mutex<Writing>,
+    /// When it was last written to, in unix seconds.
+    touched: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Writing {
+    /// Where the bytes written so far end.
+    len: u64,
+    /// Bytes counted against the store's ceiling.
+    charged: u64,
+    /// The hash of what was written in order.
+    frontier: Frontier,
+    /// Committed, cancelled or dropped.
+    ended: bool,
+}
+
+impl Store {
+    /// Begins an upload that will most likely be committed under a digest of `algorithm` (it is
+    /// hashed by that as it is written; another is right too, but read again).
+    /// `ErrorKind::NoSpace` when too many are open.
+    pub fn create_upload(&self, algorithm: Algorithm) -> Result<Upload> {
+        let inner = &self.inner;
+        let id = UploadId::random()?;
+        // Held over two short calls, so that the bound on open uploads holds.
+        let mut uploads = lock(&inner.uploads);
+        if uploads.0.len() >= inner.config.uploads_max {
+            let text = format!("more than {} uploads are open", inner.config.uploads_max);
+            return Err(Error::new(ErrorKind::NoSpace, text));
+        }
+        let dir = inner.layout.upload(&id);
+        inner.layout.make_dir(&dir)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(dir.join(DATA))
+            .map_err(|error| Error::io(format!("begin upload {id}"), error))?;
+        let frontier = Frontier::new(algorithm);
+        let session = Arc::new(Session {
+            id: id.clone(),
+            file: Arc::new(file),
+            writing: Mutex::new(Writing { len: 0, charged: 0, frontier, ended: false }),
+            touched: AtomicU64::new(unix_now()),
+        });
+        uploads.0.insert(id, Arc::clone(&session));
+        Ok(Upload { store: Arc::clone(inner), session })
+    }
+
+    /// The upload of this name; `ErrorKind::NotFound` where there is none. Does not block on disk.
+    pub fn upload(&self, id: &UploadId) -> Result<Upload> {
+        match lock(&self.inner.uploads).0.get(id) {
+            Some(session) => {
+                Ok(Upload { store: Arc::clone(&self.inner), session: Arc::clone(session) })
+            }
+            None => Err(Error::not_found(format!("upload {id}"))),
+        }
+    }
+
+    /// Cancels every upload that was not written to for `idle`; how many.
+    pub fn cancel_idle_uploads(&self, idle: Duration) -> Result<usize> {
+        let before = unix_now().saturating_sub(idle.as_secs());
+        let mut stale: Vec<Arc<Session>> = lock(&self.inner.uploads)
+            .0
+            .values()
+            .filter(|session| session.touched.load(Ordering::Relaxed) <= before)
+            .cloned()
+            .collect();
+        stale.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        let count = stale.len();
+        for session in stale {
+            Upload { store: Arc::clone(&self.inner), session }.cancel()?;
+        }
+        Ok(count)
+    }
+}
+
+impl Upload {
+    /// Its name.
+    pub fn id(&self) -> &UploadId {
+        &self.session.id
+    }
+
+    /// Where the bytes written so far end. Waits while another thread writes.
+    pub fn len(&self) -> u64 {
+        lock(&self.session.writing).len
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The file with its bytes.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.session.file)
+    }
+
+    /// Writes after the last byte; the length after that. `ErrorKind::NoSpace` leaves it as it
+    /// was. Blocks.
+    pub fn append(&self, bytes: &[u8]) -> Result<u64> {
+        let mut writing = self.writing()?;
+        let offset = writing.len;
+        self.write(&mut writing, offset, bytes)
+    }
+
+    /// Writes at any offset, over what is there too; the length after that. Bytes never written
+    /// are zero. `ErrorKind::NoSpace` leaves the length as it was. Blocks.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
+        let mut writing = self.writing()?;
+        self.write(&mut writing, offset, bytes)
+    }
+
+    /// Whether the bytes so far hash to `digest`: `ErrorKind::Mismatch` if not. Changes nothing.
+    /// Blocks, for up to the time it takes to hash what was not written in order.
+    pub fn verify(&self, digest: &Digest) -> Result<()> {
+        self.check(&mut *self.writing()?, digest)
+    }
+
+    /// Checks the bytes against `digest` and moves them to the cache, where they are visible with
+    /// all `sidecars` or not at all. A blob that is there already is given the sidecars, and is as
+    /// good. `ErrorKind::Mismatch` drops the upload; after any other failure it is as it was, and
+    /// may be committed again. Blocks, for up to the time it takes to hash the whole.
+    pub fn commit(&self, digest: &Digest, sidecars: &[Sidecar]) -> Result<Arc<Blob>> {
+        let mut writing = self.writing()?;
+        if let Err(error) = self.check(&mut writing, digest) {
+            if error.kind() == ErrorKind::Mismatch {
+                // Told is what is wrong with the upload; what is left is wiped at the next start.
+                let _ = self.end(&mut writing);
+            }
+            return Err(error);
+        }
+        if self.store.layout.durable() {
+            self.session
+                .file
+                .sync_data()
+                .map_err(|error| Error::io(format!("flush upload {}", self.id()), error))?;
+        }
+        let exclusive = self.store.exclusive(digest);
+        if let Some(blob) = exclusive.load_cached()? {
+            sidecars.iter().try_for_each(|sidecar| exclusive.set_metadata(sidecar))?;
+            self.end(&mut writing)?;
+            return Ok(blob);
+        }
+        let dir = self.store.layout.upload(self.id());
+        exclusive.install(&dir, &self.session.file, sidecars)?;
+        self.enter_cache(&exclusive, &mut writing, sidecars);
+        exclusive.load_cached()?.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("{digest} left the cache at once"))
+        })
+    }
+
+    /// Throws the upload away; one that has ended is as good. Blocks.
+    pub fn cancel(&self) -> Result<()> {
+        let mut writing = lock(&self.session.writing);
+        if writing.ended { Ok(()) } else { self.end(&mut writing) }
+    }
+
+    fn writing(&self) -> Result<std::sync::MutexGuard<'_, Writing>> {
+        let writing = lock(&self.session.writing);
+        if writing.ended {
+            return Err(Error::not_found(format!("upload {}: it has ended", self.id())));
+        }
+        Ok(writing)
+    }
+
+    fn write(&self, writing: &mut Writing, offset: u64, bytes: &[u8]) -> Result<u64> {
+        let end = match offset.checked_add(bytes.len() as u64) {
+            Some(end) if end <= BLOB_LEN_MAX => end,
+            _ => {
+                let text = format!("upload {}: more than {BLOB_LEN_MAX} bytes", self.id());
+                return Err(Error::new(ErrorKind::TooLarge, text));
+            }
+        };
+        self.session.touched.store(unix_now(), Ordering::Relaxed);
+        if let Some(more @ 1..) = end.checked_sub(writing.charged) {
+            self.store.admit(more)?;
+            writing.charged = end;
+        }
+        if offset < writing.frontier.hashed() && !bytes.is_empty() {
+            writing.frontier.restart();
+        }
+        self.store.with_room(bytes.len() as u64, || {
+            self.session.file.write_all_at(bytes, offset).map_err(|error| {
+                let text = format!("write {} bytes of upload {}", bytes.len(), self.id());
+                Error::io(text, error)
+            })
+        })?;
+        if offset == writing.frontier.hashed() {
+            writing.frontier.update(bytes);
+        }
+        writing.len = writing.len.max(end);
+        Ok(writing.len)
+    }
+
+    fn check(&self, writing: &mut Writing, digest: &Digest) -> Result<()> {
+        let found = writing.frontier.digest(&self.session.file, writing.len, digest.algorithm())?;
+        if found == *digest {
+            return Ok(());
+        }
+        let text = format!("upload {} hashes to {found}, not {digest}", self.id());
+        Err(Error::new(ErrorKind::Mismatch, text))
+    }
+
+    /// The index takes its bytes as a blob's.
+    fn enter_cache(&self, exclusive: &Exclusive<'_>, writing: &mut Writing, with: &[Sidecar]) {
+        let now = unix_now();
+        let cached = Cached {
+            len: writing.len,
+            persist: with.iter().any(Sidecar::is_persist),
+            accessed: now,
+            accessed_on_disk: now,
+            modified: now,
+            open: Weak::new(),
+        };
+        self.store.index().put_cached(exclusive.digest(), cached);
+        self.store.release(writing.charged.saturating_sub(writing.len));
+        writing.ended = true;
+        lock(&self.store.uploads).0.remove(self.id());
+    }
+
+    /// Removes what was written.
+    fn end(&self, writing: &mut Writing) -> Result<()> {
+        writing.ended = true;
+        lock(&self.store.uploads).0.remove(self.id());
+        self.store.release(std::mem::take(&mut writing.charged));
+        self.store.layout.remove_entry(&self.store.layout.upload(self.id()))
+    }
+}
+
+impl UploadId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A UUID of version 4.
+    fn random() -> Result<Self> {
+        let mut bytes = [0; 16];
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut bytes))
+            .map_err(|error| Error::io("name an upload: read /dev/urandom", error))?;
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = crate::digest::encode_hex(&bytes);
+        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        Ok(Self(parts.join("-").into()))
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = Error;
+
+    /// Only what could be a name that the store gave: it becomes part of a path.
+    fn from_str(s: &str) -> Result<Self> {
+        let fits = |(at, byte): (usize, u8)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        };
+        if s.len() == 36 && s.bytes().enumerate().all(fits) {
+            return Ok(Self(s.into()));
+        }
+        Err(Error::invalid(format!("upload {:?}: not a UUID", clip(s))))
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading a file to check what it holds.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use crate::digest::{Algorithm, Digest, DigestHasher};
+use crate::error::{Error, Result};
+use crate::metainfo::{MetaInfo, PieceHasher};
+use crate::piece::{Geometry, PieceIndex};
+use crate::store::limits;
+
+/// A digest over the bytes from the start up to a point that moves on.
+#[derive(Debug)]
+pub(super) struct Frontier {
+    algorithm: Algorithm,
+    hasher: DigestHasher,
+    hashed: u64,
+}
+
+impl Frontier {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        Self { algorithm, hasher: DigestHasher::new(algorithm), hashed: 0 }
+    }
+
+    /// Forgets all bytes taken.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new(self.algorithm);
+    }
+
+    /// How many bytes have been taken.
+    pub(super) fn hashed(&self) -> u64 {
+        self.hashed
+    }
+
+    /// Takes the next bytes from memory.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.hashed += bytes.len() as u64;
+    }
+
+    /// Takes the bytes up to `end` from the file.
+    pub(super) fn advance(&mut self, file: &File, end: u64) -> Result<()> {
+        let start = self.hashed;
+        read_chunks(file, start, end, |chunk| self.update(chunk))
+    }
+
+    /// The digest of all bytes up to `len`, by `algorithm`, which may be another than the one
+    /// begun with. It can go on from there.
+    pub(super) fn digest(&mut self, file: &File, len: u64, algorithm: Algorithm) -> Result<Digest> {
+        if algorithm != self.algorithm || self.hashed > len {
+            *self = Self::new(algorithm);
+        }
+        self.advance(file, len)?;
+        Ok(self.hasher.clone().finish())
+    }
+}
+
+/// Whether the file's bytes hash to the digest.
+pub(super) fn matches_digest(file: &File, len: u64, digest: &Digest) -> Result<bool> {
+    let mut frontier = Frontier::new(digest.algorithm());
+    Ok(frontier.digest(file, len, digest.algorithm())? == *digest)
+}
+
+/// Whether a piece's bytes match its BLAKE3, or its CRC32 where the metainfo has no BLAKE3.
+pub(super) fn matches_piece(file: &File, meta: &MetaInfo, index: PieceIndex) -> Result<bool> {
+    let range = meta.geometry().range(index);
+    if let Some(wanted) = meta.blake3_of(index) {
+        let mut hasher = blake3::Hasher::new();
+        read_chunks(file, range.start, range.end, |chunk| {
+            hasher.update(chunk);
+        })?;
+        return Ok(*hasher.finalize().as_bytes() == wanted);
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    read_chunks(file, range.start, range.end, |chunk| hasher.update(chunk))?;
+    Ok(meta.crc32_of(index) == Some(hasher.finalize()))
+}
+
+/// Computes all sums of a blob on disk.
+pub(super) fn metainfo_of(file: &File, digest: Digest, geometry: Geometry) -> Result<MetaInfo> {
+    let mut hasher = PieceHasher::new(geometry);
+    read_chunks(file, 0, geometry.blob_len(), |chunk| hasher.update(chunk))?;
+    hasher.finish(digest)
+}
+
+fn read_chunks(file: &File, start: u64, end: u64, mut take: impl FnMut(&[u8])) -> Result<()> {
+    let mut at = start;
+    let mut buffer = vec![0; end.saturating_sub(start).min(limits::READ_LEN as u64) as usize];
+    while at < end {
+        let len = buffer.len().min((end - at) as usize);
+        let chunk = &mut buffer[..len];
+        file.read_exact_at(chunk, at)
+            .map_err(|error| Error::io(format!("read {len} bytes at {at} to verify"), error))?;
+        take(chunk);
+        at += len as u64;
+    }
+    Ok(())
+}

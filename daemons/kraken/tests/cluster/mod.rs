@@ -1,0 +1,231 @@
+//! Whole clusters of child processes on this machine, and small clients that share no code with
+//! what they test.
+#![allow(dead_code, reason = "each test file uses the part that it needs")]
+
+pub(crate) mod content;
+pub(crate) mod http;
+pub(crate) mod registry;
+pub(crate) mod role;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kraken_core::Digest;
+use serde_json::{Value, json};
+
+use self::registry::Registry;
+use self::role::{Port, Role, merge};
+
+/// Bytes of a piece in every cluster here, so that small blobs have many.
+pub(crate) const PIECE_LEN: usize = 64 << 10;
+
+/// How long anything that must happen may take, on however slow a machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many processes of which roles, and what their configurations have beside the addresses.
+pub(crate) struct Plan {
+    pub(crate) origins: usize,
+    pub(crate) agents: usize,
+    /// Merged into the configuration of every origin.
+    pub(crate) origin: Value,
+    /// Merged into the configuration of every agent.
+    pub(crate) agent: Value,
+    /// Merged into the configuration of the proxy.
+    pub(crate) proxy: Value,
+    /// Put in front of the origins' command line.
+    pub(crate) origin_wrapper: Vec<String>,
+    /// Put in front of the proxy's command line.
+    pub(crate) proxy_wrapper: Vec<String>,
+}
+
+/// A running cluster. Dropping it kills every process and removes every file; the logs are printed
+/// when a test fails.
+pub(crate) struct Cluster {
+    pub(crate) origins: Vec<Role>,
+    pub(crate) tracker: Role,
+    pub(crate) build_index: Role,
+    pub(crate) proxy: Role,
+    pub(crate) agents: Vec<Agent>,
+    /// Last, so that the processes are gone before their files.
+    dir: tempfile::TempDir,
+}
+
+/// One agent.
+pub(crate) struct Agent {
+    pub(crate) role: Role,
+    pub(crate) registry: SocketAddr,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Cluster {
+    /// Starts every role and waits until all of them are healthy.
+    pub(crate) fn start(plan: &Plan) -> Self {
+        let dir = tempfile::Builder::new().prefix("kraken-test-").tempdir().unwrap();
+        let origin_ports: Vec<[Port; 2]> =
+            (0..plan.origins).map(|_| [Port::reserve(), Port::reserve()]).collect();
+        let names: Vec<String> =
+            origin_ports.iter().map(|[http, _]| http.addr().to_string()).collect();
+        let origins = origin_ports.into_iter().enumerate().map(|(number, [http, peer])| {
+            let data_dir = dir.path().join(format!("origin-{number}"));
+            let mut config = json!({
+                "listen": http.addr(),
+                "peer_listen": peer.addr(),
+                "cluster": names,
+                "data_dir": data_dir,
+                "piece_lengths": {"0": PIECE_LEN},
+                "backends": [{"namespace": ".*", "local": dir.path().join("backend")}],
+            });
+            merge(&mut config, &plan.origin);
+            let name = format!("origin-{number}");
+            let mut role = Role::new(dir.path(), &name, "origin", config, http.addr());
+            role.reserved = vec![http, peer];
+            role.wrapper.clone_from(&plan.origin_wrapper);
+            role.start();
+            role
+        });
+        let origins: Vec<Role> = origins.collect();
+        let tracker = one_port_role(dir.path(), "tracker", &[], |addr| {
+            json!({
+                "listen": addr,
+                "origins": names,
+                "announce_interval": "200ms",
+                "cache": {
+                    "locations_ttl": "500ms",
+                    "origin_context_ttl": "500ms",
+                    "origin_unavailable_ttl": "500ms",
+                    "metainfo_ttl": "1s",
+                },
+            })
+        });
+        let build_index = one_port_role(dir.path(), "build-index", &[], |addr| {
+            let data_dir = dir.path().join("build-index");
+            json!({"listen": addr, "data_dir": data_dir, "origins": names})
+        });
+        let proxy = one_port_role(dir.path(), "proxy", &plan.proxy_wrapper, |addr| {
+            let mut config = json!({
+                "listen": addr,
+                "data_dir": dir.path().join("proxy"),
+                "origins": names,
+                "build_indexes": [build_index.http.to_string()],
+            });
+            merge(&mut config, &plan.proxy);
+            config
+        });
+        let mut cluster = Self { origins, tracker, build_index, proxy, agents: Vec::new(), dir };
+        for _ in 0..plan.agents {
+            cluster.add_agent(&plan.agent);
+        }
+        cluster
+    }
+
+    /// Starts one more agent, which has nothing yet; its number.
+    pub(crate) fn add_agent(&mut self, extra: &Value) -> usize {
+        let number = self.agents.len();
+        let [registry, peer, server] = [Port::reserve(), Port::reserve(), Port::reserve()];
+        let name = format!("agent-{number}");
+        let mut config = json!({
+            "registry_listen": registry.addr(),
+            "peer_listen": peer.addr(),
+            "server_listen": server.addr(),
+            "data_dir": self.dir.path().join(&name),
+            "trackers": [self.tracker.http.to_string()],
+            "build_indexes": [self.build_index.http.to_string()],
+        });
+        merge(&mut config, extra);
+        let mut role = Role::new(self.dir.path(), &name, "agent", config, server.addr());
+        let (registry_addr, peer_addr) = (registry.addr(), peer.addr());
+        role.reserved = vec![registry, peer, server];
+        role.start();
+        self.agents.push(Agent { role, registry: registry_addr, peer: peer_addr });
+        number
+    }
+
+    /// A client of the proxy's registry.
+    pub(crate) fn push_to<'a>(&self, repository: &'a str) -> Registry<'a> {
+        Registry { addr: self.proxy.http, repository }
+    }
+
+    /// A client of an agent's registry.
+    pub(crate) fn pull_from<'a>(&self, agent: usize, repository: &'a str) -> Registry<'a> {
+        Registry { addr: self.agents[agent].registry, repository }
+    }
+
+    /// Where an origin keeps a blob that it has.
+    pub(crate) fn origin_entry(&self, origin: usize, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let cache = self.dir.path().join(format!("origin-{origin}/cache"));
+        cache.join(&hex[0..2]).join(&hex[2..4]).join(hex)
+    }
+
+    /// Where an agent keeps a blob that arrives.
+    pub(crate) fn download_entry(&self, agent: usize, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let download = self.dir.path().join(format!("agent-{agent}/download"));
+        download.join(&hex[0..2]).join(&hex[2..4]).join(hex)
+    }
+
+    /// Where the origins write blobs back to.
+    pub(crate) fn backend_dir(&self) -> PathBuf {
+        self.dir.path().join("backend")
+    }
+
+    /// The file of a blob that is written back, in docker/distribution's layout.
+    pub(crate) fn backend_file(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = self.backend_dir().join("docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[0..2]).join(hex).join("data")
+    }
+}
+
+impl Agent {
+    /// One of the node's counters.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let answer = http::get(self.role.http, "/x/stats");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let stats: Value = serde_json::from_slice(&answer.body).unwrap();
+        stats[name].as_u64().unwrap_or_else(|| panic!("no {name} in {stats}"))
+    }
+}
+
+impl Default for Plan {
+    /// One origin, one agent, no more than the addresses.
+    fn default() -> Self {
+        Self {
+            origins: 1,
+            agents: 1,
+            origin: json!({}),
+            agent: json!({}),
+            proxy: json!({}),
+            origin_wrapper: Vec::new(),
+            proxy_wrapper: Vec::new(),
+        }
+    }
+}
+
+/// Asks `probe` again and again until it has an answer.
+pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = probe() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A role with one port, started.
+fn one_port_role(
+    dir: &Path,
+    kind: &'static str,
+    wrapper: &[String],
+    config: impl FnOnce(SocketAddr) -> Value,
+) -> Role {
+    let port = Port::reserve();
+    let mut role = Role::new(dir, kind, kind, config(port.addr()), port.addr());
+    role.reserved = vec![port];
+    role.wrapper = wrapper.to_vec();
+    role.start();
+    role
+}

@@ -1,0 +1,164 @@
+//! One role as a child process.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use super::{PATIENCE, http};
+
+/// A free port that stays ours: bound but not listened on, so that the system gives it to nobody
+/// while a role, which binds with `SO_REUSEADDR`, may still listen on it, again and again.
+pub(crate) struct Port {
+    addr: SocketAddr,
+    _held: TcpSocket,
+}
+
+impl Port {
+    /// A port of the loopback address.
+    pub(crate) fn reserve() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self { addr: socket.local_addr().unwrap(), _held: socket }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// A role: its configuration, and its process while it runs.
+pub(crate) struct Role {
+    name: String,
+    kind: &'static str,
+    /// What the next start is given.
+    pub(crate) config: Value,
+    /// Where `/health` is.
+    pub(crate) http: SocketAddr,
+    /// The ports it listens on.
+    pub(crate) reserved: Vec<Port>,
+    /// Put in front of its command line; must replace itself by the role.
+    pub(crate) wrapper: Vec<String>,
+    config_path: PathBuf,
+    log_path: PathBuf,
+    child: Option<Child>,
+}
+
+impl Role {
+    /// A role that does not run yet.
+    pub(crate) fn new(
+        dir: &Path,
+        name: &str,
+        kind: &'static str,
+        config: Value,
+        http: SocketAddr,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            config,
+            http,
+            reserved: Vec::new(),
+            wrapper: Vec::new(),
+            config_path: dir.join(format!("{name}.json")),
+            log_path: dir.join(format!("{name}.log")),
+            child: None,
+        }
+    }
+
+    /// Starts it and waits until it is healthy.
+    pub(crate) fn start(&mut self) {
+        self.spawn();
+        let started = Instant::now();
+        loop {
+            if http::try_get(self.http, "/health").is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "{} ended: {ended:?}", self.name);
+            assert!(started.elapsed() < PATIENCE, "{} is not healthy", self.name);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Starts it and waits until it ends; how, and what it logged.
+    pub(crate) fn run_to_end(&mut self) -> (ExitStatus, String) {
+        self.spawn();
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+                self.child = None;
+                return (status, self.log());
+            }
+            assert!(started.elapsed() < PATIENCE, "{} does not end", self.name);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it as a power failure would: SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Kills it and starts it again with its present configuration.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.start();
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// What it logged so far, in all its runs.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log_path).unwrap_or_default()
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let mut config = self.config.clone();
+        merge(&mut config, &json!({"logging": {"level": "info,kraken_p2p=debug"}}));
+        fs::write(&self.config_path, config.to_string()).unwrap();
+        let log = File::options().create(true).append(true).open(&self.log_path).unwrap();
+        let program = env!("CARGO_BIN_EXE_kraken").to_owned();
+        let words: Vec<String> =
+            self.wrapper.iter().cloned().chain([program, self.kind.to_owned()]).collect();
+        let child = Command::new(&words[0])
+            .args(&words[1..])
+            .arg("--config")
+            .arg(&self.config_path)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("---- log of {}\n{}", self.name, self.log());
+        }
+    }
+}
+
+/// Puts the members of `extra`, an object, over those of `into`.
+pub(crate) fn merge(into: &mut Value, extra: &Value) {
+    let (Some(into), Some(extra)) = (into.as_object_mut(), extra.as_object()) else {
+        panic!("a configuration is an object: {into} {extra}");
+    };
+    into.extend(extra.clone());
+}

@@ -1,0 +1,205 @@
+//! What a cluster answers to requests that it cannot or should not serve.
+
+mod cluster;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use bytes::{BufMut as _, BytesMut};
+use kraken_core::{Digest, InfoHash, PeerId};
+use kraken_p2p::wire::{self, Handshake, Message};
+use serde_json::{Value, json};
+
+use cluster::content::random;
+use cluster::http::{self, Answer};
+use cluster::role::{Port, Role};
+use cluster::{Cluster, PATIENCE, PIECE_LEN, Plan};
+
+fn code(answer: &Answer) -> String {
+    let document: Value = serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|error| panic!("no JSON ({error}): {answer:?}"));
+    let code = &document["errors"][0]["code"];
+    code.as_str().unwrap_or_else(|| panic!("no code: {answer:?}")).to_owned()
+}
+
+#[test]
+fn what_nobody_has_is_404_in_the_words_of_the_spec() {
+    let cluster = Cluster::start(&Plan::default());
+    let unknown = Digest::sha256(b"nobody pushed this");
+    for registry in [cluster.push_to("library/none"), cluster.pull_from(0, "library/none")] {
+        let cases = [
+            (registry.blob(&unknown), "BLOB_UNKNOWN"),
+            (registry.manifest(&unknown.to_string()), "MANIFEST_UNKNOWN"),
+            (registry.manifest("no-such-tag"), "MANIFEST_UNKNOWN"),
+        ];
+        for (answer, want) in cases {
+            assert_eq!((answer.status, code(&answer).as_str()), (404, want), "{answer:?}");
+        }
+        let path = registry.path(&format!("blobs/{unknown}"));
+        assert_eq!(registry.send("HEAD", &path, &[], b"").status, 404);
+        let malformed = registry.send("GET", &registry.path("blobs/sha256:12"), &[], b"");
+        assert_eq!((malformed.status, code(&malformed).as_str()), (400, "DIGEST_INVALID"));
+    }
+    let agent = cluster.agents[0].role.http;
+    let path = format!("/namespace/library%2Fnone/blobs/{}", unknown.hex());
+    assert_eq!(http::get(agent, &path).status, 404);
+    assert_eq!(http::get(agent, "/tags/library%2Fnone%3A1").status, 404);
+    assert_eq!(http::get(agent, "/no/such/path").status, 404);
+}
+
+#[test]
+fn an_agent_takes_no_pushes_and_bytes_must_match_their_digest() {
+    let cluster = Cluster::start(&Plan::default());
+    let agent = cluster.pull_from(0, "library/push").try_push_blob(b"to the wrong place");
+    assert_eq!((agent.status, code(&agent).as_str()), (405, "UNSUPPORTED"));
+
+    let proxy = cluster.push_to("library/push");
+    let wrong = Digest::sha256(b"something else");
+    let path = proxy.path(&format!("blobs/uploads/?digest={wrong}"));
+    let answer = proxy.send("POST", &path, &[], b"not what was announced");
+    assert_eq!((answer.status, code(&answer).as_str()), (400, "DIGEST_INVALID"));
+    assert_eq!(proxy.blob(&wrong).status, 404);
+    assert_eq!(proxy.blob(&Digest::sha256(b"not what was announced")).status, 404);
+}
+
+#[test]
+fn a_port_already_taken_is_named_with_the_setting_that_moves_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let free: Vec<Port> = (0..3).map(|_| Port::reserve()).collect();
+    let agent = |registry: SocketAddr, peer: SocketAddr, server: SocketAddr| {
+        json!({
+            "registry_listen": registry,
+            "peer_listen": peer,
+            "server_listen": server,
+            "data_dir": dir.path().join("data"),
+            "trackers": ["127.0.0.1:1"],
+            "build_indexes": ["127.0.0.1:1"],
+        })
+    };
+    let [a, b] = [free[0].addr(), free[1].addr()];
+    let origins = ["127.0.0.1:1"];
+    let data_dir = dir.path().join("data");
+    let cases: [(&'static str, &str, Value); 7] = [
+        ("agent", "registry_listen", agent(addr, a, b)),
+        ("agent", "peer_listen", agent(a, addr, b)),
+        ("agent", "server_listen", agent(a, b, addr)),
+        ("origin", "listen", json!({"listen": addr, "peer_listen": a, "data_dir": data_dir})),
+        ("origin", "peer_listen", json!({"listen": a, "peer_listen": addr, "data_dir": data_dir})),
+        ("tracker", "listen", json!({"listen": addr, "origins": origins})),
+        (
+            "proxy",
+            "listen",
+            json!({
+                "listen": addr,
+                "data_dir": data_dir,
+                "origins": origins,
+                "build_indexes": origins,
+            }),
+        ),
+    ];
+    for (number, (kind, setting, config)) in cases.into_iter().enumerate() {
+        let mut role = Role::new(dir.path(), &format!("{kind}-{number}"), kind, config, addr);
+        let (status, log) = role.run_to_end();
+        assert!(!status.success(), "{kind}: {status}");
+        let says = |word: &str| log.lines().any(|line| line.contains(word));
+        assert!(says(&addr.to_string()), "{kind} {setting} does not name the port: {log}");
+        assert!(says(setting), "{kind} does not name {setting}: {log}");
+    }
+}
+
+#[test]
+fn garbage_on_the_peer_port_closes_its_connection_and_no_other() {
+    let cluster = Cluster::start(&Plan::default());
+    let blob = random(12, 4 * PIECE_LEN);
+    let digest = cluster.push_to("library/garbage").push_blob(&blob);
+    cluster.pull_from(0, "library/garbage").pull_blob(&blob);
+    let metainfo = metainfo(&cluster, &digest);
+
+    let greeting = handshake(&digest, metainfo.info_hash());
+    let with = |bytes: &[u8]| [&greeting[..], bytes].concat();
+    let negative = (-1i64).cast_unsigned();
+    let cases: [(&str, Vec<u8>); 8] = [
+        ("not a frame", b"GET / HTTP/1.1\r\nhost: agent\r\n\r\n".to_vec()),
+        ("an oversized frame", u32::MAX.to_be_bytes().to_vec()),
+        (
+            "a frame of no fields",
+            [&9u32.to_be_bytes()[..], b"\xff\xff\xff\xff\xff\xff\xff\xff\xff"].concat(),
+        ),
+        ("another info hash", handshake(&digest, "0".repeat(40).parse().unwrap())),
+        ("an oversized frame later", with(&(1u32 << 20).to_be_bytes())),
+        ("a request for a negative piece", with(&span_frame(1, 4, negative, 0, 1))),
+        ("a payload that nobody asked for", with(&span_frame(2, 5, 0, 0, PIECE_LEN as u64))),
+        ("a negative announcement", with(&span_frame(3, 6, negative, 0, 0))),
+    ];
+    for addr in [cluster.agents[0].peer, cluster.origins[0].reserved[1].addr()] {
+        for (what, bytes) in &cases {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let _ = stream.write_all(bytes);
+            let mut rest = Vec::new();
+            // A close with unread bytes is a reset, which is as good.
+            let ended = stream.read_to_end(&mut rest);
+            let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+            assert!(!ended.as_ref().is_err_and(timed_out), "{what} did not close the connection");
+            assert!(rest.len() < 4096, "{what} was answered with {} bytes", rest.len());
+        }
+    }
+    assert_eq!(http::get(cluster.agents[0].role.http, "/health").status, 200);
+    cluster.pull_from(0, "library/garbage").pull_blob(&blob);
+    for role in [&cluster.agents[0].role, &cluster.origins[0]] {
+        assert!(!role.log().contains("panicked"), "{}", role.log());
+    }
+    // Both still serve peers.
+    let mut cluster = cluster;
+    let second = cluster.add_agent(&json!({}));
+    cluster.pull_from(second, "library/garbage").pull_blob(&blob);
+}
+
+fn metainfo(cluster: &Cluster, digest: &Digest) -> kraken_core::MetaInfo {
+    let path = format!("/namespace/library%2Fgarbage/blobs/{digest}/metainfo");
+    let answer = http::get(cluster.tracker.http, &path);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    kraken_core::MetaInfo::from_json(&answer.body).unwrap()
+}
+
+/// What an honest peer with nothing says first.
+fn handshake(digest: &Digest, info_hash: InfoHash) -> Vec<u8> {
+    let handshake = Handshake {
+        peer_id: "1234567890123456789012345678901234567890".parse::<PeerId>().unwrap(),
+        info_hash,
+        digest: *digest,
+        namespace: "library/garbage".parse().unwrap(),
+        bitfield: kraken_core::Bitfield::new(4).to_wire().into(),
+        remote_peers: Vec::new(),
+        capabilities: None,
+    };
+    let mut frame = BytesMut::new();
+    wire::encode(&Message::Handshake(Box::new(handshake)), &mut frame);
+    frame.to_vec()
+}
+
+/// A frame with a piece and a span of it, whose numbers need not make sense.
+fn span_frame(kind: u8, field: u8, index: u64, offset: u64, length: u64) -> Vec<u8> {
+    let mut span = BytesMut::new();
+    for (number, value) in [(2u8, index), (3, offset), (4, length)] {
+        span.put_u8(number << 3);
+        put_varint(&mut span, value);
+    }
+    let mut message = BytesMut::new();
+    message.put_slice(&[2 << 3, kind, field << 3 | 2, span.len() as u8]);
+    message.extend_from_slice(&span);
+    let mut frame = BytesMut::new();
+    frame.put_u32(message.len() as u32);
+    frame.extend_from_slice(&message);
+    frame.to_vec()
+}
+
+fn put_varint(out: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}

@@ -19,7 +19,7 @@ impl Rng {
 
     /// A number below `bound`; zero when `bound` is.
     pub(super) const fn below(&mut self, bound: u32) -> u32 {
-        ((self.next() >> 32) * bound as u64 >> 32) as u32
+        (((self.next() >> 32) * bound as u64) >> 32) as u32
     }
 
     /// A number in `0.0..1.0`.

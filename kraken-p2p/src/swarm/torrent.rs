@@ -394,7 +394,9 @@ impl Torrent {
             .conns
             .iter()
             .filter(|(_, conn)| {
-                conn.is_quiet() && cx.now.since(conn.active_at) > cx.config.conn_idle
+                // One that has what this side still lacks is kept in reserve.
+                let of_use = self.wants_pieces() && !conn.dry;
+                !of_use && conn.is_quiet() && cx.now.since(conn.active_at) > cx.config.conn_idle
             })
             .map(|(id, _)| *id)
             .collect();

@@ -242,17 +242,7 @@ impl Crowd {
                 to
             }
             Event::Dialed { at, result } => {
-                match result {
-                    Ok((reply, other)) => {
-                        if self.hosts[at.0].swarm.torrent_of_conn(at.1).is_some() {
-                            self.links.insert(at, other);
-                        } else {
-                            self.schedule(now + LATENCY, Event::Closed { at: other });
-                        }
-                        self.hosts[at.0].swarm.handle_dialed(now, at.1, Ok(reply));
-                    }
-                    Err(reason) => self.hosts[at.0].swarm.handle_dialed(now, at.1, Err(reason)),
-                }
+                self.dialed(at, result);
                 at.0
             }
             Event::Message { to, message } => {
@@ -299,6 +289,22 @@ impl Crowd {
             }
         };
         self.drain(host);
+    }
+
+    fn dialed(
+        &mut self,
+        at: (usize, ConnId),
+        result: Result<(Handshake, (usize, ConnId)), CloseReason>,
+    ) {
+        if let Ok((_, other)) = &result {
+            if self.hosts[at.0].swarm.torrent_of_conn(at.1).is_some() {
+                self.links.insert(at, *other);
+            } else {
+                self.schedule(self.now + LATENCY, Event::Closed { at: *other });
+            }
+        }
+        let result = result.map(|(reply, _)| reply);
+        self.hosts[at.0].swarm.handle_dialed(self.now, at.1, result);
     }
 
     /// Carries out what a host's swarm wants, then checks it.

@@ -360,7 +360,8 @@ mod tests {
         ) {
             let digest = Digest::sha256(&bytes);
             let whole = MetaInfo::of_bytes(digest, &bytes, piece_len).unwrap();
-            let mut hasher = PieceHasher::new(Geometry::new(bytes.len() as u64, piece_len).unwrap());
+            let geometry = Geometry::new(bytes.len() as u64, piece_len).unwrap();
+            let mut hasher = PieceHasher::new(geometry);
             for chunk in bytes.chunks(step) {
                 hasher.update(chunk);
             }

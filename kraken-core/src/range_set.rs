@@ -87,7 +87,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_set_of_bytes(ops in prop::collection::vec((0u64..64, 0u64..20, any::<bool>()), 0..60)) {
+        fn behaves_like_a_set_of_bytes(
+            ops in prop::collection::vec((0u64..64, 0u64..20, any::<bool>()), 0..60),
+        ) {
             let mut set = RangeSet::new();
             let mut model = [false; 100];
             for (start, len, add) in ops {

@@ -51,11 +51,10 @@ impl Agent {
         let http = Client::new(ClientConfig::default());
         let build_index = BuildIndex::new(config.build_indexes.clone(), http.clone())?;
         let storage = Arc::new(StoreStorage::new(store.clone()));
-        let node = Node::builder(storage, Arc::clone(&tracker))
-            .config(config.node())
-            .start()
-            .await?;
-        let parts = Arc::new(Parts { node, store, tracker, build_index, http, trackers: config.trackers });
+        let node =
+            Node::builder(storage, Arc::clone(&tracker)).config(config.node()).start().await?;
+        let parts =
+            Arc::new(Parts { node, store, tracker, build_index, http, trackers: config.trackers });
 
         let service = Registry::new(AgentRegistry::new(Arc::clone(&parts)));
         let registry = registry.spawn(move |request: Request<Incoming>| {

@@ -81,9 +81,10 @@ impl Backend for AgentRegistry {
 impl BlobSource for AgentRegistry {
     async fn stat(&self, repository: &Repository, digest: &Digest) -> Result<u64> {
         let (store, wanted) = (self.parts.store.clone(), *digest);
-        let here = tokio::task::spawn_blocking(move || store.stat(&wanted))
-            .await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "stat a blob").with_source(error))??;
+        let here =
+            tokio::task::spawn_blocking(move || store.stat(&wanted)).await.map_err(|error| {
+                Error::new(ErrorKind::Cancelled, "stat a blob").with_source(error)
+            })??;
         if let Some(len) = here {
             return Ok(len);
         }
@@ -172,7 +173,9 @@ impl BlobReader for OpenBlob {
                 Ok::<_, Error>(Bytes::from(bytes))
             })
             .await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "read a blob").with_source(error))??;
+            .map_err(|error| {
+                Error::new(ErrorKind::Cancelled, "read a blob").with_source(error)
+            })??;
             Ok(Some((chunk, (file, end..range.end))))
         })
         .boxed()

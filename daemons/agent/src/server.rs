@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use http::{Method, StatusCode};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
@@ -12,7 +13,6 @@ use kraken_common::{Body, Segments};
 use kraken_core::http::Request;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use kraken_registry_api::BlobReader as _;
-use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::agent::Parts;

@@ -45,9 +45,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => launch::run_with::<kraken_agent::Agent>(args.flags),
         Command::Origin(args) => launch::run_with::<kraken_origin::Origin>(args.flags),
         Command::Tracker(args) => launch::run_with::<kraken_tracker::Tracker>(args.flags),
-        Command::BuildIndex(args) => {
-            launch::run_with::<kraken_build_index::BuildIndex>(args.flags)
-        }
+        Command::BuildIndex(args) => launch::run_with::<kraken_build_index::BuildIndex>(args.flags),
         Command::Proxy(args) => launch::run_with::<kraken_proxy::Proxy>(args.flags),
     }
 }

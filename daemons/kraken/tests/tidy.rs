@@ -99,10 +99,8 @@ fn functions_stay_short() {
                     }
                     open = None;
                 }
-                None if is_function(line) && !line.trim_end().ends_with(';') => {
-                    if !line.trim_end().ends_with('}') {
-                        open = Some((number, indent, line.trim().to_owned()));
-                    }
+                None if is_function(line) && !line.trim_end().ends_with([';', '}']) => {
+                    open = Some((number, indent, line.trim().to_owned()));
                 }
                 _ => {}
             }
@@ -181,10 +179,11 @@ fn every_limit_has_its_reason() {
     for source in sources().iter().filter(|source| source.path.ends_with("limits.rs")) {
         let mut before = "";
         for (number, line) in source.code() {
-            if line.starts_with("pub const ") || line.starts_with("pub(crate) const ") {
-                if !before.starts_with("///") {
-                    findings.push(format!("{}:{number} {line}", source.path));
-                }
+            let is_limit = ["pub const ", "pub(crate) const ", "pub(super) const "]
+                .iter()
+                .any(|start| line.starts_with(start));
+            if is_limit && !before.starts_with("///") {
+                findings.push(format!("{}:{number} {line}", source.path));
             }
             before = line;
         }

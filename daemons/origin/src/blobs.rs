@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
+};
 use http::{HeaderMap, StatusCode};
 use kraken_common::Body;
 use kraken_common::answer::{self, Answer};
@@ -23,7 +25,8 @@ pub(crate) async fn download(
 ) -> Result<Answer> {
     let blob = open(parts, namespace, digest).await?;
     let len = blob.len();
-    let file = blob.file().try_clone().map_err(|error| Error::io(format!("open {digest}"), error))?;
+    let file =
+        blob.file().try_clone().map_err(|error| Error::io(format!("open {digest}"), error))?;
     let part = headers.get(RANGE).and_then(|value| parse_range(value.to_str().ok()?, len));
     let (status, range) = match part {
         Some(range) => (StatusCode::PARTIAL_CONTENT, range),

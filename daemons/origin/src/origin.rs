@@ -191,8 +191,7 @@ fn ring(config: &OriginConfig, name: &str) -> Result<Ring> {
 
 async fn open_store(config: &OriginConfig) -> Result<Store> {
     let under = StoreConfig::under(&config.data_dir);
-    let store =
-        StoreConfig { capacity_bytes: config.capacity_bytes, download_dir: None, ..under };
+    let store = StoreConfig { capacity_bytes: config.capacity_bytes, download_dir: None, ..under };
     blocking(move || Store::open(store)).await
 }
 

@@ -32,9 +32,10 @@ async fn route(parts: &Arc<Parts>, request: Request<Incoming>) -> Result<Answer>
     let method = request.method().clone();
     match &segments.as_strs()[..] {
         ["health"] if method == Method::GET => Ok(answer::ok()),
-        ["readiness"] if method == Method::GET => {
-            Ok(parts.ready().await.map_or_else(|error| answer::not_ready(&error), |()| answer::ok()))
-        }
+        ["readiness"] if method == Method::GET => Ok(parts
+            .ready()
+            .await
+            .map_or_else(|error| answer::not_ready(&error), |()| answer::ok())),
         ["blobs", digest, "locations"] if method == Method::GET => {
             locations(parts, &path::digest(digest)?)
         }

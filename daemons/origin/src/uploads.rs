@@ -104,7 +104,8 @@ pub(crate) async fn patch(
         offset += len as u64;
     }
     if offset != range.end {
-        let message = format!("copy: {} of {} bytes", offset - range.start, range.end - range.start);
+        let message =
+            format!("copy: {} of {} bytes", offset - range.start, range.end - range.start);
         return Err(Error::new(ErrorKind::Internal, message));
     }
     Ok(())
@@ -178,11 +179,7 @@ fn find(parts: &Parts, id: &str) -> Result<Upload> {
 }
 
 /// `Conflict` when the blob is here already.
-async fn refuse_known(
-    parts: &Parts,
-    digest: &Digest,
-    namespace: Option<&Namespace>,
-) -> Result<()> {
+async fn refuse_known(parts: &Parts, digest: &Digest, namespace: Option<&Namespace>) -> Result<()> {
     let (store, wanted) = (parts.store.clone(), *digest);
     if blocking(move || store.stat(&wanted)).await?.is_none() {
         return Ok(());

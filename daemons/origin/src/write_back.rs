@@ -74,10 +74,8 @@ pub(crate) fn sidecars(namespace: &Namespace) -> Vec<Sidecar> {
 /// Makes sure that a blob that is here is written back: what a push of it again asks for.
 pub(crate) async fn ensure(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<()> {
     let (store, wanted, sidecars) = (parts.store.clone(), *digest, sidecars(namespace));
-    blocking(move || {
-        sidecars.iter().try_for_each(|sidecar| store.set_metadata(&wanted, sidecar))
-    })
-    .await?;
+    blocking(move || sidecars.iter().try_for_each(|sidecar| store.set_metadata(&wanted, sidecar)))
+        .await?;
     parts.write_back.push(digest, namespace, Duration::ZERO);
     Ok(())
 }
@@ -160,10 +158,8 @@ async fn attempt(parts: &Parts, digest: &Digest) {
 /// Uploads a blob unless the backend has it, then takes its `_persist` away.
 async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
     let (store, wanted) = (parts.store.clone(), *digest);
-    let found = blocking(move || {
-        Ok((store.blob(&wanted)?, namespace_of(&store, &wanted)?))
-    })
-    .await?;
+    let found =
+        blocking(move || Ok((store.blob(&wanted)?, namespace_of(&store, &wanted)?))).await?;
     let (Some(blob), namespace) = found else {
         tracing::error!(%digest, "a blob to be written back is gone");
         return Ok(());

@@ -39,9 +39,10 @@ impl Proxy {
         let under = StoreConfig::under(&config.data_dir);
         // Uploads in progress need not survive a power failure.
         let store = StoreConfig { download_dir: None, durable: false, ..under };
-        let store = tokio::task::spawn_blocking(move || Store::open(store))
-            .await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "open the store").with_source(error))??;
+        let store =
+            tokio::task::spawn_blocking(move || Store::open(store)).await.map_err(|error| {
+                Error::new(ErrorKind::Cancelled, "open the store").with_source(error)
+            })??;
         let client = Client::new(ClientConfig::default());
         let origins = config.origins;
         let parts = Arc::new(Parts {
@@ -102,8 +103,10 @@ async fn health(parts: &Parts, request: &Request<Incoming>) -> Option<Answer> {
             let probe = Digest::sha256(b"readiness");
             let (origins, tags) =
                 tokio::join!(parts.origins.ready(&probe), parts.build_index.ready());
-            let failures: Vec<String> =
-                [origins, tags].into_iter().filter_map(|r| r.err().map(|e| e.to_string())).collect();
+            let failures: Vec<String> = [origins, tags]
+                .into_iter()
+                .filter_map(|r| r.err().map(|e| e.to_string()))
+                .collect();
             Some(if failures.is_empty() {
                 answer::ok()
             } else {

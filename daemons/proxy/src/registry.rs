@@ -8,9 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use kraken_backends::{OriginCluster, Page, TagScope, TagStore as _};
 use kraken_core::{Digest, Error, Namespace, Repository, Result, TagName};
-use kraken_registry_api::{
-    Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads,
-};
+use kraken_registry_api::{Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads};
 
 use crate::proxy::Parts;
 use crate::uploads::Sessions;
@@ -113,7 +111,8 @@ impl BlobReader for OriginBlob {
         let (digest, whole) = (self.digest, range == (0..self.len));
         let opened = async move {
             let (_, bytes) = origins.download(&namespace, &digest).await?;
-            let part = if whole { verify::whole(bytes, digest) } else { verify::part(bytes, range) };
+            let part =
+                if whole { verify::whole(bytes, digest) } else { verify::part(bytes, range) };
             Ok::<_, Error>(part)
         };
         stream::once(opened)

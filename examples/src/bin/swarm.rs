@@ -16,7 +16,9 @@ use tokio::try_join;
 async fn main() -> Result<()> {
     let bytes = match std::env::args_os().nth(1) {
         Some(path) => std::fs::read(path).expect("the file can be read"),
-        None => (0u32..16 << 20).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect(),
+        None => {
+            (0u32..16 << 20).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+        }
     };
     let digest = Digest::sha256(&bytes);
     let metainfo = MetaInfo::of_bytes(digest, &bytes, 1 << 20)?;

@@ -32,7 +32,8 @@ impl Registry<'_> {
     }
 
     async fn push_blob(&self, blob: &Bytes) -> Result<()> {
-        let started = self.client.send(Request::post(self.url("blobs/uploads/")).expect(&[202])).await?;
+        let started =
+            self.client.send(Request::post(self.url("blobs/uploads/")).expect(&[202])).await?;
         let location = self.location(started.header("location"))?;
         let sent =
             self.client.send(Request::patch(location).body(blob.clone()).expect(&[202])).await?;

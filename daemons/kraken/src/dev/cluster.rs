@@ -36,14 +36,18 @@ impl Cluster {
             let port = match args.port_base {
                 0 => 0,
                 base => base.checked_add(offset).ok_or_else(|| {
-                    Error::invalid(format!("--port-base {base} leaves no port for {} agents", args.agents))
+                    Error::invalid(format!(
+                        "--port-base {base} leaves no port for {} agents",
+                        args.agents
+                    ))
                 })?,
             };
             Ok(SocketAddr::new(args.listen, port))
         };
         let hint = |error: Error| match args.port_base {
             0 => error,
-            _ => error.context("start the cluster (--port-base N moves all ports, 0 takes free ones)"),
+            _ => error
+                .context("start the cluster (--port-base N moves all ports, 0 takes free ones)"),
         };
         let origin = Origin::start(OriginConfig::local(at(2)?, at(1)?, &data_dir.join("origin")))
             .await

@@ -36,8 +36,7 @@ impl Image {
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
-        let descriptors: Vec<_> =
-            blobs.iter().map(|layer| descriptor(LAYER_TYPE, layer)).collect();
+        let descriptors: Vec<_> = blobs.iter().map(|layer| descriptor(LAYER_TYPE, layer)).collect();
         blobs.insert(0, config.to_string().into());
         let manifest = json!({
             "schemaVersion": 2,

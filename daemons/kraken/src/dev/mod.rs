@@ -117,7 +117,9 @@ impl DataDir {
                 .map(Self::Temporary)
                 .map_err(|error| Error::io("make a temporary directory", error));
         };
-        let context = || format!("make the data directory {}; choose another with --data-dir", path.display());
+        let context = || {
+            format!("make the data directory {}; choose another with --data-dir", path.display())
+        };
         std::fs::create_dir_all(path).map_err(|error| Error::io(context(), error))?;
         let path = path.canonicalize().map_err(|error| Error::io(context(), error))?;
         // A leftover of an earlier run must not say that this one is ready.

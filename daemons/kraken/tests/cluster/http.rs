@@ -85,7 +85,7 @@ pub(crate) fn try_send(
     let mut bytes = Vec::new();
     let received = stream.read_to_end(&mut bytes);
     Answer::parse(&bytes, method != "HEAD")
-        .map_err(|error| sent.err().or(received.err()).unwrap_or(error))
+        .map_err(|error| sent.err().or_else(|| received.err()).unwrap_or(error))
 }
 
 /// As [`try_send`]; any answer will do, but there must be one.

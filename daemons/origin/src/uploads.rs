@@ -95,7 +95,9 @@ pub(crate) async fn patch(
         blocking(move || {
             let mut at = start;
             for chunk in &batch {
-                writer.write_at(at, chunk)?;
+                if let Err(error) = writer.write_at(at, chunk) {
+                    return Err(give_up_if_full(&writer, error));
+                }
                 at += chunk.len() as u64;
             }
             Ok(())
@@ -148,7 +150,7 @@ pub(crate) async fn commit_upload(
         let piece_len = piece_lengths.for_blob(upload.len());
         let metainfo = compute_metainfo(&upload.file(), wanted, upload.len(), piece_len)?;
         sidecars.push(Sidecar::torrent_meta(&metainfo));
-        upload.commit(&wanted, &sidecars)
+        upload.commit(&wanted, &sidecars).map_err(|error| give_up_if_full(&upload, error))
     })
     .await
 }
@@ -171,6 +173,16 @@ pub(crate) fn compute_metainfo(
         offset += part.len() as u64;
     }
     hasher.finish(digest)
+}
+
+/// What a full disk stopped is thrown away at once: left for later it would keep the disk full.
+fn give_up_if_full(upload: &Upload, error: Error) -> Error {
+    if error.kind() == ErrorKind::NoSpace
+        && let Err(error) = upload.cancel()
+    {
+        tracing::warn!(%error, "an upload that does not fit could not be removed");
+    }
+    error
 }
 
 fn find(parts: &Parts, id: &str) -> Result<Upload> {

@@ -110,13 +110,22 @@ impl Uploads for ProxyRegistry {
         }
         loop {
             let (batch, end) = gather(&mut bytes).await;
-            upload = blocking(move || {
-                for chunk in &batch {
-                    upload.append(chunk)?;
+            let written = blocking(move || {
+                let written = batch.iter().try_for_each(|chunk| upload.append(chunk).map(drop));
+                if matches!(&written, Err(error) if error.kind() == ErrorKind::NoSpace) {
+                    // Left for later it would keep the disk full.
+                    upload.cancel()?;
                 }
-                Ok(upload)
-            })
-            .await?;
+                Ok((upload, written))
+            });
+            let (returned, written) = written.await?;
+            if let Err(error) = written {
+                if error.kind() == ErrorKind::NoSpace {
+                    self.sessions.forget(id);
+                }
+                return Err(error);
+            }
+            upload = returned;
             match end {
                 None => {}
                 Some(Ok(())) => return Ok(upload.len()),

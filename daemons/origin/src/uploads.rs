@@ -21,6 +21,10 @@ const WRITE_LEN: usize = 1 << 20;
 /// A session that nobody has touched for so long is dropped when the next one begins.
 const IDLE_MAX: Duration = Duration::from_secs(3600);
 
+/// Most bytes of a refused body that are still read, and thrown away: a sender that meets a closed
+/// connection while it writes never reads why. Two chunks of an uber/kraken client.
+const REFUSED_LEN_MAX: u64 = 64 << 20;
+
 /// Why a blob is uploaded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose<'a> {
@@ -74,9 +78,33 @@ pub(crate) async fn patch(
     body: Incoming,
     purpose: Purpose<'_>,
 ) -> Result<()> {
-    let upload = find(parts, id)?;
-    refuse_known(parts, digest, purpose.namespace()).await?;
     let mut chunks = Chunks::new(body, range.end - range.start);
+    let written = receive(parts, digest, id, range, &mut chunks, purpose).await;
+    let mut refused = 0;
+    while written.is_err() && refused < REFUSED_LEN_MAX {
+        let Ok(Some(chunk)) = chunks.next().await else { break };
+        refused += chunk.len() as u64;
+    }
+    written
+}
+
+async fn receive(
+    parts: &Parts,
+    digest: &Digest,
+    id: &str,
+    range: Range<u64>,
+    chunks: &mut Chunks<Incoming>,
+    purpose: Purpose<'_>,
+) -> Result<()> {
+    let upload = find(parts, id)?;
+    let written = match refuse_known(parts, digest, purpose.namespace()).await {
+        Ok(()) => write(&upload, range, chunks).await,
+        Err(error) => Err(error),
+    };
+    end_if_refused(upload, written).await
+}
+
+async fn write(upload: &Upload, range: Range<u64>, chunks: &mut Chunks<Incoming>) -> Result<()> {
     let mut offset = range.start;
     let mut ended = false;
     while !ended {
@@ -121,11 +149,14 @@ pub(crate) async fn commit(
     purpose: Purpose<'_>,
 ) -> Result<()> {
     let upload = find(parts, id)?;
-    refuse_known(parts, digest, purpose.namespace()).await?;
     let sidecars = purpose.namespace().map(write_back::sidecars).unwrap_or_default();
-    let blob = commit_upload(parts, upload, digest, sidecars)
-        .await
-        .map_err(|error| error.context("move upload file to cache"))?;
+    let committed = match refuse_known(parts, digest, purpose.namespace()).await {
+        Ok(()) => commit_upload(parts, upload.clone(), digest, sidecars)
+            .await
+            .map_err(|error| error.context("move upload file to cache")),
+        Err(error) => Err(error),
+    };
+    let blob = end_if_refused(upload, committed).await?;
     match purpose {
         Purpose::Push { namespace } => {
             parts.write_back.push(digest, namespace, Duration::ZERO);
@@ -135,6 +166,18 @@ pub(crate) async fn commit(
         Purpose::Transfer => {}
     }
     Ok(())
+}
+
+/// An upload that found no room, or whose blob came another way, gives back what it took: its sender
+/// never goes on with it.
+async fn end_if_refused<T>(upload: Upload, result: Result<T>) -> Result<T> {
+    if let Err(error) = &result
+        && matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Conflict)
+        && let Err(error) = blocking(move || upload.cancel()).await
+    {
+        tracing::warn!(%error, "an upload that was refused stays");
+    }
+    result
 }
 
 /// Verifies an upload and commits it with its metainfo and other sidecars.

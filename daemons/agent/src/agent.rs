@@ -51,8 +51,11 @@ impl Agent {
         let http = Client::new(ClientConfig::default());
         let build_index = BuildIndex::new(config.build_indexes.clone(), http.clone())?;
         let storage = Arc::new(StoreStorage::new(store.clone()));
-        let node =
-            Node::builder(storage, Arc::clone(&tracker)).config(config.node()).start().await?;
+        let node = Node::builder(storage, Arc::clone(&tracker))
+            .config(config.node())
+            .start()
+            .await
+            .map_err(|error| error.context("peer_listen"))?;
         let parts =
             Arc::new(Parts { node, store, tracker, build_index, http, trackers: config.trackers });
 

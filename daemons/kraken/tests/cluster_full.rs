@@ -16,7 +16,7 @@ const DISK_LEN: usize = 16 << 20;
 /// A push that cannot fit is refused with the reason; nothing of it is readable; what fits is
 /// still taken, and read by an agent.
 fn check_refusal_and_recovery(cluster: &Cluster) {
-    let proxy = cluster.push_to("library/full");
+    let proxy = cluster.push_to("library/large");
     let small = random(20, 3 * PIECE_LEN);
     proxy.push_blob(&small);
 
@@ -26,19 +26,19 @@ fn check_refusal_and_recovery(cluster: &Cluster) {
     assert!([507, 503].contains(&refused.status), "{refused:?}");
     let reason = refused.text();
     assert!(
-        ["space", "full", "capacity"].iter().any(|word| reason.contains(word)),
+        ["No space left", "are in use"].iter().any(|text| reason.contains(text)),
         "the client is not told why: {refused:?}"
     );
-    for registry in [proxy, cluster.pull_from(0, "library/full")] {
+    for registry in [proxy, cluster.pull_from(0, "library/large")] {
         assert_eq!(registry.blob(&digest).status, 404, "a part of a blob is readable");
     }
-    let path = format!("/internal/namespace/library%2Ffull/blobs/{digest}");
+    let path = format!("/internal/namespace/library%2Flarge/blobs/{digest}");
     assert_eq!(http::send("HEAD", cluster.origins[0].http, &path, &[], b"").status, 404);
 
     let other = random(22, 5 * PIECE_LEN);
     proxy.push_blob(&other);
     for blob in [&small, &other] {
-        cluster.pull_from(0, "library/full").pull_blob(blob);
+        cluster.pull_from(0, "library/large").pull_blob(blob);
     }
 }
 

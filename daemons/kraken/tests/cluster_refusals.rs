@@ -151,6 +151,7 @@ fn garbage_on_the_peer_port_closes_its_connection_and_no_other() {
     for role in [&cluster.agents[0].role, &cluster.origins[0]] {
         assert!(!role.log().contains("panicked"), "{}", role.log());
     }
+    println!("AGENT {}\nORIGIN {}", cluster.agents[0].role.log(), cluster.origins[0].log());
     // Both still serve peers.
     let mut cluster = cluster;
     let second = cluster.add_agent(&json!({}));

@@ -69,7 +69,8 @@ impl Origin {
         let node = Node::builder(Arc::new(storage), Arc::new(NoTracker))
             .config(config.node())
             .start()
-            .await?;
+            .await
+            .map_err(|error| error.context("peer_listen"))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let write_back = WriteBack::new(config.retry_pauses());
         let client = Client::new(ClientConfig::default());

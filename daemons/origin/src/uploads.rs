@@ -168,8 +168,8 @@ pub(crate) async fn commit(
     Ok(())
 }
 
-/// An upload that found no room, or whose blob came another way, gives back what it took: its sender
-/// never goes on with it.
+/// An upload that found no room, or whose blob came another way, gives back what it took: its
+/// sender never goes on with it.
 async fn end_if_refused<T>(upload: Upload, result: Result<T>) -> Result<T> {
     if let Err(error) = &result
         && matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Conflict)

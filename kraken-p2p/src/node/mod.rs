@@ -86,8 +86,8 @@ impl NodeBuilder {
         let Self { storage, tracker, config } = self;
         let listen = config.listen;
         let refused = |error| {
-            Error::io(format!("listen for peers on port {}", listen.port()), error)
-                .context(listen.ip())
+            let text = format!("listen for peers: {listen} cannot be had; choose another address");
+            Error::io(text, error)
         };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let local_addr = listener.local_addr().map_err(refused)?;

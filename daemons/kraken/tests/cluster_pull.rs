@@ -66,10 +66,26 @@ fn a_blob_uploaded_to_the_origin_is_downloaded_from_an_agent() {
     assert_eq!(done.status, 200, "{done:?}");
     assert_eq!(http::send("POST", origin, &uploads, &[], b"").status, 409);
 
+    let agent = &cluster.agents[0];
+    let registry = cluster.pull_from(0, "library/test");
+    let head = registry.send("HEAD", &registry.path(&format!("blobs/{digest}")), &[], b"");
+    let len = blob.len().to_string();
+    assert_eq!((head.status, head.header("content-length")), (200, Some(len.as_str())));
+    assert_eq!(agent.counter("received_from_origins"), 0, "a HEAD moves no data");
+
+    // Many ask at once; the blob comes once.
     let path = format!("/namespace/library%2Ftest/blobs/{}", digest.hex());
-    let answer = http::get(cluster.agents[0].role.http, &path);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(answer.body == blob);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let answer = http::get(agent.role.http, &path);
+                assert_eq!(answer.status, 200, "{answer:?}");
+                assert!(answer.body == blob);
+            });
+            scope.spawn(|| registry.pull_blob(&blob));
+        }
+    });
+    assert_eq!(agent.counter("received_from_origins"), blob.len() as u64);
 }
 
 #[test]

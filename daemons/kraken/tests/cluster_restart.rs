@@ -1,4 +1,4 @@
-//! An agent that dies in the middle of a download.
+//! Roles that die or are asked to end, and what they find when they start again.
 
 mod cluster;
 
@@ -66,4 +66,45 @@ fn a_restarted_agent_serves_what_it_had_without_anybody_else() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body == blob);
     assert_eq!(cluster.agents[0].counter("received_from_origins"), 0);
+}
+
+#[test]
+fn a_blob_changed_on_disk_is_not_served_but_fetched_again() {
+    let mut cluster = Cluster::start(&Plan::default());
+    let blob = random(6, 3 * PIECE_LEN);
+    let digest = cluster.push_to("library/changed").push_blob(&blob);
+    let persist = cluster.origin_entry(0, &digest).join("_persist");
+    wait_for("the write-back", || (!persist.exists()).then_some(()));
+    cluster.pull_from(0, "library/changed").pull_blob(&blob);
+
+    let tamper = |entry: &std::path::Path| {
+        let data = File::options().write(true).open(entry.join("data")).unwrap();
+        data.write_all_at(b"a worm was here", PIECE_LEN as u64).unwrap();
+    };
+    cluster.agents[0].role.kill();
+    tamper(&cluster.cache_entry("agent-0", &digest));
+    cluster.agents[0].role.start();
+    cluster.pull_from(0, "library/changed").pull_blob(&blob);
+    assert!(cluster.agents[0].counter("received_from_origins") > 0);
+
+    // The origin has it again from its backend.
+    cluster.origins[0].kill();
+    tamper(&cluster.cache_entry("origin-0", &digest));
+    cluster.origins[0].start();
+    cluster.push_to("library/changed").pull_blob(&blob);
+    let fresh = cluster.add_agent(&json!({}));
+    cluster.pull_from(fresh, "library/changed").pull_blob(&blob);
+}
+
+#[test]
+fn every_role_asked_to_end_does_so_in_order() {
+    let mut cluster = Cluster::start(&Plan::default());
+    let blob = random(7, 3 * PIECE_LEN);
+    cluster.push_to("library/ended").push_blob(&blob);
+    cluster.pull_from(0, "library/ended").pull_blob(&blob);
+    let Cluster { origins, tracker, build_index, proxy, agents, .. } = &mut cluster;
+    for role in [&mut agents[0].role, proxy, build_index, tracker, &mut origins[0]] {
+        let status = role.terminate();
+        assert!(status.success(), "{status}: {}", role.log());
+    }
 }

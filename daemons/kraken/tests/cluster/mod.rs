@@ -153,16 +153,17 @@ impl Cluster {
 
     /// Where an origin keeps a blob that it has.
     pub(crate) fn origin_entry(&self, origin: usize, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        let cache = self.dir.path().join(format!("origin-{origin}/cache"));
-        cache.join(&hex[0..2]).join(&hex[2..4]).join(hex)
+        self.cache_entry(&format!("origin-{origin}"), digest)
+    }
+
+    /// Where a role, named with its number, keeps a blob that it has.
+    pub(crate) fn cache_entry(&self, role: &str, digest: &Digest) -> PathBuf {
+        entry(&self.dir.path().join(role).join("cache"), digest)
     }
 
     /// Where an agent keeps a blob that arrives.
     pub(crate) fn download_entry(&self, agent: usize, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        let download = self.dir.path().join(format!("agent-{agent}/download"));
-        download.join(&hex[0..2]).join(&hex[2..4]).join(hex)
+        entry(&self.dir.path().join(format!("agent-{agent}/download")), digest)
     }
 
     /// Where the origins write blobs back to.
@@ -213,6 +214,11 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
         assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn entry(root: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    root.join(&hex[0..2]).join(&hex[2..4]).join(hex)
 }
 
 /// A role with one port, started.

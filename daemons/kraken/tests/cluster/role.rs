@@ -89,11 +89,23 @@ impl Role {
     /// Starts it and waits until it ends; how, and what it logged.
     pub(crate) fn run_to_end(&mut self) -> (ExitStatus, String) {
         self.spawn();
+        (self.wait(), self.log())
+    }
+
+    /// Asks it to end, with SIGTERM, and waits until it does; how.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success(), "kill {pid}: {sent}");
+        self.wait()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
                 self.child = None;
-                return (status, self.log());
+                return status;
             }
             assert!(started.elapsed() < PATIENCE, "{} does not end", self.name);
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -112,11 +124,6 @@ impl Role {
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.start();
-    }
-
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
     }
 
     /// What it logged so far, in all its runs.

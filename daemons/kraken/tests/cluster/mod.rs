@@ -21,7 +21,7 @@ use self::role::{Port, Role, merge};
 pub(crate) const PIECE_LEN: usize = 64 << 10;
 
 /// How long anything that must happen may take, on however slow a machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How many processes of which roles, and what their configurations have beside the addresses.
 pub(crate) struct Plan {

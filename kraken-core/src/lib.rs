@@ -22,6 +22,7 @@ pub mod piece;
 pub mod range_set;
 pub mod retry;
 pub mod ring;
+pub mod rng;
 #[cfg(feature = "store")]
 pub mod store;
 pub mod time;

@@ -7,16 +7,17 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use kraken_backends::BuildIndex;
-use kraken_common::{Body, Role, Server, Serving};
+use kraken_common::{Body, Role, Server, Serving, blocking};
+use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Store, StoreConfig};
-use kraken_core::{Error, ErrorKind, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
 use kraken_p2p::tracker::{HttpTrackerClient, TrackerClient};
 use kraken_registry_api::Registry;
 
 use crate::config::AgentConfig;
+use crate::parts::Parts;
 use crate::registry::AgentRegistry;
 use crate::server;
 
@@ -26,17 +27,6 @@ pub struct Agent {
     parts: Arc<Parts>,
     registry: Serving,
     server: Serving,
-}
-
-/// What the registry and the server share.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) node: Node,
-    pub(crate) store: Store,
-    pub(crate) tracker: Arc<dyn TrackerClient>,
-    pub(crate) build_index: BuildIndex,
-    pub(crate) http: Client,
-    pub(crate) trackers: Vec<String>,
 }
 
 impl Agent {
@@ -124,7 +114,5 @@ async fn open_store(config: &AgentConfig) -> Result<Store> {
     let under = StoreConfig::under(&config.data_dir);
     // What is lost to a power failure here is fetched again.
     let store = StoreConfig { capacity_bytes: config.capacity_bytes, durable: false, ..under };
-    tokio::task::spawn_blocking(move || Store::open(store))
-        .await
-        .map_err(|error| Error::new(ErrorKind::Cancelled, "open the store").with_source(error))?
+    blocking("open the store", move || Store::open(store)).await
 }

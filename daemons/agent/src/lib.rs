@@ -7,6 +7,7 @@
 
 mod agent;
 mod config;
+mod parts;
 mod registry;
 mod server;
 

@@ -1,26 +1,17 @@
 //! The registry of an agent: blobs and manifests from the swarm, tags from the build-index.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::stream;
 use kraken_backends::{Page, TagScope, TagStore as _};
-use kraken_core::{
-    Digest, Error, ErrorKind, Namespace, Reference, Repository, Result, Tag, TagName,
-};
-use kraken_p2p::storage::TorrentFile;
+use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, Tag, TagName};
 use kraken_registry_api::manifest::Document;
 use kraken_registry_api::{
-    Backend, BlobReader, BlobSource, ByteStream, Manifest, ManifestStat, Manifests, Tags, limits,
+    Backend, BlobReader, BlobSource, Manifest, ManifestStat, Manifests, Tags, limits,
 };
 
-use crate::agent::Parts;
-
-/// Bytes read from disk at a time.
-const CHUNK_LEN: u64 = 512 << 10;
+use crate::parts::{OpenBlob, Parts, fetch};
 
 /// Most tags listed of one repository, so that a listing cannot grow without bound.
 const TAGS_MAX: usize = 100_000;
@@ -50,17 +41,6 @@ impl AgentRegistry {
             }
         }
     }
-}
-
-/// Downloads a blob, or joins its download; ends when it is verified as a whole.
-pub(crate) async fn fetch(
-    parts: &Parts,
-    namespace: &Namespace,
-    digest: &Digest,
-) -> Result<OpenBlob> {
-    let mut download = parts.node.download(namespace, digest).await?;
-    download.finished().await?;
-    Ok(OpenBlob { file: download.file(), len: download.metainfo().geometry().blob_len() })
 }
 
 impl Backend for AgentRegistry {
@@ -145,39 +125,5 @@ impl Tags for AgentRegistry {
             return Err(Error::not_found(format!("no tags of {repository}")));
         }
         Ok(names)
-    }
-}
-
-/// A blob that is here and verified.
-pub(crate) struct OpenBlob {
-    file: Arc<dyn TorrentFile>,
-    pub(crate) len: u64,
-}
-
-impl BlobReader for OpenBlob {
-    fn size(&self) -> u64 {
-        self.len
-    }
-
-    fn stream(&self, range: Range<u64>) -> ByteStream {
-        let file = Arc::clone(&self.file);
-        stream::try_unfold((file, range), |(file, range)| async move {
-            if range.is_empty() {
-                return Ok(None);
-            }
-            let end = range.end.min(range.start + CHUNK_LEN);
-            let (reader, start) = (Arc::clone(&file), range.start);
-            let chunk = tokio::task::spawn_blocking(move || {
-                let mut bytes = vec![0; (end - start) as usize];
-                reader.read_at(start, &mut bytes)?;
-                Ok::<_, Error>(Bytes::from(bytes))
-            })
-            .await
-            .map_err(|error| {
-                Error::new(ErrorKind::Cancelled, "read a blob").with_source(error)
-            })??;
-            Ok(Some((chunk, (file, end..range.end))))
-        })
-        .boxed()
     }
 }

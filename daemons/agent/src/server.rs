@@ -9,14 +9,13 @@ use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use kraken_backends::TagStore as _;
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Body, Segments};
+use kraken_common::{Body, Segments, blocking};
 use kraken_core::http::Request;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use kraken_registry_api::BlobReader as _;
 use serde_json::json;
 
-use crate::agent::Parts;
-use crate::registry;
+use crate::parts::{self, Parts};
 
 /// How long the node may take to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -92,7 +91,7 @@ async fn tracker_ready(parts: &Parts) -> Result<()> {
 
 /// The whole blob; it waits until the blob is here.
 async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer> {
-    let blob = match registry::fetch(parts, &namespace.parse()?, digest).await {
+    let blob = match parts::fetch(parts, &namespace.parse()?, digest).await {
         Ok(blob) => blob,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
         // uber/kraken's agents answer 500 when the backend cannot be reached.
@@ -110,9 +109,8 @@ async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer>
 async fn remove(parts: &Parts, digest: &Digest) -> Result<Answer> {
     parts.node.remove(digest).await?;
     let (store, digest) = (parts.store.clone(), *digest);
-    tokio::task::spawn_blocking(move || store.delete(&digest, true))
+    blocking("remove torrent", move || store.delete(&digest, true))
         .await
-        .map_err(|error| Error::new(ErrorKind::Cancelled, "remove torrent").with_source(error))?
         .map_err(|error| error.context("remove torrent"))?;
     Ok(answer::empty(StatusCode::OK))
 }

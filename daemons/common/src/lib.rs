@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod blocking;
 pub mod body;
 pub mod durations;
 pub mod hosts;
@@ -17,6 +18,7 @@ pub mod serve;
 pub mod shutdown;
 
 pub use answer::Answer;
+pub use blocking::blocking;
 pub use body::{Body, BoxError, Chunks, read_bounded};
 pub use hosts::HostList;
 pub use launch::{Role, main_with};

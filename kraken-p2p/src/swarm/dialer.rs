@@ -273,7 +273,7 @@ impl Torrent {
                 self.dialer.dial_at = later;
                 return;
             }
-            let peer_id = ready[cx.rng.below(ready.len() as u32) as usize];
+            let peer_id = ready[cx.rng.below(ready.len())];
             taken.insert(peer_id);
             self.dial_one(cx, &peer_id);
         }

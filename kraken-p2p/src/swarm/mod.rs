@@ -12,7 +12,6 @@ mod conn;
 mod dialer;
 mod io;
 mod picker;
-mod rng;
 mod snapshot;
 mod torrent;
 mod upload;
@@ -24,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
 
+use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, InfoHash, PeerInfo, PieceIndex, Time};
 
 pub use config::SwarmConfig;
@@ -32,7 +32,6 @@ pub use io::{
 };
 pub use snapshot::{Blacklisted, ConnSnapshot, Counters, TorrentSnapshot};
 
-use self::rng::Rng;
 use self::torrent::{Cx, Phase, Torrent, info_hash_of};
 use self::upload::Uplink;
 use crate::limits::TORRENTS_MAX;

@@ -8,11 +8,11 @@
 use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
+use kraken_core::rng::Rng;
 use kraken_core::{Bitfield, PieceIndex};
 
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
-use super::rng::Rng;
 use super::torrent::{Cx, Phase, TICK, Torrent};
 use crate::wire::Message;
 
@@ -235,7 +235,7 @@ impl Torrent {
         if run.is_empty() {
             return None;
         }
-        let middle = run.start + rng.below(run.end - run.start);
+        let middle = run.start + rng.below(run.len()) as u32;
         let (mut seen, mut rarest) = (0, Rarest::default());
         for arc in [middle..run.end, run.start..middle] {
             let flow = self.each_wanted(Some(&conn.bits), arc, |index| {
@@ -520,7 +520,7 @@ impl Rarest {
             *self = Self { index: Some(index), count, ties: 1 };
         } else if count == self.count {
             self.ties += 1;
-            if rng.below(self.ties) == 0 {
+            if rng.below(self.ties as usize) == 0 {
                 self.index = Some(index);
             }
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kraken_core::rng::Rng;
 use kraken_core::{
     Bitfield, Digest, Error, ErrorKind, Geometry, InfoHash, Namespace, PeerId, PeerInfo,
     PieceIndex, Time,
@@ -14,7 +15,6 @@ use super::config::SwarmConfig;
 use super::conn::Conn;
 use super::dialer::{Announcer, Dialer};
 use super::io::{CloseReason, ConnId, DemandId, Output, Sums, TorrentSpec};
-use super::rng::Rng;
 use super::snapshot::{Counters, TorrentSnapshot};
 use super::upload::Uplink;
 use crate::wire::{Capabilities, Handshake, Message};

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, PeerInfo, Result, Time};
 
 use super::client::{AnnounceRequest, AnnounceResponse};
 use super::handout::{HandoutConfig, handout};
 use super::limits;
-use super::rng::Rng;
 use super::store::PeerStore;
 
 /// Answers announces: remembers who asks and tells them of others.

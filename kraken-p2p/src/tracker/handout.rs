@@ -3,10 +3,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use kraken_core::rng::Rng;
 use kraken_core::{Error, PeerInfo, Result};
 
 use super::client::{AnnounceRequest, AnnounceResponse};
-use super::rng::Rng;
 use crate::limits;
 
 /// In which order peers are handed out; they are dialled in that order (uber/kraken's

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kraken_core::http::{Client, ClientConfig, Request, escape_segment, is_network_error};
+use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time};
 use tokio::time::sleep;
 
 use super::client::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use super::ring::TrackerRing;
-use super::rng::Rng;
 use crate::limits;
 
 /// Talks to a ring of trackers over HTTP.

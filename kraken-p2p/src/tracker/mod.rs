@@ -13,7 +13,6 @@ pub mod limits;
 mod peers;
 #[cfg(feature = "http")]
 mod ring;
-mod rng;
 mod store;
 #[cfg(test)]
 mod tests;

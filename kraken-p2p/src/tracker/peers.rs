@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use kraken_core::rng::Rng;
 use kraken_core::{InfoHash, PeerId, PeerInfo, Time};
 use slab::Slab;
 
 use super::limits;
-use super::rng::Rng;
 
 /// The peers of every torrent, each forgotten when it has not announced for a while.
 ///

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kraken_core::Digest;
+use kraken_core::rng::Rng;
 use serde_json::json;
 
 /// The media type of the manifest.
@@ -22,11 +23,11 @@ pub(super) struct Image {
 impl Image {
     /// `layers` layers of `layer_len` random bytes each; other seeds give other bytes.
     pub(super) fn generate(seed: u64, layers: usize, layer_len: usize) -> std::io::Result<Self> {
-        let mut random = SplitMix64(seed);
+        let mut random = Rng::new(seed);
         let mut blobs = Vec::new();
         let mut diff_ids = Vec::new();
         for number in 0..layers {
-            let tar = tar_of(&format!("random-{number}"), &random.bytes(layer_len))?;
+            let tar = tar_of(&format!("random-{number}"), &random_bytes(&mut random, layer_len))?;
             diff_ids.push(Digest::sha256(&tar).to_string());
             blobs.push(gzip(&tar)?);
         }
@@ -74,26 +75,14 @@ fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
     encoder.finish().map(Bytes::from)
 }
 
-/// Vigna's SplitMix64: incompressible enough, and quick.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// Incompressible bytes.
+fn random_bytes(random: &mut Rng, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    for chunk in bytes.chunks_mut(8) {
+        let word = random.next().to_le_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
     }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        for chunk in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
-        }
-        bytes
-    }
+    bytes
 }
 
 #[cfg(test)]
@@ -110,7 +99,7 @@ mod tests {
         let mut entry = tar.entries().unwrap().next().unwrap().unwrap();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
-        assert_eq!(content, SplitMix64(7).bytes(100_000));
+        assert_eq!(content, random_bytes(&mut Rng::new(7), 100_000));
         let manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
         let digest = Digest::sha256(&image.blobs[2]).to_string();
         assert_eq!(manifest["layers"][1]["digest"], digest);

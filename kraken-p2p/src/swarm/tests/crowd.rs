@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use kraken_core::rng::Rng;
 use kraken_core::{
     Bitfield, Digest, Error, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Time,
 };
 
-use crate::swarm::rng::Rng;
 use crate::swarm::{
     Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, Swarm,
     SwarmConfig, TorrentSpec,
@@ -400,7 +400,7 @@ impl Crowd {
             .map(|peer| self.hosts[*peer].swarm.local().clone())
             .collect();
         while peers.len() > 50 {
-            let victim = self.rng.below(peers.len() as u32) as usize;
+            let victim = self.rng.below(peers.len());
             if !peers[victim].origin {
                 peers.swap_remove(victim);
             }

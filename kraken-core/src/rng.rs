@@ -1,15 +1,19 @@
-//! Randomness from a seed, so that a handout can be repeated.
+//! Randomness from a seed: what is drawn can be drawn again.
 
-/// SplitMix64: fair enough to pick peers; never for secrets.
+use std::time::Duration;
+
+/// SplitMix64 (Vigna): small, seeded, good enough to break ties and pick peers; never for secrets.
 #[derive(Debug, Clone)]
-pub(super) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(super) const fn new(seed: u64) -> Self {
+    /// The sequence of this seed.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) const fn next(&mut self) -> u64 {
+    /// The next 64 random bits.
+    pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,12 +22,22 @@ impl Rng {
     }
 
     /// A number below `bound`; zero when `bound` is.
-    pub(super) const fn below(&mut self, bound: usize) -> usize {
+    pub const fn below(&mut self, bound: usize) -> usize {
         ((self.next() as u128 * bound as u128) >> 64) as usize
     }
 
+    /// A number in `0.0..1.0`.
+    pub fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A duration between 75 % and 125 % of `mean`, so that many nodes do not act in step.
+    pub fn jitter(&mut self, mean: Duration) -> Duration {
+        mean.mul_f64(0.75 + 0.5 * self.fraction())
+    }
+
     /// Brings `items` into random order.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             items.swap(end, self.below(end + 1));
         }
@@ -31,7 +45,7 @@ impl Rng {
 
     /// `count` distinct numbers below `bound`, in random order and in O(`count`) memory; all of
     /// them when there are no more than that (Floyd's algorithm).
-    pub(super) fn distinct_below(&mut self, bound: usize, count: usize) -> Vec<usize> {
+    pub fn distinct_below(&mut self, bound: usize, count: usize) -> Vec<usize> {
         let count = count.min(bound);
         let mut picked = Vec::with_capacity(count);
         for top in bound - count..bound {

@@ -9,10 +9,11 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use kraken_common::Body;
 use kraken_common::answer::{self, Answer};
+use kraken_common::blocking;
 use kraken_core::store::Blob;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result};
 
-use crate::origin::{Parts, blocking};
+use crate::parts::Parts;
 use crate::refresh;
 
 /// The blob's bytes; `Pending` while they are fetched from the backend. One range of the form
@@ -65,7 +66,7 @@ pub(crate) async fn stat(
     local: bool,
 ) -> Result<u64> {
     let (store, wanted) = (parts.store.clone(), *digest);
-    match blocking(move || store.stat(&wanted)).await? {
+    match blocking("read a blob", move || store.stat(&wanted)).await? {
         Some(len) => Ok(len),
         None if local => Err(Error::not_found(format!("{digest} is not here"))),
         None => refresh::stat_backend(parts, namespace, digest).await,
@@ -76,7 +77,7 @@ pub(crate) async fn stat(
 pub(crate) async fn delete(parts: &Parts, digest: &Digest) -> Result<()> {
     parts.node.remove(digest).await?;
     let (store, wanted) = (parts.store.clone(), *digest);
-    if blocking(move || store.delete(&wanted, false)).await? {
+    if blocking("read a blob", move || store.delete(&wanted, false)).await? {
         Ok(())
     } else {
         Err(Error::not_found(format!("{digest} is not here")))
@@ -90,7 +91,7 @@ pub(crate) async fn ensure_metainfo(parts: &Parts, blob: &Arc<Blob>) -> Result<M
     }
     let (store, blob) = (parts.store.clone(), Arc::clone(blob));
     let piece_len = parts.piece_lengths.for_blob(blob.len());
-    blocking(move || {
+    blocking("read a blob", move || {
         let metainfo = blob.compute_metainfo(piece_len)?;
         store.put_metainfo(&metainfo)?;
         Ok(metainfo)
@@ -101,7 +102,7 @@ pub(crate) async fn ensure_metainfo(parts: &Parts, blob: &Arc<Blob>) -> Result<M
 /// The blob if it is here; else a refresh is started and the answer is `Pending`, or why not.
 async fn open(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Result<Arc<Blob>> {
     let (store, wanted) = (parts.store.clone(), *digest);
-    match blocking(move || store.blob(&wanted)).await? {
+    match blocking("read a blob", move || store.blob(&wanted)).await? {
         Some(blob) if blob.is_complete() => Ok(blob),
         _ => Err(refresh::request(parts, namespace, digest).await),
     }

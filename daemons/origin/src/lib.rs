@@ -9,6 +9,7 @@
 mod blobs;
 mod config;
 mod origin;
+mod parts;
 mod refresh;
 mod replicate;
 mod server;

@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use kraken_backends::OriginCluster;
 use kraken_backends::origin::OriginConfig as ClusterConfig;
-use kraken_backends::{OriginCluster, Router};
-use kraken_common::{Role, Server, Serving};
+use kraken_common::{Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::piece::PieceLengths;
 use kraken_core::ring::Ring;
 use kraken_core::store::{Store, StoreConfig};
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
 use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::OriginConfig;
+use crate::parts::Parts;
 use crate::refresh::{self, Refreshes};
 use crate::server;
 use crate::write_back::WriteBack;
@@ -28,23 +28,6 @@ use crate::write_back::WriteBack;
 pub struct Origin {
     parts: Arc<Parts>,
     serving: Serving,
-}
-
-/// What requests and background tasks share.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    /// How the cluster names this origin.
-    pub(crate) name: String,
-    pub(crate) node: Node,
-    pub(crate) store: Store,
-    pub(crate) router: Arc<Router>,
-    pub(crate) ring: Ring,
-    pub(crate) cluster: OriginCluster,
-    pub(crate) piece_lengths: PieceLengths,
-    pub(crate) refreshes: Refreshes,
-    pub(crate) write_back: WriteBack,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
 }
 
 impl Origin {
@@ -139,41 +122,6 @@ impl Role for Origin {
     }
 }
 
-impl Parts {
-    /// The owners of a blob, best first.
-    pub(crate) fn owners(&self, digest: &Digest) -> Vec<String> {
-        // No active health checks yet: every member counts as healthy.
-        self.ring.locations(digest, |_| true).into_iter().map(str::to_owned).collect()
-    }
-
-    /// What the tracker hands out of this origin.
-    pub(crate) fn peer_context(&self) -> PeerContext {
-        let peer = self.node.peer_info().clone();
-        PeerContext {
-            ip: peer.ip,
-            port: peer.port,
-            peer_id: peer.peer_id,
-            zone: String::new(),
-            cluster: String::new(),
-            origin: true,
-        }
-    }
-
-    /// Whether the backends that must be ready are.
-    pub(crate) async fn ready(&self) -> Result<()> {
-        self.router.ready(&refresh::object_name(&Digest::sha256(b"readiness"))).await
-    }
-}
-
-/// Runs work that may block on the disk.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::new(ErrorKind::Cancelled, "work on the disk").with_source(error))?
-}
-
 fn ring(config: &OriginConfig, name: &str) -> Result<Ring> {
     let mut members = config.cluster.clone();
     if members.is_empty() {
@@ -193,7 +141,7 @@ fn ring(config: &OriginConfig, name: &str) -> Result<Ring> {
 async fn open_store(config: &OriginConfig) -> Result<Store> {
     let under = StoreConfig::under(&config.data_dir);
     let store = StoreConfig { capacity_bytes: config.capacity_bytes, download_dir: None, ..under };
-    blocking(move || Store::open(store)).await
+    blocking("open the store", move || Store::open(store)).await
 }
 
 /// An origin neither announces nor downloads from the swarm.

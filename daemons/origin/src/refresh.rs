@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use kraken_backends::ObjectName;
+use kraken_common::blocking;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
-use crate::origin::{Parts, blocking};
+use crate::parts::Parts;
 use crate::{replicate, uploads};
 
 /// Most fetches under way at once; more are answered `Unavailable`.
@@ -120,18 +121,18 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Re
     let stat = backend.stat(namespace, &name).await?;
     let mut bytes = backend.download(namespace, &name, None, stat.version.as_ref()).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
-    let upload = blocking(move || store.create_upload(algorithm)).await?;
+    let upload = blocking("fetch a blob", move || store.create_upload(algorithm)).await?;
     let received = async {
         while let Some(chunk) = bytes.try_next().await? {
             let writer = upload.clone();
-            blocking(move || writer.append(&chunk)).await?;
+            blocking("fetch a blob", move || writer.append(&chunk)).await?;
         }
         uploads::commit_upload(parts, upload.clone(), digest, Vec::new()).await
     };
     let blob = match received.await {
         Ok(blob) => blob,
         Err(error) => {
-            blocking(move || upload.cancel()).await?;
+            blocking("fetch a blob", move || upload.cancel()).await?;
             return Err(error);
         }
     };

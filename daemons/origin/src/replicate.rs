@@ -7,7 +7,7 @@ use kraken_backends::FileSource;
 use kraken_core::store::Blob;
 use kraken_core::{Digest, Namespace};
 
-use crate::origin::Parts;
+use crate::parts::Parts;
 
 /// How much longer each further replica waits before it writes back by itself: a safety net, should
 /// this origin never do it (uber/kraken's `duplicate_write_back_stagger`).

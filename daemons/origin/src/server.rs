@@ -11,7 +11,7 @@ use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::origin::Parts;
+use crate::parts::Parts;
 use crate::uploads::Purpose;
 use crate::{blobs, uploads};
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use kraken_common::Chunks;
+use kraken_common::blocking;
 use kraken_core::metainfo::PieceHasher;
 use kraken_core::store::{Blob, Sidecar, Upload};
 use kraken_core::{Digest, Error, ErrorKind, Geometry, MetaInfo, Namespace, Result};
 
-use crate::origin::{Parts, blocking};
+use crate::parts::Parts;
 use crate::{replicate, write_back};
 
 /// Bytes gathered before they are written to disk at once: small writes cost twice.
@@ -62,7 +63,7 @@ pub(crate) async fn start(
 ) -> Result<String> {
     refuse_known(parts, digest, namespace).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
-    blocking(move || {
+    blocking("write an upload", move || {
         store.cancel_idle_uploads(IDLE_MAX)?;
         Ok(store.create_upload(algorithm)?.id().to_string())
     })
@@ -120,7 +121,7 @@ async fn write(upload: &Upload, range: Range<u64>, chunks: &mut Chunks<Incoming>
             }
         }
         let (writer, start) = (upload.clone(), offset);
-        blocking(move || {
+        blocking("write an upload", move || {
             let mut at = start;
             for chunk in &batch {
                 if let Err(error) = writer.write_at(at, chunk) {
@@ -173,7 +174,7 @@ pub(crate) async fn commit(
 async fn end_if_refused<T>(upload: Upload, result: Result<T>) -> Result<T> {
     if let Err(error) = &result
         && matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Conflict)
-        && let Err(error) = blocking(move || upload.cancel()).await
+        && let Err(error) = blocking("write an upload", move || upload.cancel()).await
     {
         tracing::warn!(%error, "an upload that was refused stays");
     }
@@ -188,7 +189,7 @@ pub(crate) async fn commit_upload(
     mut sidecars: Vec<Sidecar>,
 ) -> Result<Arc<Blob>> {
     let (wanted, piece_lengths) = (*digest, parts.piece_lengths.clone());
-    blocking(move || {
+    blocking("write an upload", move || {
         upload.verify(&wanted)?;
         let piece_len = piece_lengths.for_blob(upload.len());
         let metainfo = compute_metainfo(&upload.file(), wanted, upload.len(), piece_len)?;
@@ -236,7 +237,7 @@ fn find(parts: &Parts, id: &str) -> Result<Upload> {
 /// `Conflict` when the blob is here already.
 async fn refuse_known(parts: &Parts, digest: &Digest, namespace: Option<&Namespace>) -> Result<()> {
     let (store, wanted) = (parts.store.clone(), *digest);
-    if blocking(move || store.stat(&wanted)).await?.is_none() {
+    if blocking("write an upload", move || store.stat(&wanted)).await?.is_none() {
         return Ok(());
     }
     if let Some(namespace) = namespace {

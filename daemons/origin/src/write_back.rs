@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kraken_backends::FileSource;
+use kraken_common::blocking;
 use kraken_core::retry::{RetryConfig, RetryQueue};
 use kraken_core::store::{Sidecar, Store};
 use kraken_core::{Digest, ErrorKind, Namespace, Result, Time};
 use tokio::sync::Notify;
 
-use crate::origin::{Parts, blocking};
+use crate::parts::Parts;
 use crate::refresh::object_name;
 
 /// Write-backs under way at once.
@@ -74,8 +75,10 @@ pub(crate) fn sidecars(namespace: &Namespace) -> Vec<Sidecar> {
 /// Makes sure that a blob that is here is written back: what a push of it again asks for.
 pub(crate) async fn ensure(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<()> {
     let (store, wanted, sidecars) = (parts.store.clone(), *digest, sidecars(namespace));
-    blocking(move || sidecars.iter().try_for_each(|sidecar| store.set_metadata(&wanted, sidecar)))
-        .await?;
+    blocking("write a blob back", move || {
+        sidecars.iter().try_for_each(|sidecar| store.set_metadata(&wanted, sidecar))
+    })
+    .await?;
     parts.write_back.push(digest, namespace, Duration::ZERO);
     Ok(())
 }
@@ -94,7 +97,7 @@ pub(crate) async fn start(parts: &Arc<Parts>) -> Result<()> {
 /// Pushes every blob whose sidecar says that it is not written back.
 async fn reload(parts: &Arc<Parts>) -> Result<()> {
     let store = parts.store.clone();
-    let left = blocking(move || {
+    let left = blocking("write a blob back", move || {
         let mut left = Vec::new();
         for digest in store.persist_pending() {
             left.push((digest, namespace_of(&store, &digest)?));
@@ -158,8 +161,10 @@ async fn attempt(parts: &Parts, digest: &Digest) {
 /// Uploads a blob unless the backend has it, then takes its `_persist` away.
 async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
     let (store, wanted) = (parts.store.clone(), *digest);
-    let found =
-        blocking(move || Ok((store.blob(&wanted)?, namespace_of(&store, &wanted)?))).await?;
+    let found = blocking("write a blob back", move || {
+        Ok((store.blob(&wanted)?, namespace_of(&store, &wanted)?))
+    })
+    .await?;
     let (Some(blob), namespace) = found else {
         tracing::error!(%digest, "a blob to be written back is gone");
         return Ok(());
@@ -175,7 +180,9 @@ async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
         Err(error) => return Err(error),
     }
     let (store, wanted) = (parts.store.clone(), *digest);
-    blocking(move || store.remove_metadata(&wanted, Sidecar::PERSIST)).await.map(drop)
+    blocking("write a blob back", move || store.remove_metadata(&wanted, Sidecar::PERSIST))
+        .await
+        .map(drop)
 }
 
 /// Where a blob is written back to. uber/kraken's data has no such sidecar: its queue was a

@@ -7,6 +7,7 @@
 
 mod config;
 mod manifests;
+mod parts;
 mod proxy;
 mod registry;
 mod uploads;

@@ -8,7 +8,8 @@ use kraken_core::{Digest, Error, Reference, Repository, Result, Tag};
 use kraken_registry_api::manifest::Document;
 use kraken_registry_api::{Manifest, ManifestStat, Manifests, limits};
 
-use crate::registry::{ProxyRegistry, namespace_of};
+use crate::parts::namespace_of;
+use crate::registry::ProxyRegistry;
 use crate::verify;
 
 /// Most stats of children under way at once for one manifest.

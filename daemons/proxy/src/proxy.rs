@@ -9,27 +9,20 @@ use hyper::service::Service as _;
 use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Body, Role, Server, Serving};
+use kraken_common::{Body, Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Store, StoreConfig};
-use kraken_core::{Digest, Error, ErrorKind, Result};
+use kraken_core::{Digest, Result};
 use kraken_registry_api::Registry;
 
 use crate::config::ProxyConfig;
+use crate::parts::Parts;
 use crate::registry::ProxyRegistry;
 
 /// A running proxy. Dropping it does not end it in order; [`Proxy::close`] does.
 #[derive(Debug)]
 pub struct Proxy {
     serving: Serving,
-}
-
-/// What the requests share.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) store: Store,
-    pub(crate) origins: OriginCluster,
-    pub(crate) build_index: BuildIndex,
 }
 
 impl Proxy {
@@ -39,10 +32,7 @@ impl Proxy {
         let under = StoreConfig::under(&config.data_dir);
         // Uploads in progress need not survive a power failure.
         let store = StoreConfig { download_dir: None, durable: false, ..under };
-        let store =
-            tokio::task::spawn_blocking(move || Store::open(store)).await.map_err(|error| {
-                Error::new(ErrorKind::Cancelled, "open the store").with_source(error)
-            })??;
+        let store = blocking("open the store", move || Store::open(store)).await?;
         let client = Client::new(ClientConfig::default());
         let origins = config.origins;
         let parts = Arc::new(Parts {

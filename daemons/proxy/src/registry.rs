@@ -10,7 +10,7 @@ use kraken_backends::{OriginCluster, Page, TagScope, TagStore as _};
 use kraken_core::{Digest, Error, Namespace, Repository, Result, TagName};
 use kraken_registry_api::{Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads};
 
-use crate::proxy::Parts;
+use crate::parts::{Parts, namespace_of};
 use crate::uploads::Sessions;
 use crate::verify;
 
@@ -29,12 +29,6 @@ impl ProxyRegistry {
         let sessions = Sessions::new(parts.store.clone());
         Arc::new(Self { parts, sessions })
     }
-}
-
-/// What picks the storage backend of a repository's blobs at the origin: its name, on pushes as on
-/// pulls. (uber/kraken sends the word `TODO` on pushes.)
-pub(crate) fn namespace_of(repository: &Repository) -> Result<Namespace> {
-    repository.as_str().parse()
 }
 
 impl Backend for ProxyRegistry {

@@ -8,12 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use kraken_backends::FileSource;
+use kraken_common::blocking;
 use kraken_core::store::{Store, Upload};
 use kraken_core::{Algorithm, Digest, Error, ErrorKind, Repository, Result};
 use kraken_registry_api::{ByteStream, UploadId, Uploads};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::registry::{ProxyRegistry, namespace_of};
+use crate::parts::namespace_of;
+use crate::registry::ProxyRegistry;
 
 /// Bytes gathered before they are written to disk at once: small writes cost twice.
 const WRITE_LEN: usize = 1 << 20;
@@ -43,7 +45,7 @@ impl Sessions {
 
     async fn begin(&self, repository: &Repository, algorithm: Algorithm) -> Result<UploadId> {
         let store = self.store.clone();
-        let upload = blocking(move || store.create_upload(algorithm)).await?;
+        let upload = blocking("write an upload", move || store.create_upload(algorithm)).await?;
         let id: UploadId = upload.id().as_str().parse()?;
         let session = Session {
             repository: repository.clone(),
@@ -59,7 +61,7 @@ impl Sessions {
         for session in expired {
             // One that is being written is not idle after all: its request ends it.
             if let Ok(upload) = session.upload.try_lock_owned() {
-                blocking(move || upload.cancel()).await?;
+                blocking("write an upload", move || upload.cancel()).await?;
             }
         }
         Ok(id)
@@ -110,7 +112,7 @@ impl Uploads for ProxyRegistry {
         }
         loop {
             let (batch, end) = gather(&mut bytes).await;
-            let written = blocking(move || {
+            let written = blocking("write an upload", move || {
                 let written = batch.iter().try_for_each(|chunk| upload.append(chunk).map(drop));
                 if matches!(&written, Err(error) if error.kind() == ErrorKind::NoSpace) {
                     // Left for later it would keep the disk full.
@@ -139,10 +141,10 @@ impl Uploads for ProxyRegistry {
         let busy = || Error::new(ErrorKind::Conflict, format!("upload {id} is being written"));
         let upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
         let (checked, wanted) = (upload.clone(), *digest);
-        if let Err(error) = blocking(move || checked.verify(&wanted)).await {
+        if let Err(error) = blocking("write an upload", move || checked.verify(&wanted)).await {
             if error.kind() == ErrorKind::Mismatch {
                 self.sessions.forget(id);
-                blocking(move || upload.cancel()).await?;
+                blocking("write an upload", move || upload.cancel()).await?;
             }
             return Err(error);
         }
@@ -151,14 +153,14 @@ impl Uploads for ProxyRegistry {
         let source = FileSource::new(upload.file())?;
         self.parts.origins.upload(&namespace_of(repository)?, digest, &source).await?;
         self.sessions.forget(id);
-        blocking(move || upload.cancel()).await
+        blocking("write an upload", move || upload.cancel()).await
     }
 
     async fn cancel(&self, repository: &Repository, id: &UploadId) -> Result<()> {
         let session = self.sessions.find(repository, id)?;
         self.sessions.forget(id);
         let upload = session.upload.lock_owned().await;
-        blocking(move || upload.cancel()).await
+        blocking("write an upload", move || upload.cancel()).await
     }
 
     /// Blobs belong to no repository at the origins, so any that is there can be mounted; without
@@ -193,12 +195,4 @@ async fn gather(bytes: &mut ByteStream) -> (Vec<Bytes>, Option<Result<()>>) {
         }
     }
     (batch, None)
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Error::new(ErrorKind::Cancelled, "write an upload").with_source(error))?
 }

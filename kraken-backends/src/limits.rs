@@ -66,7 +66,7 @@ pub const UPLOAD_CHUNK_LEN: u64 = 32 << 20;
 /// answers with all its tags, and 384-byte names make 150,000 of them.
 pub const LISTING_BYTES_MAX: usize = 64 << 20;
 
-/// Tags read from a build-index that cannot page, before a listing is given up.
+/// Tags of one repository, or of a build-index that cannot page, before a listing is given up.
 pub const TAGS_LISTED_MAX: usize = 1 << 20;
 
 /// Longest host name taken from a build-index's `/origin`, in bytes: a DNS name and a port.

@@ -7,17 +7,17 @@ pub const PIECE_LEN_MIN: u64 = 1;
 /// Pieces are at most this long, in bytes: lengths travel as `int32` on the wire.
 pub const PIECE_LEN_MAX: u64 = 1 << 30;
 
-/// A blob has at most this many pieces: a bitfield of them is 128 KiB.
-/// 16 TiB at the default piece length of blobs that large.
-pub const PIECES_MAX: u64 = 1 << 20;
+/// A blob has at most this many pieces: their bitfield (31,250 bytes) must fit a handshake, and
+/// uber/kraken takes frames of at most 32 KiB. 4 TB at the default piece length of large blobs.
+pub const PIECES_MAX: u64 = 250_000;
 
 /// A blob's longest length, in bytes (16 TiB): piece count and length bounds multiplied out stay
 /// far inside `u64`, and a claimed length beyond it is a lie.
 pub const BLOB_LEN_MAX: u64 = 1 << 44;
 
-/// Longest metainfo document taken, in bytes: 2^20 sums of at most 11 characters, 32-byte digests
+/// Longest metainfo document taken, in bytes: 250,000 sums of at most 11 characters, 32-byte digests
 /// in base64, and some frame.
-pub const METAINFO_BYTES_MAX: usize = 64 << 20;
+pub const METAINFO_BYTES_MAX: usize = 16 << 20;
 
 /// A repository name's longest length, as in docker/distribution.
 pub const REPOSITORY_LEN_MAX: usize = 255;

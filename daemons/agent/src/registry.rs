@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use kraken_backends::{Page, TagScope, TagStore as _};
+use kraken_backends::TagStore as _;
 use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, Tag, TagName};
 use kraken_registry_api::manifest::Document;
 use kraken_registry_api::{
@@ -12,9 +12,6 @@ use kraken_registry_api::{
 };
 
 use crate::parts::{OpenBlob, Parts, fetch};
-
-/// Most tags listed of one repository, so that a listing cannot grow without bound.
-const TAGS_MAX: usize = 100_000;
 
 /// The agent's side of the registry traits: read only.
 #[derive(Debug, Clone)]
@@ -110,20 +107,6 @@ impl Manifests for AgentRegistry {
 #[async_trait]
 impl Tags for AgentRegistry {
     async fn list(&self, repository: &Repository) -> Result<Vec<TagName>> {
-        let mut names = Vec::new();
-        let mut page = Page::first();
-        loop {
-            let scope = TagScope::Repository(repository);
-            let found = self.parts.build_index.list(scope, &page).await?;
-            names.extend(found.tags.into_iter().map(|tag| tag.name));
-            match found.next {
-                Some(token) if names.len() < TAGS_MAX => page = page.after(token),
-                _ => break,
-            }
-        }
-        if names.is_empty() {
-            return Err(Error::not_found(format!("no tags of {repository}")));
-        }
-        Ok(names)
+        self.parts.build_index.tags_of(repository).await
     }
 }

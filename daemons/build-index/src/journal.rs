@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kraken_common::blocking;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use tokio::sync::watch;
 
@@ -269,17 +270,6 @@ fn write(dir: &Path, number: u64, line: &str) -> io::Result<()> {
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// Runs `work` to its end on the blocking pool, also if the caller goes away.
-async fn blocking<T: Send + 'static>(
-    what: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::new(ErrorKind::Cancelled, what).with_source(e)),
-    }
 }
 
 /// How the name of a file that is being written ends.

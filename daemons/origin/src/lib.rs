@@ -7,9 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod commit;
 mod config;
+mod fetches;
 mod origin;
 mod parts;
+mod queue;
 mod refresh;
 mod replicate;
 mod server;

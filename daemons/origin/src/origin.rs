@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::OriginConfig;
+use crate::fetches::Fetches;
 use crate::parts::Parts;
-use crate::refresh::{self, Refreshes};
+use crate::queue::WriteBackQueue;
+use crate::refresh;
 use crate::server;
-use crate::write_back::WriteBack;
 
 /// A running origin. Dropping it does not end it in order; [`Origin::close`] does.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Origin {
             .await
             .map_err(|error| error.context("peer_listen"))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let write_back = WriteBack::new(config.retry_pauses());
+        let write_back = WriteBackQueue::new(config.retry_pauses());
         let client = Client::new(ClientConfig::default());
         let members = ring.members().to_vec();
         let cluster = OriginCluster::new(members, client, ClusterConfig::default())?;
@@ -67,7 +68,7 @@ impl Origin {
             ring,
             cluster,
             piece_lengths,
-            refreshes: Refreshes::default(),
+            fetches: Fetches::default(),
             write_back,
             tasks,
             stop,

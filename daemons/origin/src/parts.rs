@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kraken_backends::{OriginCluster, Router};
+use kraken_backends::{ObjectName, OriginCluster, Router};
 use kraken_core::piece::PieceLengths;
 use kraken_core::ring::Ring;
 use kraken_core::store::Store;
@@ -11,8 +11,8 @@ use kraken_p2p::node::Node;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::refresh::{self, Refreshes};
-use crate::write_back::WriteBack;
+use crate::fetches::Fetches;
+use crate::queue::WriteBackQueue;
 
 /// An origin's parts.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct Parts {
     pub(crate) ring: Ring,
     pub(crate) cluster: OriginCluster,
     pub(crate) piece_lengths: PieceLengths,
-    pub(crate) refreshes: Refreshes,
-    pub(crate) write_back: WriteBack,
+    pub(crate) fetches: Fetches,
+    pub(crate) write_back: WriteBackQueue,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -53,6 +53,6 @@ impl Parts {
 
     /// Whether the backends that must be ready are.
     pub(crate) async fn ready(&self) -> Result<()> {
-        self.router.ready(&refresh::object_name(&Digest::sha256(b"readiness"))).await
+        self.router.ready(&ObjectName::from(&Digest::sha256(b"readiness"))).await
     }
 }

@@ -1,18 +1,14 @@
 //! Uploads to an origin: pushes, duplicates and transfers.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use kraken_common::Chunks;
-use kraken_common::blocking;
-use kraken_core::metainfo::PieceHasher;
-use kraken_core::store::{Blob, Sidecar, Upload};
-use kraken_core::{Digest, Error, ErrorKind, Geometry, MetaInfo, Namespace, Result};
+use kraken_common::{Chunks, blocking};
+use kraken_core::store::Upload;
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
+use crate::commit::{commit_upload, give_up_if_full};
 use crate::parts::Parts;
 use crate::{replicate, write_back};
 
@@ -179,54 +175,6 @@ async fn end_if_refused<T>(upload: Upload, result: Result<T>) -> Result<T> {
         tracing::warn!(%error, "an upload that was refused stays");
     }
     result
-}
-
-/// Verifies an upload and commits it with its metainfo and other sidecars.
-pub(crate) async fn commit_upload(
-    parts: &Parts,
-    upload: Upload,
-    digest: &Digest,
-    mut sidecars: Vec<Sidecar>,
-) -> Result<Arc<Blob>> {
-    let (wanted, piece_lengths) = (*digest, parts.piece_lengths.clone());
-    blocking("write an upload", move || {
-        upload.verify(&wanted)?;
-        let piece_len = piece_lengths.for_blob(upload.len());
-        let metainfo = compute_metainfo(&upload.file(), wanted, upload.len(), piece_len)?;
-        sidecars.push(Sidecar::torrent_meta(&metainfo));
-        upload.commit(&wanted, &sidecars).map_err(|error| give_up_if_full(&upload, error))
-    })
-    .await
-}
-
-/// Reads a whole blob for the sums of its pieces.
-pub(crate) fn compute_metainfo(
-    file: &File,
-    digest: Digest,
-    len: u64,
-    piece_len: u64,
-) -> Result<MetaInfo> {
-    let mut hasher = PieceHasher::new(Geometry::new(len, piece_len)?);
-    let mut buf = vec![0; WRITE_LEN];
-    let mut offset = 0;
-    while offset < len {
-        let part = &mut buf[..WRITE_LEN.min((len - offset) as usize)];
-        file.read_exact_at(part, offset)
-            .map_err(|error| Error::io(format!("read {digest}"), error))?;
-        hasher.update(part);
-        offset += part.len() as u64;
-    }
-    hasher.finish(digest)
-}
-
-/// What a full disk stopped is thrown away at once: left for later it would keep the disk full.
-fn give_up_if_full(upload: &Upload, error: Error) -> Error {
-    if error.kind() == ErrorKind::NoSpace
-        && let Err(error) = upload.cancel()
-    {
-        tracing::warn!(%error, "an upload that does not fit could not be removed");
-    }
-    error
 }
 
 fn find(parts: &Parts, id: &str) -> Result<Upload> {

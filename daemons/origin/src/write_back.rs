@@ -3,68 +3,15 @@
 //! The sidecars `_persist` and `_namespace` are there before a blob is visible, so a blob that was
 //! taken is never forgotten; they go when the backend has it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kraken_backends::FileSource;
+use kraken_backends::{FileSource, ObjectName};
 use kraken_common::blocking;
-use kraken_core::retry::{RetryConfig, RetryQueue};
 use kraken_core::store::{Sidecar, Store};
-use kraken_core::{Digest, ErrorKind, Namespace, Result, Time};
-use tokio::sync::Notify;
+use kraken_core::{Digest, ErrorKind, Namespace, Result};
 
 use crate::parts::Parts;
-use crate::refresh::object_name;
-
-/// Write-backs under way at once.
-const WRITE_BACKS_AT_ONCE: usize = 8;
-
-/// The queue and its clock.
-#[derive(Debug)]
-pub(crate) struct WriteBack {
-    queue: Mutex<RetryQueue<Digest, Namespace>>,
-    changed: Notify,
-    epoch: Instant,
-}
-
-impl WriteBack {
-    /// The first and the longest pause between two tries.
-    pub(crate) fn new((first, longest): (Duration, Duration)) -> Self {
-        let config = RetryConfig {
-            retry_initial: first,
-            retry_interval: longest,
-            probe_interval: longest,
-            in_flight_max: WRITE_BACKS_AT_ONCE,
-            ..RetryConfig::default()
-        };
-        Self {
-            queue: Mutex::new(RetryQueue::new(config)),
-            changed: Notify::new(),
-            epoch: Instant::now(),
-        }
-    }
-
-    /// Takes a blob whose sidecars say that it must be written back, after `delay`.
-    pub(crate) fn push(&self, digest: &Digest, namespace: &Namespace, delay: Duration) {
-        let now = self.now();
-        // A full queue forgets the key, not the sidecar: it is pushed again by the reload.
-        self.with(|queue| queue.push(*digest, namespace.clone(), now + delay, now));
-        self.changed.notify_one();
-    }
-
-    /// How many blobs wait for it.
-    pub(crate) fn pending(&self) -> usize {
-        self.with(|queue| queue.len())
-    }
-
-    fn now(&self) -> Time {
-        Time::ZERO + self.epoch.elapsed()
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut RetryQueue<Digest, Namespace>) -> T) -> T {
-        change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// The sidecars that a pushed blob is committed with; the namespace first, so that whoever sees
 /// that a blob must be written back sees where to.
@@ -170,7 +117,7 @@ async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
         return Ok(());
     };
     let backend = parts.router.route(&namespace)?;
-    let name = object_name(digest);
+    let name = ObjectName::from(digest);
     match backend.stat(&namespace, &name).await {
         Ok(stat) if stat.len == blob.len() => {}
         Ok(_) => backend.upload(&namespace, &name, &FileSource::new(blob.file())?).await?,

@@ -10,6 +10,7 @@ mod manifests;
 mod parts;
 mod proxy;
 mod registry;
+mod sessions;
 mod uploads;
 mod verify;
 

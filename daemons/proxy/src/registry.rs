@@ -6,16 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use kraken_backends::{OriginCluster, Page, TagScope, TagStore as _};
+use kraken_backends::OriginCluster;
 use kraken_core::{Digest, Error, Namespace, Repository, Result, TagName};
 use kraken_registry_api::{Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads};
 
 use crate::parts::{Parts, namespace_of};
-use crate::uploads::Sessions;
+use crate::sessions::Sessions;
 use crate::verify;
-
-/// Most tags listed of one repository, so that a listing cannot grow without bound.
-const TAGS_MAX: usize = 100_000;
 
 /// The proxy's side of the registry traits.
 #[derive(Debug)]
@@ -69,21 +66,7 @@ impl BlobSource for ProxyRegistry {
 #[async_trait]
 impl Tags for ProxyRegistry {
     async fn list(&self, repository: &Repository) -> Result<Vec<TagName>> {
-        let mut names = Vec::new();
-        let mut page = Page::first();
-        loop {
-            let scope = TagScope::Repository(repository);
-            let found = self.parts.build_index.list(scope, &page).await?;
-            names.extend(found.tags.into_iter().map(|tag| tag.name));
-            match found.next {
-                Some(token) if names.len() < TAGS_MAX => page = page.after(token),
-                _ => break,
-            }
-        }
-        if names.is_empty() {
-            return Err(Error::not_found(format!("no tags of {repository}")));
-        }
-        Ok(names)
+        self.parts.build_index.tags_of(repository).await
     }
 }
 

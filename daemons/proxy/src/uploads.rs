@@ -1,88 +1,20 @@
-//! Upload sessions of the proxy.
+//! Pushes to the proxy: gathered on its disk, verified, handed to the origins.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use kraken_backends::FileSource;
 use kraken_common::blocking;
-use kraken_core::store::{Store, Upload};
 use kraken_core::{Algorithm, Digest, Error, ErrorKind, Repository, Result};
 use kraken_registry_api::{ByteStream, UploadId, Uploads};
-use tokio::sync::Mutex as AsyncMutex;
 
 use crate::parts::namespace_of;
 use crate::registry::ProxyRegistry;
 
 /// Bytes gathered before they are written to disk at once: small writes cost twice.
 const WRITE_LEN: usize = 1 << 20;
-
-/// A session that nobody has touched for so long is dropped when the next one begins.
-const IDLE_MAX: Duration = Duration::from_secs(3600);
-
-/// The sessions that are open.
-#[derive(Debug)]
-pub(crate) struct Sessions {
-    store: Store,
-    open: Mutex<BTreeMap<UploadId, Session>>,
-}
-
-#[derive(Debug, Clone)]
-struct Session {
-    repository: Repository,
-    touched: Instant,
-    /// Held by the one request that writes, finishes or cancels; a second one is refused.
-    upload: Arc<AsyncMutex<Upload>>,
-}
-
-impl Sessions {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store, open: Mutex::new(BTreeMap::new()) }
-    }
-
-    async fn begin(&self, repository: &Repository, algorithm: Algorithm) -> Result<UploadId> {
-        let store = self.store.clone();
-        let upload = blocking("write an upload", move || store.create_upload(algorithm)).await?;
-        let id: UploadId = upload.id().as_str().parse()?;
-        let session = Session {
-            repository: repository.clone(),
-            touched: Instant::now(),
-            upload: Arc::new(AsyncMutex::new(upload)),
-        };
-        let expired: Vec<Session> = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.insert(id.clone(), session);
-            let idle = |_: &UploadId, session: &mut Session| session.touched.elapsed() > IDLE_MAX;
-            open.extract_if(.., idle).map(|(_, session)| session).collect()
-        };
-        for session in expired {
-            // One that is being written is not idle after all: its request ends it.
-            if let Ok(upload) = session.upload.try_lock_owned() {
-                blocking("write an upload", move || upload.cancel()).await?;
-            }
-        }
-        Ok(id)
-    }
-
-    /// The session, if it is of this repository.
-    fn find(&self, repository: &Repository, id: &UploadId) -> Result<Session> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(id) {
-            Some(session) if session.repository == *repository => {
-                session.touched = Instant::now();
-                Ok(session.clone())
-            }
-            _ => Err(Error::not_found(format!("upload {id} of {repository}"))),
-        }
-    }
-
-    fn forget(&self, id: &UploadId) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-}
 
 #[async_trait]
 impl Uploads for ProxyRegistry {

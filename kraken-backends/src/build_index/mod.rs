@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kraken_core::http::{Body, Client, Method, Request, escape_segment, status_of};
-use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
+use kraken_core::{Digest, Error, ErrorKind, Repository, Result, Tag, TagName};
 use serde::Serialize;
 
 use crate::backend::Page;
@@ -135,6 +135,28 @@ impl BuildIndex {
         let body = json(&DuplicateReplicate { dependencies, delay: nanos(delay) })?;
         let request = Request::to(Method::POST, host, path).body(body).head_timeout(LOOKUP);
         self.client.send_retry(request).await.map(drop)
+    }
+
+    /// All tags of a repository, in the order of the pages; `ErrorKind::NotFound` when it has none.
+    pub async fn tags_of(&self, repository: &Repository) -> Result<Vec<TagName>> {
+        let mut names = Vec::new();
+        let mut page = Page::first();
+        loop {
+            let found = self.list(TagScope::Repository(repository), &page).await?;
+            names.extend(found.tags.into_iter().map(|tag| tag.name));
+            match found.next {
+                Some(token) if names.len() < limits::TAGS_LISTED_MAX => page = page.after(token),
+                Some(_) => {
+                    let most = limits::TAGS_LISTED_MAX;
+                    let message = format!("tags of {repository}: more than {most}");
+                    return Err(Error::new(ErrorKind::TooLarge, message));
+                }
+                None if names.is_empty() => {
+                    return Err(Error::not_found(format!("no tags of {repository}")));
+                }
+                None => return Ok(names),
+            }
+        }
     }
 
     async fn put_with(&self, tag: &Tag, digest: &Digest, query: &str) -> Result<()> {

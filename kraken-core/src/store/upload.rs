@@ -13,12 +13,14 @@ use std::time::Duration;
 use crate::digest::{Algorithm, Digest, clip};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOB_LEN_MAX;
+use crate::metainfo::MetaInfo;
+use crate::piece::Geometry;
 use crate::store::blob::Blob;
 use crate::store::cache::Store;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::layout::DATA;
 use crate::store::sidecar::Sidecar;
-use crate::store::verify::Frontier;
+use crate::store::verify::{Frontier, metainfo_of};
 
 /// An upload under way. Cheap to clone; all clones are the same upload.
 ///
@@ -159,6 +161,14 @@ impl Upload {
     /// Blocks, for up to the time it takes to hash what was not written in order.
     pub fn verify(&self, digest: &Digest) -> Result<()> {
         self.check(&mut *self.writing()?, digest)
+    }
+
+    /// The metainfo of the bytes so far as the blob `digest`, which is taken at its word, in pieces
+    /// of `piece_len` bytes. Blocks: everything is read.
+    pub fn compute_metainfo(&self, digest: &Digest, piece_len: u64) -> Result<MetaInfo> {
+        let writing = self.writing()?;
+        let geometry = Geometry::new(writing.len, piece_len)?;
+        metainfo_of(&self.session.file, *digest, geometry)
     }
 
     /// Checks the bytes against `digest` and moves them to the cache, where they are visible with

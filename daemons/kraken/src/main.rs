@@ -29,6 +29,9 @@ enum Command {
     /// Run the proxy: the registry that takes pushes
     #[command(disable_help_flag = true)]
     Proxy(RoleArgs),
+    /// Run testfs, a file server that stands in for a storage backend in tests
+    #[command(disable_help_flag = true)]
+    Testfs(RoleArgs),
 }
 
 /// The flags of a daemon, read by the daemon itself.
@@ -47,5 +50,6 @@ fn main() -> ExitCode {
         Command::Tracker(args) => launch::run_with::<kraken_tracker::Tracker>(args.flags),
         Command::BuildIndex(args) => launch::run_with::<kraken_build_index::BuildIndex>(args.flags),
         Command::Proxy(args) => launch::run_with::<kraken_proxy::Proxy>(args.flags),
+        Command::Testfs(args) => launch::run_with::<kraken_testfs::TestFs>(args.flags),
     }
 }

@@ -1,0 +1,70 @@
+//! The file server's routes.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use kraken_common::answer::{self, Answer};
+use kraken_common::{Chunks, Segments};
+use kraken_core::Result;
+
+use crate::files::Files;
+use crate::limits;
+use crate::name::Name;
+
+/// Answers any request.
+pub(crate) async fn answer(files: Arc<Files>, request: Request<Incoming>) -> Answer {
+    answer::settle(route(&files, request).await)
+}
+
+async fn route(files: &Files, request: Request<Incoming>) -> Result<Answer> {
+    let segments = Segments::of(request.uri())?;
+    let method = request.method().clone();
+    match (&method, segments.as_strs().as_slice()) {
+        // Without the line feed of the other roles.
+        (&Method::GET, ["health"]) => Ok(answer::text(StatusCode::OK, "OK")),
+        (&Method::HEAD, ["files", name @ ..]) if !name.is_empty() => {
+            stat(files, &Name::of_file(name)?).await
+        }
+        (&Method::GET, ["files", name @ ..]) if !name.is_empty() => {
+            let (file, len) = files.read(&Name::of_file(name)?).await?;
+            Ok(answer::file(file, len))
+        }
+        (&Method::POST, ["files", name @ ..]) if !name.is_empty() => {
+            upload(files, Name::of_file(name), request.into_body()).await
+        }
+        (&Method::GET, ["list", prefix @ ..]) if !prefix.is_empty() => {
+            let paths = files.list(Name::parse(prefix)?).await?;
+            // Go's JSON of a list that nothing was ever put into is `null`.
+            answer::json(&(!paths.is_empty()).then_some(paths))
+        }
+        (_, ["health"] | ["list", _, ..]) => Ok(answer::method_not_allowed("GET")),
+        (_, ["files", _, ..]) => Ok(answer::method_not_allowed("GET, HEAD, POST")),
+        _ => Ok(answer::no_route()),
+    }
+}
+
+/// The length in a header of its own, where uber/kraken's clients look for it.
+async fn stat(files: &Files, name: &Name) -> Result<Answer> {
+    let len = files.len(name).await?;
+    let mut answer = answer::empty(StatusCode::OK);
+    answer.headers_mut().insert("size", len.into());
+    answer.headers_mut().insert(CONTENT_LENGTH, len.into());
+    Ok(answer)
+}
+
+async fn upload(files: &Files, name: Result<Name>, body: Incoming) -> Result<Answer> {
+    let mut chunks = Chunks::new(body, limits::UPLOAD_LEN_MAX);
+    let written = match &name {
+        Ok(name) => files.write(name, &mut chunks).await,
+        Err(_) => Ok(()),
+    };
+    let settled = name.and(written);
+    let mut refused = 0;
+    while settled.is_err() && refused < limits::REFUSED_LEN_MAX {
+        let Ok(Some(chunk)) = chunks.next().await else { break };
+        refused += chunk.len() as u64;
+    }
+    settled.map(|()| answer::empty(StatusCode::OK))
+}

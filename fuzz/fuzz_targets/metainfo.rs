@@ -1,30 +1,7 @@
 //! Metainfo documents: any bytes, and one that is valid with a part of it replaced.
 #![no_main]
 
-use kraken_core::{Digest, MetaInfo};
+use kraken_fuzz::metainfo;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    check(data);
-    let [place, cut, inserted @ ..] = data else { return };
-    let blob = b"hello kraken";
-    let metainfo = MetaInfo::of_bytes(Digest::sha256(blob), blob, 5).unwrap();
-    let mut json = metainfo.to_json();
-    let start = usize::from(*place) % json.len();
-    let end = (start + usize::from(*cut)).min(json.len());
-    json.splice(start..end, inserted.iter().copied());
-    check(&json);
-});
-
-fn check(json: &[u8]) {
-    let Ok(metainfo) = MetaInfo::from_json(json) else { return };
-    let again = MetaInfo::from_json(&metainfo.to_json()).unwrap();
-    assert_eq!(again, metainfo);
-    assert_eq!(again.info_hash(), metainfo.info_hash());
-    let geometry = metainfo.geometry();
-    let sum: u64 = geometry.indexes().map(|index| geometry.len_of(index)).sum();
-    assert_eq!(sum, geometry.blob_len());
-    for index in geometry.indexes() {
-        assert!(metainfo.crc32_of(index).is_some());
-    }
-}
+fuzz_target!(|data: &[u8]| metainfo::check(data));

@@ -15,8 +15,8 @@ pub const PIECES_MAX: u64 = 250_000;
 /// far inside `u64`, and a claimed length beyond it is a lie.
 pub const BLOB_LEN_MAX: u64 = 1 << 44;
 
-/// Longest metainfo document taken, in bytes: 250,000 sums of at most 11 characters, 32-byte digests
-/// in base64, and some frame.
+/// Longest metainfo document taken, in bytes: 250,000 sums of at most 11 characters, 32-byte
+/// digests in base64, and some frame.
 pub const METAINFO_BYTES_MAX: usize = 16 << 20;
 
 /// A repository name's longest length, as in docker/distribution.

@@ -1,4 +1,4 @@
-//! What the fuzz targets check, as plain functions, so that the seeds can be replayed by `cargo test`.
+//! What the fuzz targets check, as plain functions, so that `cargo test` can replay the seeds.
 
 pub mod bitfield;
 pub mod frame;

@@ -5,17 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use kraken_core::{Error, Namespace, Result};
 
 use crate::limits;
 use crate::name::ObjectName;
-use crate::source::UploadSource;
-
-/// The bytes of a blob, in order. It ends after exactly the bytes that were asked for; anything
-/// else that stops it is an `Err`, after which it is not polled again.
-pub type BlobStream = BoxStream<'static, Result<Bytes>>;
+use crate::source::{BlobStream, UploadSource};
 
 /// A place that keeps blobs under names: a local disk, an object store, another cluster.
 ///

@@ -24,7 +24,7 @@ pub mod source;
 pub mod suite;
 pub mod tags;
 
-pub use backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
+pub use backend::{BlobBackend, BlobStat, ListPage, Page, Version};
 pub use backend_tags::BackendTags;
 pub use build_index::BuildIndex;
 pub use local::LocalDisk;
@@ -32,5 +32,5 @@ pub use name::ObjectName;
 pub use origin::{Origin, OriginCluster};
 pub use pather::{Layout, Pather};
 pub use router::{Route, Router};
-pub use source::{BytesSource, FileSource, UploadSource};
+pub use source::{BlobStream, BytesSource, FileSource, UploadSource};
 pub use tags::{TagPage, TagScope, TagStore};

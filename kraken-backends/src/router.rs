@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use kraken_core::{Error, ErrorKind, Namespace, Result};
 use regex::Regex;
 
-use crate::backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
+use crate::backend::{BlobBackend, BlobStat, ListPage, Page, Version};
 use crate::name::ObjectName;
-use crate::source::UploadSource;
+use crate::source::{BlobStream, UploadSource};
 
 /// Picks a backend by the namespace: the first route whose pattern matches anywhere in it, as in
 /// uber/kraken.

@@ -9,11 +9,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use kraken_core::{Error, ErrorKind, Result};
 
-use crate::backend::BlobStream;
 use crate::limits;
+
+/// The bytes of a blob, in order. It ends after exactly the bytes that were asked for; anything
+/// else that stops it is an `Err`, after which it is not polled again.
+pub type BlobStream = BoxStream<'static, Result<Bytes>>;
 
 /// Bytes of a known length that can be opened any number of times, in parts, also at once: what a
 /// retry or the next host in order needs.

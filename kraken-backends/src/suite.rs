@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Repository, Result, Tag};
 
-use crate::backend::{BlobBackend, BlobStream, Page, Version};
+use crate::backend::{BlobBackend, Page, Version};
 use crate::name::ObjectName;
-use crate::source::{BytesSource, UploadSource};
+use crate::source::{BlobStream, BytesSource, UploadSource};
 use crate::tags::{TagScope, TagStore};
 
 /// Runs the suite on a backend whose layout takes the names of `names`, which are distinct for

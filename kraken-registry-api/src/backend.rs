@@ -14,7 +14,7 @@ use futures_util::stream::{self, BoxStream};
 use kraken_core::{Algorithm, Digest, Error, ErrorKind, Reference, Repository, Result, TagName};
 
 use crate::manifest::Document;
-use crate::route::UploadId;
+use crate::upload_id::UploadId;
 
 /// Bytes in order, in pieces of any size; it ends at its first error.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;

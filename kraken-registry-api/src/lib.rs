@@ -22,11 +22,13 @@ pub mod range;
 pub mod route;
 mod service;
 mod tags;
+mod upload_id;
 mod uploads;
 
 pub use backend::{
     Backend, BlobReader, BlobSource, ByteStream, Manifest, ManifestStat, Manifests, Tags, Uploads,
 };
 pub use body::Body;
-pub use route::{Route, UploadId};
+pub use route::Route;
 pub use service::{Registry, ResponseFuture};
+pub use upload_id::UploadId;

@@ -3,8 +3,6 @@
 //! Repository names hold slashes, so paths are taken apart from the right.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 
 use http::{Method, StatusCode};
 use kraken_core::{Algorithm, Digest, Error, Reference, Repository, TagName};
@@ -12,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::failure::{Code, Failure};
 use crate::limits;
+use crate::upload_id::UploadId;
 
 /// One operation of the distribution-spec with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,46 +103,6 @@ pub enum Route {
         /// Only tags after this text.
         last: Option<String>,
     },
-}
-
-/// The name of an upload session: what stands in its URL.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UploadId(String);
-
-impl UploadId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for UploadId {
-    type Err = Error;
-
-    /// Letters, digits, `-`, `_`, `.`, `=`, at most [`limits::UPLOAD_ID_LEN_MAX`] of them, and
-    /// neither `.` nor `..`.
-    fn from_str(s: &str) -> Result<Self, Error> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte);
-        let len_fits = (1..=limits::UPLOAD_ID_LEN_MAX).contains(&s.len());
-        if len_fits && s.bytes().all(plain) && !s.bytes().all(|byte| byte == b'.') {
-            Ok(Self(s.to_owned()))
-        } else {
-            let start: String = s.chars().take(40).collect();
-            Err(Error::invalid(format!("upload id {start:?}: not a valid name")))
-        }
-    }
-}
-
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
 }
 
 /// Takes a request's method, path and query (both still percent-encoded) apart.

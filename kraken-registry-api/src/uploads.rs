@@ -9,8 +9,8 @@ use crate::backend::Uploads;
 use crate::body::{self, Body, Upload};
 use crate::failure::{Code, Failure, Subject};
 use crate::range;
-use crate::route::UploadId;
 use crate::service::{created, response, value};
+use crate::upload_id::UploadId;
 
 /// An upload session a request is about.
 pub(crate) struct Session<'a> {

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kraken_core::{Error, ErrorKind, Namespace, Result};
 
-use crate::backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
+use crate::backend::{BlobBackend, BlobStat, ListPage, Page, Version};
 use crate::limits;
 use crate::name::ObjectName;
-use crate::source::UploadSource;
+use crate::source::{BlobStream, UploadSource};
 
 /// Repeats calls that fail with `Unavailable`, all of which are idempotent.
 ///

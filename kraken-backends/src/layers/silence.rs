@@ -11,9 +11,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use kraken_core::{Error, ErrorKind, Namespace, Result};
 use tokio::time::timeout;
 
-use crate::backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
+use crate::backend::{BlobBackend, BlobStat, ListPage, Page, Version};
 use crate::name::ObjectName;
-use crate::source::UploadSource;
+use crate::source::{BlobStream, UploadSource};
 
 /// Fails with `Unavailable` what makes no progress for a given time. It never bounds a whole
 /// transfer: a slow link may take hours, as long as bytes move.

@@ -11,9 +11,9 @@ use kraken_core::bucket::TokenBucket;
 use kraken_core::{Namespace, Result, Time};
 use tokio::time::Instant;
 
-use crate::backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version};
+use crate::backend::{BlobBackend, BlobStat, ListPage, Page, Version};
 use crate::name::ObjectName;
-use crate::source::UploadSource;
+use crate::source::{BlobStream, UploadSource};
 
 /// Makes the bytes to and from a backend keep to a rate, chunk by chunk, all transfers together.
 ///

@@ -18,11 +18,11 @@ use futures_util::TryStreamExt;
 use kraken_core::{Error, ErrorKind, Namespace, Result};
 use tokio::io::AsyncWriteExt;
 
-use crate::backend::{BlobBackend, BlobStat, BlobStream, ListPage, Page, Version, resolve_range};
+use crate::backend::{BlobBackend, BlobStat, ListPage, Page, Version, resolve_range};
 use crate::limits;
 use crate::name::{ObjectName, prefix_components};
 use crate::pather::{Layout, Pather};
-use crate::source::{UploadSource, stream_file};
+use crate::source::{BlobStream, UploadSource, stream_file};
 
 /// A directory that keeps blobs as files, laid out by a [`Layout`].
 ///

@@ -5,8 +5,8 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
 use super::OriginCluster;
-use crate::backend::BlobStream;
 use crate::limits;
+use crate::source::BlobStream;
 
 /// An origin's answer: the bytes from where they were asked for.
 pub(super) struct Part {

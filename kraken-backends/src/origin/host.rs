@@ -8,9 +8,7 @@ use kraken_core::http::{Client, Method, Request, Response, escape_segment};
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
 
 use super::download::{self, Part};
-use super::upload::{self, Route};
 use crate::limits;
-use crate::source::UploadSource;
 
 /// The client of one origin; a clone shares the connections.
 ///
@@ -86,34 +84,6 @@ impl Origin {
     pub async fn peer_context(&self) -> Result<PeerContext> {
         let request = self.request(Method::GET, "/internal/peercontext".into()).head_timeout(QUICK);
         self.client.send(request).await?.json(limits::PEER_CONTEXT_BYTES_MAX).await
-    }
-
-    /// Uploads the blob as a client of the cluster: it is replicated and written back. That the
-    /// origin has the blob already is success.
-    pub async fn upload(
-        &self,
-        namespace: &Namespace,
-        digest: &Digest,
-        source: &dyn UploadSource,
-    ) -> Result<()> {
-        upload::upload(self, &Route::Public(namespace), digest, source).await
-    }
-
-    /// Uploads the blob as another replica: it is written back after `delay`, unless it is in the
-    /// backend by then, and not replicated again.
-    pub async fn duplicate_upload(
-        &self,
-        namespace: &Namespace,
-        digest: &Digest,
-        source: &dyn UploadSource,
-        delay: Duration,
-    ) -> Result<()> {
-        upload::upload(self, &Route::Duplicate(namespace, delay), digest, source).await
-    }
-
-    /// Uploads a blob that its backend has: it is neither written back nor replicated.
-    pub async fn transfer(&self, digest: &Digest, source: &dyn UploadSource) -> Result<()> {
-        upload::upload(self, &Route::Transfer, digest, source).await
     }
 
     /// Makes it fetch the blob from its backend, without waiting for it.

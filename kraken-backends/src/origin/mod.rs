@@ -16,10 +16,9 @@ use futures_util::future;
 use kraken_core::http::{Client, is_network_error, status_of};
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
 
-use crate::backend::BlobStream;
 use crate::hosts::Hosts;
 use crate::limits;
-use crate::source::UploadSource;
+use crate::source::{BlobStream, UploadSource};
 
 pub use host::Origin;
 

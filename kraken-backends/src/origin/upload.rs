@@ -13,7 +13,7 @@ use crate::source::UploadSource;
 
 /// Which of the three kinds of upload it is.
 #[derive(Debug)]
-pub(super) enum Route<'a> {
+enum Route<'a> {
     /// By a client of the cluster.
     Public(&'a Namespace),
     /// By the replica that a client uploaded to; written back after a delay.
@@ -29,10 +29,40 @@ struct DuplicateCommit {
     delay: i64,
 }
 
+impl Origin {
+    /// Uploads the blob as a client of the cluster: it is replicated and written back. That the
+    /// origin has the blob already is success.
+    pub async fn upload(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        source: &dyn UploadSource,
+    ) -> Result<()> {
+        upload(self, &Route::Public(namespace), digest, source).await
+    }
+
+    /// Uploads the blob as another replica: it is written back after `delay`, unless it is in the
+    /// backend by then, and not replicated again.
+    pub async fn duplicate_upload(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        source: &dyn UploadSource,
+        delay: Duration,
+    ) -> Result<()> {
+        upload(self, &Route::Duplicate(namespace, delay), digest, source).await
+    }
+
+    /// Uploads a blob that its backend has: it is neither written back nor replicated.
+    pub async fn transfer(&self, digest: &Digest, source: &dyn UploadSource) -> Result<()> {
+        upload(self, &Route::Transfer, digest, source).await
+    }
+}
+
 /// Uploads the blob. A 409 anywhere means that the origin has it, which is what was wanted.
 ///
 /// Chunks are streamed from the source; none is held in memory.
-pub(super) async fn upload(
+async fn upload(
     origin: &Origin,
     route: &Route<'_>,
     digest: &Digest,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::config::StoreConfig;
-use crate::store::upload::UploadId;
+use crate::store::upload_id::UploadId;
 
 /// The directories of one store.
 #[derive(Debug)]

@@ -26,6 +26,7 @@ pub mod limits;
 mod recovery;
 mod sidecar;
 mod upload;
+mod upload_id;
 mod verify;
 mod waiters;
 
@@ -37,7 +38,8 @@ pub use cache::{Entry, Store};
 pub use config::StoreConfig;
 pub use evict::Pin;
 pub use sidecar::Sidecar;
-pub use upload::{Upload, UploadId};
+pub use upload::Upload;
+pub use upload_id::UploadId;
 pub use waiters::Readable;
 
 /// Whether this build checks a downloaded blob against its digest before it is committed: false

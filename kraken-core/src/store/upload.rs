@@ -1,16 +1,13 @@
 //! Blobs that a client writes, in any order, before their digest is known to be right.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use crate::digest::{Algorithm, Digest, clip};
+use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOB_LEN_MAX;
 use crate::metainfo::MetaInfo;
@@ -20,6 +17,7 @@ use crate::store::cache::Store;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::layout::DATA;
 use crate::store::sidecar::Sidecar;
+use crate::store::upload_id::UploadId;
 use crate::store::verify::{Frontier, metainfo_of};
 
 /// An upload under way. Cheap to clone; all clones are the same upload.
@@ -31,10 +29,6 @@ pub struct Upload {
     store: Arc<Inner>,
     session: Arc<Session>,
 }
-
-/// The name of an upload: a random UUID.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UploadId(Arc<str>);
 
 /// All uploads under way.
 #[derive(Debug, Default)]
@@ -279,53 +273,5 @@ impl Upload {
         lock(&self.store.uploads).0.remove(self.id());
         self.store.release(std::mem::take(&mut writing.charged));
         self.store.layout.remove_entry(&self.store.layout.upload(self.id()))
-    }
-}
-
-impl UploadId {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// A UUID of version 4.
-    fn random() -> Result<Self> {
-        let mut bytes = [0; 16];
-        File::open("/dev/urandom")
-            .and_then(|mut random| random.read_exact(&mut bytes))
-            .map_err(|error| Error::io("name an upload: read /dev/urandom", error))?;
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex = crate::digest::encode_hex(&bytes);
-        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-        Ok(Self(parts.join("-").into()))
-    }
-}
-
-impl FromStr for UploadId {
-    type Err = Error;
-
-    /// Only what could be a name that the store gave: it becomes part of a path.
-    fn from_str(s: &str) -> Result<Self> {
-        let fits = |(at, byte): (usize, u8)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        };
-        if s.len() == 36 && s.bytes().enumerate().all(fits) {
-            return Ok(Self(s.into()));
-        }
-        Err(Error::invalid(format!("upload {:?}: not a UUID", clip(s))))
-    }
-}
-
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -61,13 +61,15 @@ impl Store {
     /// `ErrorKind::NoSpace` when too many are open.
     pub fn create_upload(&self, algorithm: Algorithm) -> Result<Upload> {
         let inner = &self.inner;
-        let id = UploadId::random()?;
-        // Held over two short calls, so that the bound on open uploads holds.
-        let mut uploads = lock(&inner.uploads);
-        if uploads.0.len() >= inner.config.uploads_max {
+        let full = |uploads: &Uploads| uploads.0.len() >= inner.config.uploads_max;
+        let refused = || {
             let text = format!("more than {} uploads are open", inner.config.uploads_max);
-            return Err(Error::new(ErrorKind::NoSpace, text));
+            Error::new(ErrorKind::NoSpace, text)
+        };
+        if full(&lock(&inner.uploads)) {
+            return Err(refused());
         }
+        let id = UploadId::random()?;
         let dir = inner.layout.upload(&id);
         inner.layout.make_dir(&dir)?;
         let file = OpenOptions::new()
@@ -83,8 +85,17 @@ impl Store {
             writing: Mutex::new(Writing { len: 0, charged: 0, frontier, ended: false }),
             touched: AtomicU64::new(unix_now()),
         });
-        uploads.0.insert(id, Arc::clone(&session));
-        Ok(Upload { store: Arc::clone(inner), session })
+        let upload = Upload { store: Arc::clone(inner), session: Arc::clone(&session) };
+        {
+            let mut uploads = lock(&inner.uploads);
+            if !full(&uploads) {
+                uploads.0.insert(id, session);
+                return Ok(upload);
+            }
+        }
+        // Others were faster since the first look; the lock is not held over calls of the system.
+        upload.cancel()?;
+        Err(refused())
     }
 
     /// The upload of this name; `ErrorKind::NotFound` where there is none. Does not block on disk.

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 
+use kraken_core::store::VERIFIES_BLOBS;
 use kraken_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -45,5 +46,9 @@ pub fn init(config: &LoggingConfig) -> Result<()> {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
-    set.map_err(|e| Error::new(ErrorKind::Internal, "start logging").with_source(e))
+    set.map_err(|e| Error::new(ErrorKind::Internal, "start logging").with_source(e))?;
+    if !VERIFIES_BLOBS {
+        tracing::warn!("blobs are not checked against their digests: a build for benchmarks only");
+    }
+    Ok(())
 }

@@ -50,10 +50,29 @@ fn an_interrupted_proof_leaves_nothing() {
     let mut lines = BufReader::new(dev.0.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     assert!(first.starts_with("data directory: "), "{first}");
+    let second = lines.next().unwrap().unwrap();
+    assert!(second.starts_with("the cluster runs"), "{second}");
     let pid = dev.0.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let status = dev.0.wait().unwrap();
     assert_eq!(status.code(), Some(130), "{rest:?}");
+    assert!(is_empty(dir.path()));
+}
+
+#[test]
+fn a_port_already_taken_is_named_with_the_flag_that_moves_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // The build-index's port is the fifth.
+    let (port, base) = (taken.local_addr().unwrap().port(), taken.local_addr().unwrap().port() - 4);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kraken"));
+    command.args(["dev", "--port-base", &base.to_string()]).env("TMPDIR", dir.path());
+    let ended = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let err = String::from_utf8_lossy(&ended.stderr);
+    // Another program may have one of the ports below it.
+    assert!(err.contains("--port-base"), "{err}");
+    assert!(err.contains(&port.to_string()) || err.contains("in use"), "{err}");
     assert!(is_empty(dir.path()));
 }

@@ -81,13 +81,18 @@ fn a_port_already_taken_is_named_with_the_setting_that_moves_it() {
     let [a, b] = [free[0].addr(), free[1].addr()];
     let origins = ["127.0.0.1:1"];
     let data_dir = dir.path().join("data");
-    let cases: [(&'static str, &str, Value); 7] = [
+    let cases: [(&'static str, &str, Value); 8] = [
         ("agent", "registry_listen", agent(addr, a, b)),
         ("agent", "peer_listen", agent(a, addr, b)),
         ("agent", "server_listen", agent(a, b, addr)),
         ("origin", "listen", json!({"listen": addr, "peer_listen": a, "data_dir": data_dir})),
         ("origin", "peer_listen", json!({"listen": a, "peer_listen": addr, "data_dir": data_dir})),
         ("tracker", "listen", json!({"listen": addr, "origins": origins})),
+        (
+            "build-index",
+            "listen",
+            json!({"listen": addr, "data_dir": data_dir, "origins": origins}),
+        ),
         (
             "proxy",
             "listen",

@@ -44,10 +44,9 @@ impl Cluster {
             };
             Ok(SocketAddr::new(args.listen, port))
         };
-        let hint = |error: Error| match args.port_base {
-            0 => error,
-            _ => error
-                .context("start the cluster (--port-base N moves all ports, 0 takes free ones)"),
+        let hint = |error: Error| match is_taken(&error) {
+            true => error.context("--port-base N moves all ports, 0 takes free ones"),
+            false => error,
         };
         let origin = Origin::start(OriginConfig::local(at(2)?, at(1)?, &data_dir.join("origin")))
             .await
@@ -154,4 +153,11 @@ impl Cluster {
             tracing::warn!(%error, "a role did not end in order");
         }
     }
+}
+
+/// Whether the reason is a port that somebody else has.
+fn is_taken(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }

@@ -52,34 +52,34 @@ pub(crate) fn main(args: Args) -> ExitCode {
             .build()
             .map_err(|error| Error::io("start the runtime", error))
     });
-    let code = match runtime {
-        Ok(runtime) => {
-            let result = runtime.block_on(run(args));
-            runtime.shutdown_timeout(Duration::from_millis(200));
-            result
-        }
-        Err(error) => Err(error),
-    };
+    let code = runtime.and_then(|runtime| {
+        let data = DataDir::new(args.data_dir.as_deref())?;
+        let code = runtime.block_on(run(args, data.path()));
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        // Only now nothing writes there any more.
+        drop(data);
+        code
+    });
     code.unwrap_or_else(|error| {
         eprintln!("kraken dev: {error}");
         ExitCode::FAILURE
     })
 }
 
-async fn run(args: Args) -> Result<ExitCode> {
+async fn run(args: Args, data_dir: &Path) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let data = DataDir::new(args.data_dir.as_deref())?;
-    println!("data directory: {}", data.path().display());
-    let cluster = Cluster::start(&args, data.path()).await?;
+    println!("data directory: {}", data_dir.display());
+    let cluster = Cluster::start(&args, data_dir).await?;
+    println!("the cluster runs; pushing and pulling an image to prove it");
     let code = tokio::select! {
-        code = prove_and_serve(&args, &cluster, data.path()) => code,
+        code = prove_and_serve(&args, &cluster, data_dir) => code,
         _ = signals.next() => {
             println!("stopping");
-            let during_proof = !data.path().join(cluster::ADDRESSES_FILE).exists();
+            let during_proof = !data_dir.join(cluster::ADDRESSES_FILE).exists();
             Ok(if during_proof { ExitCode::from(130) } else { ExitCode::SUCCESS })
         }
     };
-    let _ = std::fs::remove_file(data.path().join(cluster::ADDRESSES_FILE));
+    let _ = std::fs::remove_file(data_dir.join(cluster::ADDRESSES_FILE));
     if tokio::time::timeout(CLOSE_MAX, cluster.close()).await.is_err() {
         tracing::warn!("some tasks did not end in {CLOSE_MAX:?}");
     }

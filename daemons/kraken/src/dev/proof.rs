@@ -186,3 +186,32 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(agent: usize, from_peers: u64, failure: Option<&str>) -> Row {
+        Row {
+            agent,
+            from_origin: 1,
+            from_peers,
+            took: Duration::from_secs(1),
+            failure: failure.map(str::to_owned),
+        }
+    }
+
+    fn report(rows: Vec<Row>) -> Report {
+        Report { image_len: 2, push: Duration::from_secs(1), rows }
+    }
+
+    #[test]
+    fn an_agent_that_got_nothing_from_a_peer_fails_the_proof() {
+        assert!(report(vec![row(1, 1, None), row(2, 1, None)]).passed());
+        let lonely = report(vec![row(1, 1, None), row(2, 0, None)]);
+        assert!(!lonely.passed());
+        assert!(lonely.to_string().contains("nothing came from a peer"), "{lonely}");
+        assert!(!report(vec![row(1, 1, None), row(2, 1, Some("wrong bytes"))]).passed());
+        assert!(report(vec![row(1, 0, None)]).passed());
+    }
+}

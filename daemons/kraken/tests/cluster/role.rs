@@ -100,11 +100,6 @@ impl Role {
         self.wait()
     }
 
-    pub(crate) fn signal(&self, s: &str) {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args([s, &pid]).status().unwrap().success());
-    }
-
     fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {

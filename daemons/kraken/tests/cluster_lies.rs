@@ -53,7 +53,8 @@ impl Scene {
         Self { cluster, handout, blob, agent }
     }
 
-    /// Pulls from the agent. It hears of the liar alone `until` that returns; then of the origin too.
+    /// Pulls from the agent, which hears of the liar alone `until` that returns; then of the origin
+    /// too.
     fn pull_while(&self, until: impl FnOnce()) {
         let registry = self.cluster.pull_from(self.agent, "library/lies");
         thread::scope(|scope| {

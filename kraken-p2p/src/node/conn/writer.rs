@@ -132,26 +132,17 @@ impl Writer {
         while at < end {
             let slice_end = end.min(at + SLICE_LEN as u64);
             self.pace((slice_end - at) as usize).await;
-            let mut since = Instant::now();
             while at < slice_end {
-                let sent = self.socket.try_io(Interest::WRITABLE, || {
-                    let count = (slice_end - at) as usize;
-                    let sent = rustix::fs::sendfile(&*self.socket, file, Some(&mut at), count)?;
-                    Ok(sent)
-                });
-                match sent {
-                    Ok(0) => return Err(self.unreadable(&"the file is too short")),
-                    Ok(sent) => {
-                        stats::add(&self.shared.counters.sent, sent as u64);
-                        since = Instant::now();
-                        consume_budget().await;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.writable(since).await?;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(CloseReason::Remote(error.to_string())),
+                let sent = self
+                    .send_some(|socket| {
+                        let count = (slice_end - at) as usize;
+                        Ok(rustix::fs::sendfile(socket, file, Some(&mut at), count)?)
+                    })
+                    .await?;
+                if sent == 0 {
+                    return Err(self.unreadable(&"the file is too short"));
                 }
+                stats::add(&self.shared.counters.sent, sent as u64);
             }
         }
         Ok(())
@@ -188,16 +179,28 @@ impl Writer {
     }
 
     async fn write_all(&mut self, mut bytes: &[u8], flags: SendFlags) -> Result<(), CloseReason> {
-        let mut since = Instant::now();
         while !bytes.is_empty() {
-            let sent = self.socket.try_io(Interest::WRITABLE, || {
-                Ok(rustix::net::send(&*self.socket, bytes, flags | SendFlags::NOSIGNAL)?)
-            });
-            match sent {
+            let sent = self
+                .send_some(|socket| {
+                    Ok(rustix::net::send(socket, bytes, flags | SendFlags::NOSIGNAL)?)
+                })
+                .await?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Tries until the socket has taken something; how many bytes.
+    async fn send_some(
+        &mut self,
+        mut attempt: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Result<usize, CloseReason> {
+        let since = Instant::now();
+        loop {
+            match self.socket.try_io(Interest::WRITABLE, || attempt(&self.socket)) {
                 Ok(sent) => {
-                    bytes = bytes.get(sent..).unwrap_or_default();
-                    since = Instant::now();
                     consume_budget().await;
+                    return Ok(sent);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable(since).await?;
@@ -206,7 +209,6 @@ impl Writer {
                 Err(error) => return Err(CloseReason::Remote(error.to_string())),
             }
         }
-        Ok(())
     }
 
     /// Waits until the socket takes bytes again; tells the swarm when that takes too long since the

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kraken_core::{Digest, Error, ErrorKind, Result, Time};
+use kraken_core::{Digest, ErrorKind, Result, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::conn::{self, ConnLink};
-use super::download::{Progress, Released, State, Subscription};
+use super::conn;
 use super::event::{Accepted, Command, Dialed, Event};
 use super::limits::EVENTS_PER_TURN_MAX;
+use super::link::ConnLink;
 use super::shared::Shared;
-use super::stats::{self, NodeStats};
+use super::stats::NodeStats;
+use super::subscription::{Progress, Released, State, Subscription};
 use super::torrent::Torrent;
 use crate::swarm::{CloseReason, ConnId, DemandId, PieceOutcome, Refused, Swarm, TorrentSpec};
 use crate::wire::Handshake;
@@ -141,7 +142,7 @@ impl Driver {
             Event::Message { conn, message } => self.swarm.handle_message(now, conn, message),
             Event::Piece { conn, torrent, index, outcome, from_origin } => {
                 let outcome = self.on_piece(&torrent, index, outcome, from_origin);
-                self.swarm.handle_piece(now, conn, index, outcome);
+                self.swarm.handle_piece(now, &torrent.meta.digest(), conn, index, outcome);
             }
             Event::PieceProgress { conn, bytes } => {
                 self.swarm.handle_piece_progress(now, conn, bytes);
@@ -244,6 +245,9 @@ impl Driver {
         if !Arc::ptr_eq(&entry.torrent, torrent) {
             // It went into a file that has been thrown away since.
             return PieceOutcome::Duplicate;
+        }
+        if outcome == PieceOutcome::Duplicate && torrent.leases.is_marked(index) {
+            return PieceOutcome::Present;
         }
         if outcome == PieceOutcome::Stored {
             let len = torrent.meta.geometry().len_of(index);
@@ -359,14 +363,4 @@ impl Entry {
             state.progress.pieces = 0;
         });
     }
-}
-
-/// The error of a call that found the swarm's task gone.
-pub(super) fn closed(what: &str) -> Error {
-    Error::new(ErrorKind::Cancelled, format!("{what}: the node is closed"))
-}
-
-/// Counts a refusal.
-pub(super) fn count_refused(shared: &Shared) {
-    stats::add(&shared.counters.refused, 1);
 }

@@ -130,7 +130,9 @@ pub enum Output {
 pub enum PieceOutcome {
     /// Written, checked and marked.
     Stored,
-    /// It was here already, or another connection was writing it: the bytes were thrown away.
+    /// It was marked on disk already, whoever brought it: the bytes were thrown away.
+    Present,
+    /// Another connection was writing it, or its file is gone: the bytes were thrown away.
     Duplicate,
     /// A sum did not match. With `lied`, its CRC32 matched and its BLAKE3 did not: no accident.
     Corrupt {

@@ -47,8 +47,6 @@ pub struct Swarm {
     aliases: BTreeMap<InfoHash, Digest>,
     /// The torrent of each connection and dial.
     conns: BTreeMap<ConnId, Digest>,
-    /// The torrent of connections closed with pieces on order.
-    closed: BTreeMap<ConnId, Digest>,
     next_conn: u64,
     uplink: Uplink,
     /// When each torrent is to be looked at; the same as its `wake`.
@@ -69,7 +67,6 @@ impl Swarm {
             torrents: BTreeMap::new(),
             aliases: BTreeMap::new(),
             conns: BTreeMap::new(),
-            closed: BTreeMap::new(),
             next_conn: 0,
             uplink: Uplink::default(),
             timers: BTreeSet::new(),
@@ -219,19 +216,18 @@ impl Swarm {
         self.with_conn(now, conn, |torrent, cx| torrent.on_message(cx, conn, message));
     }
 
-    /// The bytes of a piece arrived and this is what came of them. Also to be told of a connection
-    /// that was closed meanwhile, or else the piece would be fetched again and again.
+    /// The bytes of a piece arrived over `conn` and this is what came of them. Also to be told when
+    /// the connection was closed meanwhile: a piece that is stored is stored, whoever brought it.
+    /// Of a file that was discarded since it is a `Duplicate`.
     pub fn handle_piece(
         &mut self,
         now: Time,
+        torrent: &Digest,
         conn: ConnId,
         index: PieceIndex,
         outcome: PieceOutcome,
     ) {
-        let Some(digest) = self.conns.get(&conn).or_else(|| self.closed.get(&conn)).copied() else {
-            return;
-        };
-        self.with(now, &digest, |torrent, cx| torrent.on_piece(cx, conn, index, outcome));
+        self.with(now, torrent, |torrent, cx| torrent.on_piece(cx, conn, index, outcome));
     }
 
     /// Some bytes of a requested piece arrived: the peer is alive. Optional, at most every 100 ms.
@@ -370,7 +366,6 @@ impl Swarm {
             counters: &mut self.counters,
             uplink: &mut self.uplink,
             conns: &mut self.conns,
-            closed: &mut self.closed,
             next_conn: &mut self.next_conn,
         };
         let result = work(torrent, &mut cx);
@@ -385,7 +380,6 @@ impl Swarm {
         if torrent.gone {
             self.torrents.remove(&digest);
             self.aliases.retain(|_, alias| *alias != digest);
-            self.closed.retain(|_, torrent| *torrent != digest);
         }
         let slots = self.config.upload_pieces_at_once;
         self.uplink.pump(&mut self.torrents, slots, &mut self.outputs);

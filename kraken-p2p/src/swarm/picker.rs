@@ -307,6 +307,10 @@ impl Torrent {
         }
         match outcome {
             PieceOutcome::Stored => self.on_stored(cx, id, index),
+            PieceOutcome::Present => {
+                cx.counters.pieces_duplicate += 1;
+                self.on_present(cx, id, index);
+            }
             PieceOutcome::Duplicate => cx.counters.pieces_duplicate += 1,
             PieceOutcome::Corrupt { lied } => {
                 cx.counters.pieces_corrupt += 1;
@@ -327,13 +331,9 @@ impl Torrent {
     }
 
     fn on_stored(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
-        if !matches!(self.phase, Phase::Fetching) || !self.have.set(index) {
+        if self.phase != Phase::Fetching || self.have.contains(index) {
             return;
         }
-        self.have_count += 1;
-        self.storage_failures = 0;
-        self.stored_at = cx.now;
-        self.active_at = cx.now;
         let bytes = self.geometry.len_of(index);
         self.totals.pieces_received += 1;
         self.totals.bytes_received += bytes;
@@ -350,7 +350,19 @@ impl Torrent {
             cx.counters.pieces_from_peers += 1;
             cx.counters.bytes_from_peers += bytes;
         }
+        self.on_present(cx, id, index);
+    }
+
+    /// A piece is marked on disk; `id` has it too.
+    fn on_present(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         self.learn(id, index);
+        if self.phase != Phase::Fetching || !self.have.set(index) {
+            return;
+        }
+        self.have_count += 1;
+        self.storage_failures = 0;
+        self.stored_at = cx.now;
+        self.active_at = cx.now;
         for other in self.owners.get(&index).cloned().unwrap_or_default() {
             self.release(other, index);
             if self.conns.get(&other).is_some_and(|conn| conn.ours) {

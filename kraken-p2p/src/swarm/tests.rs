@@ -3,6 +3,7 @@
 mod check;
 mod crowd;
 mod script;
+mod trouble;
 
 use self::crowd::{Crowd, peer_id};
 use super::{CloseReason, SwarmConfig};

@@ -114,8 +114,6 @@ pub(super) struct Cx<'a> {
     pub(super) uplink: &'a mut Uplink,
     /// The torrent of each connection and dial.
     pub(super) conns: &'a mut BTreeMap<ConnId, Digest>,
-    /// The torrent of connections closed with pieces on order: these may still be being written.
-    pub(super) closed: &'a mut BTreeMap<ConnId, Digest>,
     pub(super) next_conn: &'a mut u64,
 }
 
@@ -130,13 +128,6 @@ impl Cx<'_> {
         *self.next_conn += 1;
         self.conns.insert(conn, torrent);
         conn
-    }
-
-    fn remember_closed(&mut self, conn: ConnId, torrent: Digest) {
-        self.closed.insert(conn, torrent);
-        if self.closed.len() > CLOSED_MAX {
-            self.closed.pop_first();
-        }
     }
 }
 
@@ -246,9 +237,6 @@ impl Torrent {
                 self.mismatches += 1;
                 self.phase = Phase::Discarding;
                 self.close_all(cx, &CloseReason::TorrentGone);
-                // What is still being written belongs to the blob that is thrown away.
-                let digest = self.digest;
-                cx.closed.retain(|_, torrent| *torrent != digest);
                 cx.out.push_back(Output::Discard { torrent: self.digest });
             }
             Err(error) => {
@@ -345,9 +333,6 @@ impl Torrent {
             Some(conn) => conn.requests.keys().copied().collect(),
             None => return,
         };
-        if !open.is_empty() {
-            cx.remember_closed(id, self.digest);
-        }
         for index in open {
             self.release(id, index);
         }
@@ -529,6 +514,3 @@ const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
 /// After so many such commits (half a minute in all) the disk is not coming back.
 const COMMIT_FAILURES_MAX: u32 = 5;
-
-/// Closed connections whose last pieces may still be reported: far more than can be writing.
-const CLOSED_MAX: usize = 1024;

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
 use tokio::time::{sleep, timeout};
 
-use super::Requests;
+use super::requests::Requests;
 use crate::node::buffers::Buffer;
 use crate::node::event::Event;
 use crate::node::lease::HeldLease;
@@ -345,7 +345,9 @@ fn end_of_stream() -> CloseReason {
 
 fn count(shared: &Shared, outcome: PieceOutcome) {
     match outcome {
-        PieceOutcome::Duplicate => stats::add(&shared.counters.duplicate_pieces, 1),
+        PieceOutcome::Present | PieceOutcome::Duplicate => {
+            stats::add(&shared.counters.duplicate_pieces, 1);
+        }
         PieceOutcome::Corrupt { .. } => stats::add(&shared.counters.corrupt_pieces, 1),
         PieceOutcome::Stored | PieceOutcome::StorageFailed => {}
     }

@@ -60,6 +60,7 @@ enum Event {
     Dialed { at: (usize, ConnId), result: Result<(Handshake, (usize, ConnId)), CloseReason> },
     Message { to: (usize, ConnId), message: Message },
     Sent { at: (usize, ConnId), index: PieceIndex },
+    Progress { to: (usize, ConnId), bytes: u64 },
     Piece { to: (usize, ConnId), index: PieceIndex, lie: bool },
     Closed { at: (usize, ConnId) },
     Announced { at: usize, result: Result<Announced, Error> },
@@ -68,6 +69,9 @@ enum Event {
 }
 
 pub(super) const LATENCY: Duration = Duration::from_micros(250);
+
+/// How often a receiver says that bytes of a piece came.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 impl Crowd {
     /// A blob of `pieces` pieces of `piece_len` bytes; its bytes are never looked at.
@@ -255,17 +259,21 @@ impl Crowd {
                 self.hosts[at.0].swarm.handle_piece_sent(now, at.1, index, Ok(()));
                 at.0
             }
+            Event::Progress { to, bytes } => {
+                self.hosts[to.0].swarm.handle_piece_progress(now, to.1, bytes);
+                to.0
+            }
             Event::Piece { to, index, lie } => {
                 let host = &mut self.hosts[to.0];
                 let outcome = if host.on_disk.contains(index) {
-                    PieceOutcome::Duplicate
+                    PieceOutcome::Present
                 } else if lie {
                     PieceOutcome::Corrupt { lied: true }
                 } else {
                     host.on_disk.set(index);
                     PieceOutcome::Stored
                 };
-                host.swarm.handle_piece(now, to.1, index, outcome);
+                host.swarm.handle_piece(now, &digest, to.1, index, outcome);
                 to.0
             }
             Event::Closed { at } => {
@@ -376,7 +384,8 @@ impl Crowd {
         }
         let len = self.meta.geometry().len_of(index) as f64;
         let lie = host.liar;
-        let sent = host.up_free.max(self.now) + Duration::from_secs_f64(len / host.rate);
+        let begun = host.up_free.max(self.now);
+        let sent = begun + Duration::from_secs_f64(len / host.rate);
         host.up_free = sent;
         let other = &mut self.hosts[to.0];
         // The downlink takes the bytes as they come, not after the last one.
@@ -384,6 +393,13 @@ impl Crowd {
         let down = other.down_free + Duration::from_secs_f64(len / other.rate);
         let arrived = sent.max(down).max(quickest) + LATENCY;
         other.down_free = arrived;
+        let taken = arrived.since(begun).as_secs_f64();
+        let mut at = begun + LATENCY + PROGRESS_EVERY;
+        while at < arrived {
+            let bytes = (len * PROGRESS_EVERY.as_secs_f64() / taken) as u64;
+            self.schedule(at, Event::Progress { to, bytes });
+            at += PROGRESS_EVERY;
+        }
         self.schedule(sent, Event::Sent { at: from, index });
         self.schedule(arrived, Event::Piece { to, index, lie });
     }

@@ -9,9 +9,9 @@ use kraken_core::{Digest, PieceIndex, Result};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::conn::ConnEnd;
-use super::download::Subscription;
+use super::link::ConnEnd;
 use super::stats::NodeStats;
+use super::subscription::Subscription;
 use super::torrent::Torrent;
 use crate::swarm::{
     Announced, Blacklisted, CloseReason, ConnId, DemandId, PieceOutcome, Refused, TorrentSpec,

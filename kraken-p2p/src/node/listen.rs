@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use super::commands::{Commands, add};
 use super::conn;
-use super::driver::{closed, count_refused};
-use super::event::{Accepted, Command, Event};
+use super::event::{Accepted, Event};
 use super::limits::ACCEPT_PAUSE;
 use super::shared::Shared;
+use super::stats;
 use super::torrent::Torrent;
-use super::{Commands, add};
 use crate::swarm::{CloseReason, Refused};
 use crate::wire::Handshake;
 
@@ -54,7 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, commands: Co
 fn welcome(shared: &Arc<Shared>, commands: &Commands, socket: TcpStream, from: SocketAddr) {
     let ip = from.ip().to_canonical();
     let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
-        count_refused(shared);
+        stats::add(&shared.counters.refused, 1);
         tracing::debug!(%ip, reason = "too many handshakes under way", "connection refused");
         return;
     };
@@ -68,7 +68,7 @@ fn welcome(shared: &Arc<Shared>, commands: &Commands, socket: TcpStream, from: S
                 conn::run(shared, accepted.end, socket, buffered).await;
             }
             Some(Err(reason)) => {
-                count_refused(&shared);
+                stats::add(&shared.counters.refused, 1);
                 tracing::debug!(%ip, reason, "connection refused");
             }
             None => {}
@@ -148,15 +148,4 @@ async fn find(shared: &Shared, commands: &Commands, handshake: &Handshake) -> Re
     }
     add(commands, torrent, spec, false).await?;
     Ok(true)
-}
-
-/// Asks the swarm's task something and waits for the answer.
-pub(super) async fn call<T>(
-    commands: &Commands,
-    what: &str,
-    command: impl FnOnce(oneshot::Sender<T>) -> Command,
-) -> Result<T> {
-    let (answer, answered) = oneshot::channel();
-    commands.send(command(answer)).await.map_err(|_| closed(what))?;
-    answered.await.map_err(|_| closed(what))
 }

@@ -7,18 +7,22 @@
 
 mod blocking;
 mod buffers;
+mod commands;
 mod config;
 mod conn;
 mod download;
 mod driver;
 mod event;
+mod inner;
 mod lease;
 mod limits;
+mod link;
 mod listen;
 mod output;
 mod shaping;
 mod shared;
 mod stats;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod torrent;
@@ -34,13 +38,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub use config::{NodeConfig, PeerIdFactory};
-pub use download::{Download, Progress};
+pub use download::Download;
 pub use stats::NodeStats;
+pub use subscription::Progress;
 
-use download::Subscription;
+use commands::add;
 use driver::Driver;
 use event::Command;
-use listen::call;
+use inner::NodeInner;
 use shared::Shared;
 use torrent::Torrent;
 
@@ -61,16 +66,6 @@ pub struct NodeBuilder {
     storage: Arc<dyn TorrentStorage>,
     tracker: Arc<dyn TrackerClient>,
     config: NodeConfig,
-}
-
-/// The way to the task that owns the swarm.
-type Commands = mpsc::Sender<Command>;
-
-#[derive(Debug)]
-struct NodeInner {
-    shared: Arc<Shared>,
-    commands: Commands,
-    local_addr: SocketAddr,
 }
 
 impl NodeBuilder {
@@ -238,7 +233,7 @@ impl Node {
         let ask = shared.tracker.metainfo(namespace, digest);
         let meta = match shared.closing.run_until_cancelled(ask).await {
             Some(meta) => meta?,
-            None => return Err(driver::closed("download")),
+            None => return Err(commands::closed("download")),
         };
         if meta.digest() != *digest {
             return Err(Error::new(
@@ -254,37 +249,6 @@ impl Node {
         };
         shared.blocking.run("open a torrent", open).await.flatten()
     }
-}
-
-impl NodeInner {
-    async fn call<T>(
-        &self,
-        what: &str,
-        command: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Command,
-    ) -> Result<T> {
-        call(&self.commands, what, command).await
-    }
-
-    async fn command(&self, command: Command) -> Result<()> {
-        self.commands.send(command).await.map_err(|_| driver::closed("command"))
-    }
-}
-
-impl Drop for NodeInner {
-    fn drop(&mut self) {
-        self.shared.closing.cancel();
-    }
-}
-
-/// Adds a torrent, and with `demand` joins its download.
-async fn add(
-    commands: &Commands,
-    torrent: Arc<Torrent>,
-    spec: TorrentSpec,
-    demand: bool,
-) -> Result<Option<Subscription>> {
-    let spec = Box::new(spec);
-    call(commands, "add a torrent", |answer| Command::Add { torrent, spec, demand, answer }).await?
 }
 
 /// The address others are told when none is configured. No packet is sent to find it.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Requests;
+use super::requests::Requests;
 use crate::node::event::Event;
 use crate::node::limits::{SEND_SILENCE_MAX, SLICE_LEN, STALL_AFTER, WRITE_BATCH_LEN};
 use crate::node::shared::Shared;

@@ -266,7 +266,7 @@ impl Blob {
             self.alive(&progress)?;
             if progress.phase == Phase::Complete {
                 drop(progress);
-                return sidecars.iter().try_for_each(|one| exclusive.set_metadata(one));
+                return exclusive.add_sidecars(sidecars);
             }
             if !progress.pieces.is_full() {
                 let text = format!("commit {}: {:?} pieces", self.digest, progress.pieces);
@@ -282,7 +282,7 @@ impl Blob {
         }
         // An upload of the same blob may have come first.
         if let Some(cached) = exclusive.load_cached()? {
-            sidecars.iter().try_for_each(|one| exclusive.set_metadata(one))?;
+            exclusive.add_sidecars(sidecars)?;
             self.store.layout.remove_entry(&download)?;
             self.store.index().remove_partial(&self.digest);
             drop(cached);

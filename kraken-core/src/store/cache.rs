@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::Namespace;
 use crate::metainfo::MetaInfo;
 use crate::store::blob::Blob;
 use crate::store::config::StoreConfig;
@@ -170,22 +169,7 @@ impl Store {
     /// Removes a sidecar of a complete blob; whether it was there.
     pub fn remove_metadata(&self, digest: &Digest, name: &str) -> Result<bool> {
         sidecar::check_name(name)?;
-        let exclusive = self.inner.exclusive(digest);
-        if !self.contains(digest) {
-            return Ok(false);
-        }
-        let dir = self.inner.layout.cached(digest);
-        let removed = sidecar::remove(&dir, name)?;
-        self.inner.layout.sync_dir(&dir)?;
-        match name {
-            Sidecar::PERSIST => self.inner.index().set_persist(digest, false),
-            Sidecar::TORRENT_META => {
-                let open = exclusive.open_cached();
-                open.into_iter().for_each(|blob| blob.forget_metainfo());
-            }
-            _ => {}
-        }
-        Ok(removed)
+        self.inner.exclusive(digest).remove_metadata(name)
     }
 
     /// Writes the metainfo of a complete blob, `ErrorKind::NotFound` where there is none. That
@@ -200,15 +184,6 @@ impl Store {
             Some(json) => MetaInfo::from_json(&json).map(Some),
             None => Ok(None),
         }
-    }
-
-    /// The namespace in which a complete blob was pushed; `None` where that is not known.
-    pub fn namespace(&self, digest: &Digest) -> Result<Option<Namespace>> {
-        let Some(bytes) = self.metadata(digest, Sidecar::NAMESPACE)? else { return Ok(None) };
-        let text = String::from_utf8(bytes).map_err(|error| {
-            Error::invalid(format!("namespace of {digest}: not text")).with_source(error)
-        })?;
-        text.parse().map(Some)
     }
 
     fn sorted(&self, keep: impl Fn(&Cached) -> bool) -> Vec<Digest> {
@@ -346,6 +321,26 @@ impl Exclusive<'_> {
             self.store().index().set_persist(self.digest(), sidecar.is_persist());
         }
         Ok(())
+    }
+
+    /// See [`Store::remove_metadata`].
+    pub(super) fn remove_metadata(&self, name: &str) -> Result<bool> {
+        let store = self.store();
+        if store.index().cached(self.digest()).is_none() {
+            return Ok(false);
+        }
+        let dir = store.layout.cached(self.digest());
+        let removed = sidecar::remove(&dir, name)?;
+        store.layout.sync_dir(&dir)?;
+        match name {
+            Sidecar::PERSIST => store.index().set_persist(self.digest(), false),
+            Sidecar::TORRENT_META => {
+                let open = self.open_cached();
+                open.into_iter().for_each(|blob| blob.forget_metainfo());
+            }
+            _ => {}
+        }
+        Ok(removed)
     }
 
     fn put_metainfo(&self, meta: &MetaInfo) -> Result<()> {

@@ -29,6 +29,7 @@ mod upload;
 mod upload_id;
 mod verify;
 mod waiters;
+mod write_backs;
 
 #[cfg(test)]
 mod tests;

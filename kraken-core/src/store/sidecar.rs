@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Namespace;
-use crate::store::{VERIFIES_BLOBS, limits};
+use crate::store::{VERIFIES_BLOBS, limits, write_backs};
 use crate::{limits as core_limits, metainfo::MetaInfo};
 
 /// One small file that lies beside a blob, by name and content.
@@ -25,7 +25,8 @@ impl Sidecar {
     pub const TORRENT_META: &'static str = "_torrentmeta";
     /// `true` while the blob is not yet written back: it is neither evicted nor deleted.
     pub const PERSIST: &'static str = "_persist";
-    /// The namespace that says where the blob is written back to; uber/kraken has no such file.
+    /// The namespaces that say where the blob is written back to, one a line; uber/kraken has no
+    /// such file.
     pub const NAMESPACE: &'static str = "_namespace";
 
     /// A sidecar of any other name: an underscore, then letters, digits, underscores, dashes.
@@ -44,9 +45,10 @@ impl Sidecar {
         Self { name: Self::PERSIST.into(), bytes: b"true".to_vec() }
     }
 
-    /// `_namespace`.
+    /// `_namespace` with one namespace; a blob that is there already adds it to its own (see
+    /// [`Store::add_write_back`](super::Store::add_write_back)).
     pub fn namespace(namespace: &Namespace) -> Self {
-        Self { name: Self::NAMESPACE.into(), bytes: namespace.as_str().into() }
+        Self { name: Self::NAMESPACE.into(), bytes: write_backs::encode(namespace) }
     }
 
     /// `_torrentmeta`.

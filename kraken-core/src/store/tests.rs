@@ -4,6 +4,7 @@ mod cache;
 mod download;
 mod evict;
 mod upload;
+mod write_backs;
 
 use std::fs;
 use std::path::{Path, PathBuf};

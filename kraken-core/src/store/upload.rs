@@ -197,7 +197,7 @@ impl Upload {
         }
         let exclusive = self.store.exclusive(digest);
         if let Some(blob) = exclusive.load_cached()? {
-            sidecars.iter().try_for_each(|sidecar| exclusive.set_metadata(sidecar))?;
+            exclusive.add_sidecars(sidecars)?;
             self.end(&mut writing)?;
             return Ok(blob);
         }

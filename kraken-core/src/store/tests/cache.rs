@@ -57,7 +57,7 @@ fn sidecars_are_files_beside_data() {
     store.set_metadata(&digest, &Sidecar::namespace(&namespace)).unwrap();
     assert_eq!(fs::read(dir.join("_torrentmeta")).unwrap(), hello().to_json());
     assert_eq!(fs::read(dir.join("_persist")).unwrap(), b"true");
-    assert_eq!(store.namespace(&digest).unwrap(), Some(namespace));
+    assert_eq!(store.write_backs(&digest).unwrap(), [namespace]);
     assert_eq!(store.metainfo(&digest).unwrap(), Some(hello()));
     assert_eq!(store.metadata(&digest, "_persist").unwrap().unwrap(), b"true");
     assert_eq!(store.metadata(&digest, "_other").unwrap(), None);

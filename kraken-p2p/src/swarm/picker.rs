@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 use kraken_core::rng::Rng;
-use kraken_core::{Bitfield, PieceIndex};
+use kraken_core::{Bitfield, PieceIndex, Time};
 
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
@@ -149,11 +149,31 @@ impl Torrent {
 
     /// Asks nothing of a peer for a while.
     fn rest(&mut self, cx: &Cx<'_>, id: ConnId, pause: Duration) {
-        let until = cx.now + pause;
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.rest_until = until;
+            conn.rest_until = cx.now + pause;
+            self.plan_resume(cx.now);
         }
-        self.resume_at = Some(self.resume_at.map_or(until, |at| at.min(until)));
+    }
+
+    /// Plans to ask again when the next of those that rest has rested enough.
+    pub(super) fn plan_resume(&mut self, now: Time) {
+        let rests = self.conns.values().map(|conn| conn.rest_until);
+        self.resume_at = rests.chain([self.pause_until]).filter(|until| *until > now).min();
+    }
+
+    /// The disk refused a piece. What was on order when it refused the first one says no more about
+    /// it; so it is one failure until the pause is over.
+    fn on_storage_failed(&mut self, cx: &mut Cx<'_>) {
+        if cx.now < self.pause_until {
+            return;
+        }
+        self.storage_failures += 1;
+        if self.storage_failures >= STORAGE_FAILURES_MAX {
+            self.give_up(cx, "the disk refuses its pieces".into());
+            return;
+        }
+        self.pause_until = cx.now + STORAGE_PAUSE;
+        self.plan_resume(cx.now);
     }
 
     pub(super) fn advance_cursors(&mut self) {
@@ -316,18 +336,11 @@ impl Torrent {
                 cx.counters.pieces_corrupt += 1;
                 self.on_corrupt(cx, id, index, lied);
             }
-            PieceOutcome::StorageFailed => {
-                self.storage_failures += 1;
-                if self.storage_failures >= STORAGE_FAILURES_MAX {
-                    self.give_up(cx, "the disk refuses its pieces".into());
-                    return;
-                }
-                self.pause_until = cx.now + STORAGE_PAUSE;
-                let until = self.pause_until;
-                self.resume_at = Some(self.resume_at.map_or(until, |at| at.min(until)));
-            }
+            PieceOutcome::StorageFailed => self.on_storage_failed(cx),
         }
-        self.fill(cx);
+        if !self.gone {
+            self.fill(cx);
+        }
     }
 
     fn on_stored(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
@@ -571,7 +584,7 @@ const CORRUPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long nothing is asked for after the disk refused a piece.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// After so many pieces in a row the disk is given up.
+/// After so many pauses in a row, and with them as many seconds, the disk is given up.
 const STORAGE_FAILURES_MAX: u32 = 16;
 
 /// Weight of the newest piece in the torrent's average.

@@ -47,10 +47,11 @@ pub(super) struct Torrent {
     pub(super) origins_only: bool,
     pub(super) mismatches: u32,
     pub(super) commit_failures: u32,
+    /// Pauses in a row for the disk's sake.
     pub(super) storage_failures: u32,
     /// When to try a commit again.
     pub(super) commit_at: Option<Time>,
-    /// When a peer or the disk has rested and may be asked again.
+    /// When the first of those that rest, peers or the disk, has rested enough.
     pub(super) resume_at: Option<Time>,
     /// No requests before this: the disk refuses pieces.
     pub(super) pause_until: Time,
@@ -360,7 +361,7 @@ impl Torrent {
             self.commit(cx);
         }
         if self.resume_at.is_some_and(|at| at <= now) {
-            self.resume_at = None;
+            self.plan_resume(now);
             self.fill(cx);
         }
         if self.tick_at <= now && !self.owners.is_empty() {

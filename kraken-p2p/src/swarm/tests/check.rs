@@ -86,10 +86,15 @@ impl Torrent {
         assert_eq!(requested, self.owners.keys().copied().collect::<Vec<_>>());
         assert!(self.owners.values().all(|owners| (1..=2).contains(&owners.len())));
         assert!(self.owners.keys().all(|index| !self.have.contains(*index)));
+        if self.wants_pieces() {
+            let rests = self.conns.values().map(|conn| conn.rest_until);
+            for until in rests.chain([self.pause_until]).filter(|until| *until > now) {
+                assert!(self.wake.is_some_and(|wake| wake <= until), "nothing ends this pause");
+            }
+        }
         let most = swarm.config.accept_max.max(swarm.config.dial_max);
         assert!(self.conns.len() <= most + self.dialer.dialing.len());
         assert!(self.dialer.dialing.len() <= swarm.config.dial_max);
         assert!(self.dialer.candidates_len() <= CANDIDATES_MAX);
-        let _ = now;
     }
 }

@@ -8,8 +8,83 @@ use super::script::{Alone, full, none, requests, some};
 use crate::swarm::{CloseReason, Output, PieceOutcome};
 use crate::wire::Message;
 
+fn dropped(outputs: &[Output]) -> bool {
+    outputs.iter().any(|output| matches!(output, Output::Dropped { .. }))
+}
+
 fn closed(outputs: &[Output], wanted: &CloseReason) -> bool {
     outputs.iter().any(|output| matches!(output, Output::Close { reason, .. } if reason == wanted))
+}
+
+#[test]
+fn a_download_goes_on_after_the_disk_refused_pieces_at_different_times() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.accept(1, &full()).unwrap();
+    let open = requests(&alone.outputs());
+    assert_eq!(open.len(), 2);
+    alone.piece(conn, open[0].1, PieceOutcome::StorageFailed);
+    alone.later(Duration::from_millis(500));
+    alone.piece(conn, open[1].1, PieceOutcome::StorageFailed);
+    let outputs = alone.later(Duration::from_secs(3));
+    assert!(!requests(&outputs).is_empty(), "nothing is asked for any more");
+}
+
+#[test]
+fn peers_that_rest_for_different_times_are_all_asked_again() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let rests_long = alone.accept(1, &full()).unwrap();
+    alone.outputs();
+    alone.later(Duration::from_millis(4500));
+    let rests_shortly = alone.accept(2, &some(&[7])).unwrap();
+    assert_eq!(requests(&alone.outputs()), [(rests_shortly, PieceIndex(7))]);
+    alone.piece(rests_shortly, PieceIndex(7), PieceOutcome::Corrupt { lied: false });
+    let outputs = alone.later(Duration::from_secs(6));
+    assert!(requests(&outputs).iter().any(|(conn, _)| *conn == rests_long));
+}
+
+#[test]
+fn one_burst_of_refused_pieces_is_one_failure_of_the_disk() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let mut open = Vec::new();
+    for at in 1..16 {
+        alone.accept(at, &full()).unwrap();
+        open.extend(requests(&alone.outputs()));
+    }
+    assert_eq!(open.len(), 30);
+    for (conn, index) in open {
+        assert!(!dropped(&alone.piece(conn, index, PieceOutcome::StorageFailed)));
+    }
+    let open = requests(&alone.later(Duration::from_secs(3)));
+    assert!(!open.is_empty());
+    for (conn, index) in open {
+        alone.piece(conn, index, PieceOutcome::Stored);
+    }
+    assert!(alone.have() > 0);
+}
+
+#[test]
+fn a_disk_that_refuses_everything_ends_the_torrent() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    alone.accept(1, &full()).unwrap();
+    let mut open = requests(&alone.outputs());
+    let mut seconds = 0;
+    loop {
+        let mut ended = false;
+        for (conn, index) in std::mem::take(&mut open) {
+            ended |= dropped(&alone.piece(conn, index, PieceOutcome::StorageFailed));
+        }
+        if ended {
+            break;
+        }
+        open = requests(&alone.later(Duration::from_secs(1)));
+        seconds += 1;
+        assert!(seconds < 60, "still trying");
+    }
+    assert!(seconds >= 10, "given up after {seconds} s: no time to make room");
 }
 
 #[test]

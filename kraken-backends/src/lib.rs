@@ -1,6 +1,7 @@
 //! Where blobs and tags are kept: [`BlobBackend`] and [`TagStore`], their implementations, the
 //! router that picks a backend by namespace, layers (retry, silence deadline, throttle) that wrap
-//! one backend in another, and the clients of a remote origin cluster and a remote build-index.
+//! one backend in another, and the clients of a testfs, a remote origin cluster and a remote
+//! build-index.
 //!
 //! Deliberately absent: caches of any kind, write-back queues, digest verification (a backend
 //! returns what is there, its caller proves it), metrics and YAML.
@@ -23,6 +24,7 @@ pub mod source;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 pub mod tags;
+pub mod testfs;
 
 pub use backend::{BlobBackend, BlobStat, ListPage, Page, Version};
 pub use backend_tags::BackendTags;
@@ -34,3 +36,4 @@ pub use pather::{Layout, Pather};
 pub use router::{Route, Router};
 pub use source::{BlobStream, BytesSource, FileSource, UploadSource};
 pub use tags::{TagPage, TagScope, TagStore};
+pub use testfs::{TestFsBackend, TestFsBackendConfig};

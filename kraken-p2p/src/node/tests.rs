@@ -1,5 +1,6 @@
 //! Nodes over loopback, and peers played by hand.
 
+mod conns;
 mod support;
 
 use std::sync::Arc;

@@ -113,7 +113,7 @@ impl Reader {
         }
     }
 
-    /// Takes a payload, if it was asked for in this very length.
+    /// Takes a payload, if it was asked for; pieces are asked for whole only.
     async fn payload(
         &mut self,
         index: PieceIndex,
@@ -122,7 +122,7 @@ impl Reader {
     ) -> Result<(), CloseReason> {
         let range = self.torrent.meta.geometry().range(index);
         let exact = u64::from(length) == range.end - range.start;
-        if offset != 0 || self.requests.end(index) != Some(length) || !exact {
+        if offset != 0 || !exact || !self.requests.end(index) {
             return Err(CloseReason::Protocol(format!(
                 "{length} bytes of piece {index} that were not asked for"
             )));

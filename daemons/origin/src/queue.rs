@@ -7,10 +7,17 @@ use kraken_core::retry::{RetryConfig, RetryQueue};
 use kraken_core::{Digest, Namespace, Time};
 use tokio::sync::Notify;
 
+/// What is written back: a blob, to the backend of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WriteBack {
+    pub(crate) digest: Digest,
+    pub(crate) namespace: Namespace,
+}
+
 /// The queue and its clock.
 #[derive(Debug)]
 pub(crate) struct WriteBackQueue {
-    queue: Mutex<RetryQueue<Digest, Namespace>>,
+    queue: Mutex<RetryQueue<WriteBack, Namespace>>,
     pub(crate) changed: Notify,
     epoch: Instant,
 }
@@ -34,13 +41,14 @@ impl WriteBackQueue {
 
     /// Takes a blob whose sidecars say that it must be written back, after `delay`.
     pub(crate) fn push(&self, digest: &Digest, namespace: &Namespace, delay: Duration) {
-        let now = self.now();
+        let (now, namespace) = (self.now(), namespace.clone());
+        let task = WriteBack { digest: *digest, namespace: namespace.clone() };
         // A full queue forgets the key, not the sidecar: it is pushed again by the reload.
-        self.with(|queue| queue.push(*digest, namespace.clone(), now + delay, now));
+        self.with(|queue| queue.push(task, namespace, now + delay, now));
         self.changed.notify_one();
     }
 
-    /// How many blobs wait for it.
+    /// How many write-backs wait or are under way.
     pub(crate) fn pending(&self) -> usize {
         self.with(|queue| queue.len())
     }
@@ -51,7 +59,7 @@ impl WriteBackQueue {
 
     pub(crate) fn with<T>(
         &self,
-        change: impl FnOnce(&mut RetryQueue<Digest, Namespace>) -> T,
+        change: impl FnOnce(&mut RetryQueue<WriteBack, Namespace>) -> T,
     ) -> T {
         change(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,17 +1,19 @@
 //! Writing blobs back to the backend: from a queue that is rebuilt at start from sidecars.
 //!
 //! The sidecars `_persist` and `_namespace` are there before a blob is visible, so a blob that was
-//! taken is never forgotten; they go when the backend has it.
+//! taken is never forgotten. A blob may be pending for several namespaces, each a write-back of its
+//! own; `_persist` goes when the last backend has it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kraken_backends::{FileSource, ObjectName};
 use kraken_common::blocking;
-use kraken_core::store::{Sidecar, Store};
+use kraken_core::store::Sidecar;
 use kraken_core::{Digest, ErrorKind, Namespace, Result};
 
 use crate::parts::Parts;
+use crate::queue::WriteBack;
 
 /// The sidecars that a pushed blob is committed with; the namespace first, so that whoever sees
 /// that a blob must be written back sees where to.
@@ -21,11 +23,8 @@ pub(crate) fn sidecars(namespace: &Namespace) -> Vec<Sidecar> {
 
 /// Makes sure that a blob that is here is written back: what a push of it again asks for.
 pub(crate) async fn ensure(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<()> {
-    let (store, wanted, sidecars) = (parts.store.clone(), *digest, sidecars(namespace));
-    blocking("write a blob back", move || {
-        sidecars.iter().try_for_each(|sidecar| store.set_metadata(&wanted, sidecar))
-    })
-    .await?;
+    let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
+    blocking("write a blob back", move || store.add_write_back(&wanted, &to)).await?;
     parts.write_back.push(digest, namespace, Duration::ZERO);
     Ok(())
 }
@@ -47,13 +46,15 @@ async fn reload(parts: &Arc<Parts>) -> Result<()> {
     let left = blocking("write a blob back", move || {
         let mut left = Vec::new();
         for digest in store.persist_pending() {
-            left.push((digest, namespace_of(&store, &digest)?));
+            for namespace in store.write_backs(&digest)? {
+                left.push((digest, namespace));
+            }
         }
         Ok(left)
     })
     .await?;
     if !left.is_empty() {
-        tracing::info!(blobs = left.len(), "write-backs taken up");
+        tracing::info!(write_backs = left.len(), "write-backs taken up");
     }
     for (digest, namespace) in left {
         parts.write_back.push(&digest, &namespace, Duration::ZERO);
@@ -65,10 +66,10 @@ async fn run(parts: &Arc<Parts>) {
     let queue = &parts.write_back;
     loop {
         while let Some(task) = queue.with(|tasks| tasks.next(queue.now())) {
-            let (worker, digest) = (Arc::clone(parts), task.key);
+            let (worker, task) = (Arc::clone(parts), task.key);
             parts.tasks.spawn(async move {
                 let stop = worker.stop.clone();
-                stop.run_until_cancelled(attempt(&worker, &digest)).await;
+                stop.run_until_cancelled(attempt(&worker, &task)).await;
             });
         }
         if queue.with(|tasks| tasks.poll_reload(queue.now()))
@@ -88,55 +89,53 @@ async fn run(parts: &Arc<Parts>) {
 }
 
 /// One try; the queue is told how it went.
-async fn attempt(parts: &Parts, digest: &Digest) {
+async fn attempt(parts: &Parts, task: &WriteBack) {
     let started = Instant::now();
-    let result = write(parts, digest).await;
+    let WriteBack { digest, namespace } = task;
+    let result = write(parts, digest, namespace).await;
     let queue = &parts.write_back;
     match result {
         Ok(()) => {
-            tracing::info!(%digest, ms = started.elapsed().as_millis(), "written back");
-            queue.with(|tasks| tasks.done(digest, queue.now()));
+            let ms = started.elapsed().as_millis();
+            tracing::info!(%digest, %namespace, ms, "written back");
+            queue.with(|tasks| tasks.done(task, queue.now()));
         }
         Err(error) => {
-            tracing::warn!(%digest, %error, "write-back failed");
-            queue.with(|tasks| tasks.failed(digest, queue.now()));
+            tracing::warn!(%digest, %namespace, %error, "write-back failed");
+            queue.with(|tasks| tasks.failed(task, queue.now()));
         }
     }
     queue.changed.notify_one();
 }
 
-/// Uploads a blob unless the backend has it, then takes its `_persist` away.
-async fn write(parts: &Parts, digest: &Digest) -> Result<()> {
-    let (store, wanted) = (parts.store.clone(), *digest);
+/// Uploads a blob unless the backend has it, then takes the namespace off what is pending.
+///
+/// A push to the same namespace meanwhile asks for nothing more: the backend has the blob by then.
+async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<()> {
+    let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
     let found = blocking("write a blob back", move || {
-        Ok((store.blob(&wanted)?, namespace_of(&store, &wanted)?))
+        let pending = store.write_backs(&wanted)?.contains(&to);
+        Ok((store.blob(&wanted)?, pending))
     })
     .await?;
-    let (Some(blob), namespace) = found else {
-        tracing::error!(%digest, "a blob to be written back is gone");
-        return Ok(());
+    let blob = match found {
+        (Some(blob), true) => blob,
+        (Some(_), false) => return Ok(()),
+        (None, _) => {
+            tracing::error!(%digest, %namespace, "a blob to be written back is gone");
+            return Ok(());
+        }
     };
-    let backend = parts.router.route(&namespace)?;
+    let backend = parts.router.route(namespace)?;
     let name = ObjectName::from(digest);
-    match backend.stat(&namespace, &name).await {
+    match backend.stat(namespace, &name).await {
         Ok(stat) if stat.len == blob.len() => {}
-        Ok(_) => backend.upload(&namespace, &name, &FileSource::new(blob.file())?).await?,
+        Ok(_) => backend.upload(namespace, &name, &FileSource::new(blob.file())?).await?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            backend.upload(&namespace, &name, &FileSource::new(blob.file())?).await?;
+            backend.upload(namespace, &name, &FileSource::new(blob.file())?).await?;
         }
         Err(error) => return Err(error),
     }
-    let (store, wanted) = (parts.store.clone(), *digest);
-    blocking("write a blob back", move || store.remove_metadata(&wanted, Sidecar::PERSIST))
-        .await
-        .map(drop)
-}
-
-/// Where a blob is written back to. uber/kraken's data has no such sidecar: its queue was a
-/// database; then it is the empty namespace, which a backend for everything matches.
-fn namespace_of(store: &Store, digest: &Digest) -> Result<Namespace> {
-    match store.namespace(digest)? {
-        Some(namespace) => Ok(namespace),
-        None => "".parse(),
-    }
+    let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
+    blocking("write a blob back", move || store.end_write_back(&wanted, &to)).await.map(drop)
 }

@@ -22,13 +22,23 @@ struct Lines(Vec<Vec<u8>>);
 impl Store {
     /// The namespaces whose backends a complete blob is still to be written to, in the order they
     /// came; none where there is no such blob or it is written back. A blob of uber/kraken's that
-    /// is pending does not say where to: then it is the empty namespace.
+    /// is pending does not say where to: then it is the empty namespace. Lines that cannot be read
+    /// are left out, and an error only where no other is left.
     pub fn write_backs(&self, digest: &Digest) -> Result<Vec<Namespace>> {
         let lines = self.inner.exclusive(digest).pending()?;
-        let parse = |line: &Vec<u8>| {
-            decode(line).map_err(|error| error.context(format!("read _namespace of {digest}")))
-        };
-        lines.0.iter().map(parse).collect()
+        let (mut readable, mut failure) = (Vec::new(), None);
+        for line in &lines.0 {
+            match decode(line) {
+                Ok(namespace) => readable.push(namespace),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if readable.is_empty() => {
+                Err(error.context(format!("read _namespace of {digest}")))
+            }
+            _ => Ok(readable),
+        }
     }
 
     /// Remembers, beside what is pending already, that a complete blob is to be written to the

@@ -66,8 +66,8 @@ pub const UPLOAD_CHUNK_LEN: u64 = 32 << 20;
 /// answers with all its tags, and 384-byte names make 150,000 of them.
 pub const LISTING_BYTES_MAX: usize = 64 << 20;
 
-/// Longest listing taken from a testfs, in bytes: ours lists 100,000 files at most, whose paths would
-/// have to be of 670 bytes on average to make more.
+/// Longest listing taken from a testfs, in bytes: ours lists 100,000 files at most, whose paths
+/// would have to be of 670 bytes on average to make more.
 pub const FILE_LISTING_BYTES_MAX: usize = 64 << 20;
 
 /// Tags of one repository, or of a build-index that cannot page, before a listing is given up.

@@ -31,8 +31,7 @@ use crate::source::{BlobStream, UploadSource};
 ///   upload while a download is.
 ///
 /// Waits are bounded by the client's deadlines on silence. Errors keep the status that was answered
-/// ([`status_of`](kraken_core::http::status_of)); a 500, by which the server reports what its own
-/// disk refused, is `Io`.
+/// ([`status_of`]); a 500, by which the server reports what its own disk refused, is `Io`.
 #[derive(Debug, Clone)]
 pub struct TestFsBackend {
     addr: String,

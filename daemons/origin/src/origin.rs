@@ -56,7 +56,7 @@ impl Origin {
             .await
             .map_err(|error| error.context("peer_listen"))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let write_back = WriteBackQueue::new(config.retry_pauses());
+        let write_back = Arc::new(WriteBackQueue::new(config.retry_pauses()));
         let client = Client::new(ClientConfig::default());
         let members = ring.members().to_vec();
         let cluster = OriginCluster::new(members, client, ClusterConfig::default())?;
@@ -74,7 +74,7 @@ impl Origin {
             stop,
         });
         let _ = cell.set(Arc::downgrade(&parts));
-        crate::write_back::start(&parts).await?;
+        crate::write_back::start(&parts).await;
         let serving = server.spawn({
             let parts = Arc::clone(&parts);
             move |request| server::answer(Arc::clone(&parts), request)

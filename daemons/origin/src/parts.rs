@@ -26,7 +26,7 @@ pub(crate) struct Parts {
     pub(crate) cluster: OriginCluster,
     pub(crate) piece_lengths: PieceLengths,
     pub(crate) fetches: Fetches,
-    pub(crate) write_back: WriteBackQueue,
+    pub(crate) write_back: Arc<WriteBackQueue>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }

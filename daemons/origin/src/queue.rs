@@ -1,6 +1,6 @@
 //! The queue of blobs to be written back.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kraken_core::retry::{RetryConfig, RetryQueue};
@@ -20,6 +20,15 @@ pub(crate) struct WriteBackQueue {
     queue: Mutex<RetryQueue<WriteBack, Namespace>>,
     pub(crate) changed: Notify,
     epoch: Instant,
+}
+
+/// A write-back that was handed out. Dropped, it is given back: done if it was, else failed, so
+/// that an attempt that panics neither takes a place for good nor is forgotten.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    queue: Arc<WriteBackQueue>,
+    pub(crate) task: WriteBack,
+    pub(crate) done: bool,
 }
 
 impl WriteBackQueue {
@@ -48,6 +57,12 @@ impl WriteBackQueue {
         self.changed.notify_one();
     }
 
+    /// The next write-back, if one is due and few enough are under way.
+    pub(crate) fn next(self: &Arc<Self>) -> Option<Slot> {
+        let task = self.with(|queue| queue.next(self.now()))?;
+        Some(Slot { queue: Arc::clone(self), task: task.key, done: false })
+    }
+
     /// How many write-backs wait or are under way.
     pub(crate) fn pending(&self) -> usize {
         self.with(|queue| queue.len())
@@ -65,5 +80,53 @@ impl WriteBackQueue {
     }
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let now = self.queue.now();
+        self.queue.with(|queue| match self.done {
+            true => drop(queue.done(&self.task, now)),
+            false => queue.failed(&self.task, now),
+        });
+        self.queue.changed.notify_one();
+    }
+}
+
 /// Write-backs under way at once.
 const WRITE_BACKS_AT_ONCE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_or_is_dropped_gives_its_place_back_and_is_tried_again() {
+        let pause = Duration::from_millis(1);
+        let queue = Arc::new(WriteBackQueue::new((pause, pause)));
+        let digest = Digest::sha256(b"x");
+        let namespaces: [Namespace; 2] = ["one", "two"].map(|name| name.parse().unwrap());
+        for namespace in &namespaces {
+            queue.push(&digest, namespace, Duration::ZERO);
+        }
+        let slots: Vec<Slot> = std::iter::from_fn(|| queue.next()).collect();
+        assert_eq!(slots.len(), 2, "one blob in two namespaces is two write-backs");
+        for slot in slots {
+            let attempt = tokio::spawn(async move {
+                let _slot = slot;
+                panic!("on purpose");
+            });
+            assert!(attempt.await.unwrap_err().is_panic());
+        }
+        assert_eq!((queue.pending(), queue.with(|queue| queue.in_flight())), (2, 0));
+        let mut left = 2;
+        while left > 0 {
+            match queue.next() {
+                Some(mut slot) => {
+                    slot.done = true;
+                    left -= 1;
+                }
+                None => tokio::time::sleep(pause).await,
+            }
+        }
+        assert_eq!(queue.pending(), 0);
+    }
+}

@@ -13,7 +13,7 @@ use kraken_core::store::Sidecar;
 use kraken_core::{Digest, ErrorKind, Namespace, Result};
 
 use crate::parts::Parts;
-use crate::queue::WriteBack;
+use crate::queue::{Slot, WriteBack};
 
 /// The sidecars that a pushed blob is committed with; the namespace first, so that whoever sees
 /// that a blob must be written back sees where to.
@@ -30,54 +30,68 @@ pub(crate) async fn ensure(parts: &Parts, digest: &Digest, namespace: &Namespace
 }
 
 /// Takes up what an earlier run left and starts the task that writes back.
-pub(crate) async fn start(parts: &Arc<Parts>) -> Result<()> {
-    reload(parts).await?;
+pub(crate) async fn start(parts: &Arc<Parts>) {
+    let complete = reload(parts).await;
     let task = Arc::clone(parts);
     parts.tasks.spawn(async move {
         let stop = task.stop.clone();
-        stop.run_until_cancelled(run(&task)).await;
+        stop.run_until_cancelled(run(&task, complete)).await;
     });
-    Ok(())
 }
 
-/// Pushes every blob whose sidecar says that it is not written back.
-async fn reload(parts: &Arc<Parts>) -> Result<()> {
-    let store = parts.store.clone();
-    let left = blocking("write a blob back", move || {
-        let mut left = Vec::new();
+/// Pushes every blob whose sidecars say that it is not written back; whether all of them could be
+/// read. One that cannot holds up no other.
+async fn reload(parts: &Arc<Parts>) -> bool {
+    let (store, task) = (parts.store.clone(), Arc::clone(parts));
+    let pushed = blocking("take up the write-backs that are left", move || {
+        let (mut pushed, mut complete) = (0_u64, true);
         for digest in store.persist_pending() {
-            for namespace in store.write_backs(&digest)? {
-                left.push((digest, namespace));
+            match store.write_backs(&digest) {
+                Ok(namespaces) => {
+                    for namespace in namespaces {
+                        task.write_back.push(&digest, &namespace, Duration::ZERO);
+                        pushed += 1;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%digest, %error, "a blob waits: where to write it back to \
+                        cannot be read");
+                    complete = false;
+                }
             }
         }
-        Ok(left)
-    })
-    .await?;
-    if !left.is_empty() {
-        tracing::info!(write_backs = left.len(), "write-backs taken up");
+        Ok((pushed, complete))
+    });
+    match pushed.await {
+        Ok((pushed, complete)) => {
+            if pushed > 0 {
+                tracing::info!(write_backs = pushed, "write-backs taken up");
+            }
+            complete
+        }
+        Err(error) => {
+            tracing::error!(%error, "write-backs are left");
+            false
+        }
     }
-    for (digest, namespace) in left {
-        parts.write_back.push(&digest, &namespace, Duration::ZERO);
-    }
-    Ok(())
 }
 
-async fn run(parts: &Arc<Parts>) {
+/// Starts what is due, for ever; `complete` is how the first [`reload`] went.
+async fn run(parts: &Arc<Parts>, complete: bool) {
     let queue = &parts.write_back;
+    let after = |complete: bool| (!complete).then(|| queue.now() + RELOAD_PAUSE);
+    let mut reload_at = after(complete);
     loop {
-        while let Some(task) = queue.with(|tasks| tasks.next(queue.now())) {
-            let (worker, task) = (Arc::clone(parts), task.key);
-            parts.tasks.spawn(async move {
-                let stop = worker.stop.clone();
-                stop.run_until_cancelled(attempt(&worker, &task)).await;
-            });
+        while let Some(slot) = queue.next() {
+            let (attempt, stop) = (attempt(Arc::clone(parts), slot), parts.stop.clone());
+            parts.tasks.spawn(async move { stop.run_until_cancelled(attempt).await });
         }
-        if queue.with(|tasks| tasks.poll_reload(queue.now()))
-            && let Err(error) = reload(parts).await
-        {
-            tracing::error!(%error, "read the write-backs that are left");
+        let due = reload_at.is_some_and(|at| at <= queue.now());
+        if queue.with(|tasks| tasks.poll_reload(queue.now())) || due {
+            reload_at = after(reload(parts).await);
         }
-        let wait = match queue.with(|tasks| tasks.poll_timeout()) {
+        let next = queue.with(|tasks| tasks.poll_timeout());
+        let wait = match next.into_iter().chain(reload_at).min() {
             Some(at) => at.since(queue.now()),
             None => Duration::MAX,
         };
@@ -88,24 +102,18 @@ async fn run(parts: &Arc<Parts>) {
     }
 }
 
-/// One try; the queue is told how it went.
-async fn attempt(parts: &Parts, task: &WriteBack) {
+/// One try.
+async fn attempt(parts: Arc<Parts>, mut slot: Slot) {
     let started = Instant::now();
-    let WriteBack { digest, namespace } = task;
-    let result = write(parts, digest, namespace).await;
-    let queue = &parts.write_back;
-    match result {
+    let WriteBack { digest, namespace } = &slot.task;
+    match write(&parts, digest, namespace).await {
         Ok(()) => {
             let ms = started.elapsed().as_millis();
             tracing::info!(%digest, %namespace, ms, "written back");
-            queue.with(|tasks| tasks.done(task, queue.now()));
+            slot.done = true;
         }
-        Err(error) => {
-            tracing::warn!(%digest, %namespace, %error, "write-back failed");
-            queue.with(|tasks| tasks.failed(task, queue.now()));
-        }
+        Err(error) => tracing::warn!(%digest, %namespace, %error, "write-back failed"),
     }
-    queue.changed.notify_one();
 }
 
 /// Uploads a blob unless the backend has it, then takes the namespace off what is pending.
@@ -139,3 +147,7 @@ async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<
     let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
     blocking("write a blob back", move || store.end_write_back(&wanted, &to)).await.map(drop)
 }
+
+/// The pause before sidecars that could not be read are tried again: a disk that fails for a moment
+/// must not leave a blob to the next start, and one that stays unreadable must not fill the log.
+const RELOAD_PAUSE: Duration = Duration::from_secs(60);

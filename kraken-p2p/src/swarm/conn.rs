@@ -8,6 +8,7 @@ use kraken_core::{Bitfield, PeerId, PeerInfo, PieceIndex, Time};
 
 use super::config::SwarmConfig;
 use super::io::ConnId;
+use super::limits::{RECEIVE_PACE_MIN, REQUEST_TIMEOUT_MAX, SIGN_OF_LIFE, TIMEOUTS_MAX};
 use super::snapshot::ConnSnapshot;
 use crate::limits::REQUESTS_PER_CONN_MAX;
 
@@ -30,11 +31,15 @@ pub(super) struct Conn {
     /// Since when the oldest open request could have been worked on.
     busy_since: Time,
     /// When bytes of a requested piece last came.
-    pub(super) progress_at: Time,
+    progress_at: Time,
+    /// The time that the bytes which came make up for, at the lowest pace that is borne with.
+    earned_until: Time,
     /// It is asked for nothing before this.
     pub(super) rest_until: Time,
-    /// Requests that timed out in a row.
+    /// How often requests timed out without a sign of life between.
     pub(super) timeouts: u32,
+    /// Bytes that came since the last time.
+    bytes_since_timeout: u64,
     /// Requests it refused in a row.
     pub(super) errors: u32,
     /// Requests of the other side, oldest first.
@@ -85,8 +90,10 @@ impl Conn {
             service: None,
             busy_since: now,
             progress_at: now,
+            earned_until: now,
             rest_until: Time::ZERO,
             timeouts: 0,
+            bytes_since_timeout: 0,
             errors: 0,
             queue: VecDeque::new(),
             sending: None,
@@ -106,6 +113,35 @@ impl Conn {
         self.requests.insert(index, now);
     }
 
+    /// Notes that so many more bytes of a requested piece came. Enough of them are a sign of life
+    /// like a whole piece; a peer that drips does not hold its requests for ever.
+    pub(super) fn on_progress(&mut self, now: Time, bytes: u64) {
+        self.progress_at = now;
+        let worth = Duration::from_secs_f64(bytes as f64 / RECEIVE_PACE_MIN);
+        self.earned_until = (self.earned_until.max(self.busy_since) + worth).min(now);
+        self.bytes_since_timeout = self.bytes_since_timeout.saturating_add(bytes);
+        if self.bytes_since_timeout >= SIGN_OF_LIFE {
+            self.timeouts = 0;
+        }
+    }
+
+    /// Notes that requests were given up.
+    pub(super) fn on_timed_out(&mut self) {
+        self.timeouts += 1;
+        self.bytes_since_timeout = 0;
+    }
+
+    /// Notes that a piece came whose request was taken back.
+    pub(super) fn on_late(&mut self, now: Time) {
+        self.progress_at = now;
+        self.earned_until = now;
+        if self.timeouts > 0 {
+            // This is what was waited for: the peer is slow, and its rest was for silence.
+            self.on_received(now);
+            self.rest_until = now;
+        }
+    }
+
     /// Notes that a requested piece came; returns the seconds it took once it was its turn.
     pub(super) fn on_received(&mut self, now: Time) -> f64 {
         let seconds = now.since(self.busy_since).as_secs_f64();
@@ -113,6 +149,7 @@ impl Conn {
         self.service = Some(service + (seconds - service) * SERVICE_WEIGHT);
         self.busy_since = now;
         self.progress_at = now;
+        self.earned_until = now;
         self.timeouts = 0;
         self.errors = 0;
         seconds
@@ -135,10 +172,20 @@ impl Conn {
         now.since(self.busy_since.max(self.progress_at))
     }
 
-    /// Since when a request sent at `sent` has had nothing to show: a peer that delivers other
-    /// pieces is working through its queue.
-    pub(super) fn waiting_since(&self, sent: Time) -> Time {
-        sent.max(self.busy_since).max(self.progress_at)
+    /// Whether a request sent at `sent` has had too little to show for too long: a peer that
+    /// delivers other pieces is working through its queue.
+    pub(super) fn is_overdue(&self, now: Time, sent: Time, timeout: Duration) -> bool {
+        now.since(sent.max(self.busy_since).max(self.earned_until)) > self.patience(timeout)
+    }
+
+    /// How long this peer may show nothing: longer than others when it is known to be slow, and
+    /// after each time that it was too long, since a request taken back loses its place in the
+    /// other side's line.
+    fn patience(&self, timeout: Duration) -> Duration {
+        let usual = self.service.unwrap_or_default() * PATIENCE;
+        let most = timeout.max(REQUEST_TIMEOUT_MAX);
+        let known = timeout.max(Duration::from_secs_f64(usual.min(most.as_secs_f64())));
+        known.saturating_mul(1 << self.timeouts.min(TIMEOUTS_MAX)).min(most)
     }
 
     /// Whether it has been silent so long that what is open with it should not hold up the rest.
@@ -189,6 +236,9 @@ impl Conn {
         }
     }
 }
+
+/// How many times as long as usual a peer may take for a piece.
+const PATIENCE: f64 = 3.0;
 
 /// How much the newest piece moves the average: about the last six pieces count.
 const SERVICE_WEIGHT: f64 = 0.3;

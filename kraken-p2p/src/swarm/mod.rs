@@ -11,6 +11,7 @@ mod config;
 mod conn;
 mod dialer;
 mod io;
+mod limits;
 mod picker;
 mod snapshot;
 mod torrent;
@@ -230,12 +231,13 @@ impl Swarm {
         self.with(now, torrent, |torrent, cx| torrent.on_piece(cx, conn, index, outcome));
     }
 
-    /// Some bytes of a requested piece arrived: the peer is alive. Optional, at most every 100 ms.
+    /// So many more bytes of a requested piece arrived: the peer is alive. To be told about every
+    /// 100 ms while bytes come; a piece that takes less needs none.
     pub fn handle_piece_progress(&mut self, now: Time, conn: ConnId, bytes: u64) {
         let Some(digest) = self.conns.get(&conn) else { return };
         let conn = self.torrents.get_mut(digest).and_then(|torrent| torrent.conns.get_mut(&conn));
         if let Some(conn) = conn.filter(|_| bytes > 0) {
-            conn.progress_at = now;
+            conn.on_progress(now, bytes);
         }
     }
 

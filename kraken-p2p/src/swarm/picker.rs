@@ -13,6 +13,7 @@ use kraken_core::{Bitfield, PieceIndex, Time};
 
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
+use super::limits::TIMEOUTS_MAX;
 use super::torrent::{Cx, Phase, TICK, Torrent};
 use crate::wire::Message;
 
@@ -85,7 +86,7 @@ impl Torrent {
         let mut late = Vec::new();
         for (&id, conn) in &self.conns {
             for (&index, &sent) in &conn.requests {
-                if cx.now.since(conn.waiting_since(sent)) > timeout {
+                if conn.is_overdue(cx.now, sent, timeout) {
                     late.push((id, index));
                 }
             }
@@ -99,7 +100,7 @@ impl Torrent {
                 cx.send(id, Message::CancelPiece { index });
             }
             if before.replace(id) != Some(id) {
-                conn.timeouts += 1;
+                conn.on_timed_out();
                 self.rest(cx, id, timeout);
             }
         }
@@ -320,10 +321,14 @@ impl Torrent {
         if !self.geometry.contains(index) {
             return;
         }
-        let was_open = self.release(id, index);
-        if let (true, Some(conn)) = (was_open, self.conns.get_mut(&id)) {
-            let seconds = conn.on_received(cx.now);
-            self.typical_service += (seconds - self.typical_service) * TYPICAL_WEIGHT;
+        let in_time = self.release(id, index);
+        match self.conns.get_mut(&id) {
+            Some(conn) if in_time => {
+                let seconds = conn.on_received(cx.now);
+                self.typical_service += (seconds - self.typical_service) * TYPICAL_WEIGHT;
+            }
+            Some(conn) => conn.on_late(cx.now),
+            None => {}
         }
         match outcome {
             PieceOutcome::Stored => self.on_stored(cx, id, index),
@@ -568,9 +573,6 @@ const WINDOW: u32 = 64;
 /// Second requests per look at what is overdue: a hung peer is helped out of within a second, a
 /// slow network is not flooded.
 const DOUBLES_PER_TICK: usize = 4;
-
-/// A peer whose requests timed out so often in a row is let go.
-const TIMEOUTS_MAX: u32 = 2;
 
 /// A peer that refused so many requests in a row claims what it does not have.
 const ERRORS_MAX: u32 = 16;

@@ -369,7 +369,7 @@ fn a_silent_peer_is_asked_no_more_and_then_let_go() {
         matches!(output, Output::Send { message: Message::CancelPiece { .. }, .. })
     });
     assert_eq!(cancels.count(), 2);
-    let outputs = alone.later(Duration::from_secs(10));
+    let outputs = alone.later(Duration::from_secs(13));
     assert!(outputs.iter().any(|output| {
         matches!(output, Output::Close { conn, reason: CloseReason::Stalled } if *conn == hung)
     }));

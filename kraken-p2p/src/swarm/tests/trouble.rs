@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use kraken_core::PieceIndex;
 
-use super::script::{Alone, full, none, requests, some};
+use super::MIB;
+use super::crowd::Crowd;
+use super::script::{Alone, LEN, full, none, requests, some};
 use crate::swarm::{CloseReason, Output, PieceOutcome};
 use crate::wire::Message;
 
@@ -85,6 +87,74 @@ fn a_disk_that_refuses_everything_ends_the_torrent() {
         assert!(seconds < 60, "still trying");
     }
     assert!(seconds >= 10, "given up after {seconds} s: no time to make room");
+}
+
+#[test]
+fn a_peer_that_brings_every_piece_late_is_kept() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.accept(1, &full()).unwrap();
+    let mut open = requests(&alone.outputs());
+    for stored in 1..=12 {
+        open.extend(requests(&alone.later(Duration::from_millis(6200))));
+        let (_, index) = open.remove(0);
+        open.extend(requests(&alone.piece(conn, index, PieceOutcome::Stored)));
+        assert_eq!((alone.conns(), alone.have()), (1, stored));
+    }
+    assert!(alone.swarm.counters().requests_timed_out <= 4, "its pace is known by now");
+}
+
+#[test]
+fn a_peer_whose_bytes_come_slowly_and_steadily_is_not_overdue() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.accept(1, &full()).unwrap();
+    let (_, index) = requests(&alone.outputs())[0];
+    for _ in 0..160 {
+        alone.later(Duration::from_millis(100));
+        alone.swarm.handle_piece_progress(alone.now, conn, u64::from(LEN) / 160);
+    }
+    assert_eq!(alone.swarm.counters().requests_timed_out, 0);
+    alone.piece(conn, index, PieceOutcome::Stored);
+    assert_eq!(alone.have(), 1);
+}
+
+#[test]
+fn a_peer_that_drips_does_not_hold_its_pieces() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.accept(1, &full()).unwrap();
+    let mut outputs = alone.outputs();
+    for _ in 0..300 {
+        outputs.extend(alone.later(Duration::from_millis(100)));
+        alone.swarm.handle_piece_progress(alone.now, conn, 2);
+    }
+    assert!(closed(&outputs, &CloseReason::Stalled));
+}
+
+#[test]
+fn slow_steady_links_finish() {
+    let mut crowd = Crowd::new(32, MIB);
+    for _ in 0..8 {
+        crowd.origin(1.0 / 16.0);
+    }
+    let leecher = crowd.leecher(10.0);
+    let seconds = crowd.run(200, &[]);
+    println!("over 8 links of 64 KiB/s: {seconds:.1} s of 64 s");
+    assert!(seconds < 90.0, "{seconds}");
+    assert!(!crowd.hosts[leecher].closes.contains(&CloseReason::Stalled));
+}
+
+#[test]
+fn a_slow_seed_that_many_wait_for_finishes_all() {
+    let mut crowd = Crowd::new(16, MIB);
+    crowd.origin(0.5);
+    for _ in 0..8 {
+        crowd.leecher(0.5);
+    }
+    let seconds = crowd.run(400, &[]);
+    println!("8 leechers and a seed at 512 KiB/s: {seconds:.1} s of 32 s");
+    assert!(seconds < 100.0, "{seconds}");
 }
 
 #[test]

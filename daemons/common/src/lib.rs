@@ -16,6 +16,8 @@ pub mod logging;
 pub mod path;
 pub mod serve;
 pub mod shutdown;
+#[cfg(feature = "program")]
+pub mod upstream;
 
 pub use answer::Answer;
 pub use blocking::blocking;

@@ -1,7 +1,7 @@
 //! Which fetches from the backend are under way, and which have failed of late.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kraken_core::{Digest, Error, ErrorKind, Result};
@@ -10,6 +10,15 @@ use kraken_core::{Digest, Error, ErrorKind, Result};
 #[derive(Debug, Default)]
 pub(crate) struct Fetches(Mutex<BTreeMap<Digest, State>>);
 
+/// One fetch under way, until it is dropped: also by a panic.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    fetches: Arc<Fetches>,
+    digest: Digest,
+    /// Told to those who poll; until it is known, that it broke off.
+    result: Result<()>,
+}
+
 #[derive(Debug)]
 enum State {
     Fetching,
@@ -17,41 +26,57 @@ enum State {
 }
 
 impl Fetches {
-    /// Why the blob cannot be had now, or `None` when the caller must fetch it.
-    pub(crate) fn enter(&self, digest: &Digest) -> Option<Error> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The caller must fetch the blob; or why it cannot be had now.
+    pub(crate) fn enter(this: &Arc<Self>, digest: &Digest) -> Result<Fetch> {
+        let mut states = this.0.lock().unwrap_or_else(PoisonError::into_inner);
         states.retain(|_, state| match state {
             State::Fetching => true,
             State::Failed { at, .. } => at.elapsed() < FAILURE_TTL,
         });
         match states.get(digest) {
-            Some(State::Fetching) => return Some(pending(digest)),
-            Some(State::Failed { kind, text, .. }) => return Some(Error::new(*kind, text.clone())),
+            Some(State::Fetching) => return Err(pending(digest)),
+            Some(State::Failed { kind, text, .. }) => return Err(Error::new(*kind, text.clone())),
             None => {}
         }
         let fetching = states.values().filter(|state| matches!(state, State::Fetching)).count();
         if fetching >= FETCHES_MAX {
             let message = format!("fetch {digest}: {FETCHES_MAX} fetches are under way");
-            return Some(Error::new(ErrorKind::Unavailable, message));
+            return Err(Error::new(ErrorKind::Unavailable, message));
         }
         states.insert(*digest, State::Fetching);
-        None
+        let result = Err(Error::new(ErrorKind::Internal, format!("fetch {digest}: it broke off")));
+        Ok(Fetch { fetches: Arc::clone(this), digest: *digest, result })
     }
 
-    /// Ends what [`Fetches::enter`] began.
-    pub(crate) fn leave(&self, digest: &Digest, result: Result<()>) {
+    fn leave(&self, digest: &Digest, result: &Result<()>) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         states.remove(digest);
         if let Err(error) = result {
-            let oldest = || states.iter().find(|(_, state)| matches!(state, State::Failed { .. }));
+            let failed_at = |(digest, state): (&Digest, &State)| match state {
+                State::Fetching => None,
+                State::Failed { at, .. } => Some((*at, *digest)),
+            };
             if states.len() >= FAILURES_MAX
-                && let Some((&oldest, _)) = oldest()
+                && let Some((_, oldest)) = states.iter().filter_map(failed_at).min()
             {
                 states.remove(&oldest);
             }
             let (kind, text) = (error.kind(), error.to_string());
             states.insert(*digest, State::Failed { at: Instant::now(), kind, text });
         }
+    }
+}
+
+impl Fetch {
+    /// The fetch has come to its end.
+    pub(crate) fn end(mut self, result: Result<()>) {
+        self.result = result;
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.fetches.leave(&self.digest, &self.result);
     }
 }
 
@@ -68,3 +93,33 @@ const FAILURE_TTL: Duration = Duration::from_secs(15);
 
 /// Most failures remembered; the oldest go first.
 const FAILURES_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_ends_however_it_ends() {
+        let fetches: Arc<Fetches> = Arc::default();
+        let enter = |bytes: &[u8]| Fetches::enter(&fetches, &Digest::sha256(bytes));
+        let fetch = enter(b"done").unwrap();
+        assert_eq!(enter(b"done").unwrap_err().kind(), ErrorKind::Pending);
+        fetch.end(Ok(()));
+        let panicked = std::thread::spawn({
+            let fetch = enter(b"broken").unwrap();
+            move || {
+                let _fetch = fetch;
+                panic!("on purpose");
+            }
+        });
+        assert!(panicked.join().is_err());
+        assert!(enter(b"done").is_ok());
+        assert_eq!(enter(b"broken").unwrap_err().kind(), ErrorKind::Internal);
+        let held: Vec<Fetch> =
+            (0..FETCHES_MAX).map_while(|n| enter(&n.to_le_bytes()).ok()).collect();
+        assert_eq!(held.len(), FETCHES_MAX);
+        assert_eq!(enter(b"one more").unwrap_err().kind(), ErrorKind::Unavailable);
+        drop(held);
+        assert!(enter(b"one more").is_ok());
+    }
+}

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::OriginConfig;
-use crate::fetches::Fetches;
 use crate::parts::Parts;
 use crate::queue::WriteBackQueue;
 use crate::refresh;
@@ -68,7 +67,7 @@ impl Origin {
             ring,
             cluster,
             piece_lengths,
-            fetches: Fetches::default(),
+            fetches: Arc::default(),
             write_back,
             tasks,
             stop,

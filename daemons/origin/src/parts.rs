@@ -25,7 +25,7 @@ pub(crate) struct Parts {
     pub(crate) ring: Ring,
     pub(crate) cluster: OriginCluster,
     pub(crate) piece_lengths: PieceLengths,
-    pub(crate) fetches: Fetches,
+    pub(crate) fetches: Arc<Fetches>,
     pub(crate) write_back: Arc<WriteBackQueue>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,

@@ -9,7 +9,7 @@ use kraken_common::blocking;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
 use crate::commit::commit_upload;
-use crate::fetches::pending;
+use crate::fetches::{Fetches, pending};
 use crate::parts::Parts;
 use crate::replicate;
 
@@ -24,9 +24,10 @@ pub(crate) async fn request(parts: &Arc<Parts>, namespace: &Namespace, digest: &
 
 /// Starts fetching a blob without asking first whether the backend has it; why not, if not.
 pub(crate) fn start(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Option<Error> {
-    if let Some(error) = parts.fetches.enter(digest) {
-        return Some(error);
-    }
+    let under_way = match Fetches::enter(&parts.fetches, digest) {
+        Ok(under_way) => under_way,
+        Err(error) => return Some(error),
+    };
     let (task, namespace, digest) = (Arc::clone(parts), namespace.clone(), *digest);
     parts.tasks.spawn(async move {
         let stop = task.stop.clone();
@@ -37,7 +38,7 @@ pub(crate) fn start(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) 
         if let Err(error) = &result {
             tracing::warn!(%digest, %namespace, %error, "fetch from the backend failed");
         }
-        task.fetches.leave(&digest, result);
+        under_way.end(result);
     });
     None
 }

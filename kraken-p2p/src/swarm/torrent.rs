@@ -342,7 +342,7 @@ impl Torrent {
         for index in conn.bits.iter() {
             self.availability[index.as_usize()] -= 1;
         }
-        cx.uplink.on_closed(&conn);
+        cx.uplink.on_closed(id, &conn);
         self.active_at = cx.now;
         self.dialer.on_closed(cx, &conn, reason);
     }

@@ -16,7 +16,8 @@ use crate::wire::{ErrorCode, Message};
 pub(super) struct Uplink {
     /// Slots held: pieces being sent, but for those whose receivers stall.
     pub(super) used: usize,
-    /// Connections with a request and no piece being sent, each once. Some may be closed.
+    /// Open connections with a request and no piece being sent, each once; so there are never more
+    /// than connections. Some may have taken their requests back.
     line: VecDeque<(Digest, ConnId)>,
 }
 
@@ -46,7 +47,7 @@ impl Uplink {
         while let Some((digest, id)) = self.line.get(at) {
             let Some(least) = torrents.get(digest).and_then(|torrent| torrent.least_sent(*id))
             else {
-                // Closed, or it took its requests back.
+                // It took its requests back.
                 let (digest, id) = self.line.remove(at)?;
                 let torrent = torrents.get_mut(&digest);
                 if let Some(conn) = torrent.and_then(|torrent| torrent.conns.get_mut(&id)) {
@@ -72,11 +73,19 @@ impl Uplink {
         self.line.remove(at)
     }
 
-    /// A connection is gone, and with it the slot it may have held.
-    pub(super) fn on_closed(&mut self, conn: &Conn) {
+    /// A connection is gone, and with it its place in the line and the slot it may have held.
+    pub(super) fn on_closed(&mut self, id: ConnId, conn: &Conn) {
+        if conn.in_line {
+            self.line.retain(|(_, waiting)| *waiting != id);
+        }
         if conn.sending.is_some_and(|sending| sending.slot) {
             self.used -= 1;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn line(&self) -> impl Iterator<Item = (Digest, ConnId)> + '_ {
+        self.line.iter().copied()
     }
 
     fn join(&mut self, torrent: Digest, id: ConnId, conn: &mut Conn) {

@@ -35,6 +35,13 @@ impl Swarm {
         assert_eq!(slots, self.uplink.used, "slots held are slots counted");
         assert!(slots <= self.config.upload_pieces_at_once);
         assert!(self.timers.len() <= self.torrents.len());
+        let in_line = self.torrents.iter().flat_map(|(digest, torrent)| {
+            let waiting = torrent.conns.iter().filter(|(_, conn)| conn.in_line);
+            waiting.map(|(id, _)| (*digest, *id))
+        });
+        let mut line: Vec<_> = self.uplink.line().collect();
+        line.sort_unstable();
+        assert_eq!(line, in_line.collect::<Vec<_>>(), "in the line is who is marked so, once");
     }
 }
 

@@ -7,7 +7,7 @@ use kraken_core::PieceIndex;
 use super::MIB;
 use super::crowd::Crowd;
 use super::script::{Alone, LEN, full, none, requests, some};
-use crate::swarm::{CloseReason, Output, PieceOutcome};
+use crate::swarm::{CloseReason, Output, PieceOutcome, SwarmConfig};
 use crate::wire::Message;
 
 fn dropped(outputs: &[Output]) -> bool {
@@ -186,4 +186,18 @@ fn a_piece_found_on_disk_is_not_fetched_again() {
     assert_eq!(alone.have(), 1);
     assert_eq!(alone.swarm.counters().pieces_from_peers, 0);
     assert_eq!(alone.swarm.counters().pieces_duplicate, 2);
+}
+
+#[test]
+fn connections_that_end_in_the_line_leave_it() {
+    let mut alone = Alone::new(SwarmConfig { upload_pieces_at_once: 1, ..SwarmConfig::origin() });
+    alone.add(true);
+    let busy = alone.accept(1, &none()).unwrap();
+    assert_eq!(alone.request(busy, 0).len(), 1);
+    for _ in 0..1000 {
+        let conn = alone.accept(2, &none()).unwrap();
+        alone.request(conn, 1);
+        alone.swarm.handle_closed(alone.now, conn, CloseReason::Remote("eof".into()));
+        alone.outputs();
+    }
 }

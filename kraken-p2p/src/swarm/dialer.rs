@@ -98,7 +98,7 @@ impl Dialer {
 
     pub(super) fn on_closed(&mut self, cx: &mut Cx<'_>, conn: &Conn, reason: &CloseReason) {
         let at_least = match reason {
-            CloseReason::Protocol(_) | CloseReason::Stalled => cx.config.blacklist_duration,
+            CloseReason::Protocol(_) => cx.config.blacklist_duration,
             CloseReason::Idle => REDIAL_IDLE,
             _ => REDIAL,
         };

@@ -2,13 +2,23 @@
 
 use std::time::Duration;
 
-use kraken_core::PieceIndex;
+use kraken_core::{PeerInfo, PieceIndex};
 
 use super::MIB;
 use super::crowd::Crowd;
-use super::script::{Alone, LEN, full, none, requests, some};
-use crate::swarm::{CloseReason, Output, PieceOutcome, SwarmConfig};
-use crate::wire::Message;
+use super::script::{Alone, LEN, full, none, peer, requests, some};
+use crate::swarm::{CloseReason, ConnId, Output, PieceOutcome, SwarmConfig};
+use crate::wire::{Handshake, Message};
+
+impl Alone {
+    /// Dials a peer that has everything.
+    fn dial_full(&mut self, peer: PeerInfo) -> ConnId {
+        let (conn, dialed) = self.introduce(vec![peer]).remove(0);
+        let reply = Handshake { peer_id: dialed.peer_id, ..self.handshake(0, &full()) };
+        self.swarm.handle_dialed(self.now, conn, Ok(reply));
+        conn
+    }
+}
 
 fn dropped(outputs: &[Output]) -> bool {
     outputs.iter().any(|output| matches!(output, Output::Dropped { .. }))
@@ -186,6 +196,18 @@ fn a_piece_found_on_disk_is_not_fetched_again() {
     assert_eq!(alone.have(), 1);
     assert_eq!(alone.swarm.counters().pieces_from_peers, 0);
     assert_eq!(alone.swarm.counters().pieces_duplicate, 2);
+}
+
+#[test]
+fn a_stalled_peer_is_dialled_again_after_the_ordinary_pause() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.dial_full(peer(1, true));
+    alone.outputs();
+    alone.swarm.handle_closed(alone.now, conn, CloseReason::Stalled);
+    alone.outputs();
+    let outputs = alone.later(Duration::from_secs(3));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Dial { .. })));
 }
 
 #[test]

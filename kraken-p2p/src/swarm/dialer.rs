@@ -49,7 +49,8 @@ pub(super) struct Dial {
 struct Ban {
     peer_id: PeerId,
     ip: String,
-    /// The port for one that was dialled; `None` bars incoming connections only.
+    /// The port of one that was dialled, which is not dialled there again; all are barred from
+    /// coming by themselves.
     port: Option<u16>,
 }
 
@@ -114,9 +115,9 @@ impl Dialer {
         let (ip, port) = match &conn.remote {
             Remote::Dialed(peer) => {
                 self.candidates.remove(&conn.peer_id);
-                (peer.ip.clone(), Some(peer.port))
+                (canonical(&peer.ip), Some(peer.port))
             }
-            Remote::Accepted(ip) => (ip.to_string(), None),
+            Remote::Accepted(ip) => (canonical(&ip.to_string()), None),
         };
         if self.bans.len() >= BANS_MAX {
             self.bans.pop_front();
@@ -124,8 +125,13 @@ impl Dialer {
         self.bans.push_back(Ban { peer_id: conn.peer_id, ip, port });
     }
 
+    /// Whether a peer is barred from coming, or with `port` from being dialled there.
     fn is_banned(&self, peer_id: &PeerId, ip: &str, port: Option<u16>) -> bool {
-        self.bans.iter().any(|ban| ban.peer_id == *peer_id && ban.port == port && ban.ip == ip)
+        self.bans.iter().any(|ban| {
+            ban.peer_id == *peer_id
+                && (port.is_none() || ban.port == port)
+                && ban.ip == canonical(ip)
+        })
     }
 
     pub(super) fn count_corrupt(&mut self, peer_id: PeerId) -> u32 {
@@ -493,6 +499,11 @@ impl Announcer {
         self.failures += 1;
         pause.min(FAILED_ANNOUNCE_RETRY_MAX)
     }
+}
+
+/// The one spelling of an IP; a name stays as it is.
+fn canonical(ip: &str) -> String {
+    ip.parse::<IpAddr>().map_or_else(|_| ip.to_owned(), |ip| ip.to_canonical().to_string())
 }
 
 /// First pause before a peer that refused or could not be reached is dialled again.

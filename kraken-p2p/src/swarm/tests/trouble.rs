@@ -5,9 +5,9 @@ use std::time::Duration;
 use kraken_core::{PeerInfo, PieceIndex};
 
 use super::MIB;
-use super::crowd::Crowd;
+use super::crowd::{Crowd, ip};
 use super::script::{Alone, LEN, full, none, peer, requests, some};
-use crate::swarm::{CloseReason, ConnId, Output, PieceOutcome, SwarmConfig};
+use crate::swarm::{CloseReason, ConnId, Output, PieceOutcome, Refused, SwarmConfig};
 use crate::wire::{Handshake, Message};
 
 impl Alone {
@@ -208,6 +208,45 @@ fn a_stalled_peer_is_dialled_again_after_the_ordinary_pause() {
     alone.outputs();
     let outputs = alone.later(Duration::from_secs(3));
     assert!(outputs.iter().any(|output| matches!(output, Output::Dial { .. })));
+}
+
+#[test]
+fn a_dialled_liar_may_not_come_back_by_itself() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.dial_full(peer(1, false));
+    let (_, index) = requests(&alone.outputs())[0];
+    let outputs = alone.piece(conn, index, PieceOutcome::Corrupt { lied: true });
+    assert!(closed(&outputs, &CloseReason::Lied));
+    assert_eq!(alone.accept(1, &full()), Err(Refused::Banned));
+    assert!(alone.introduce(vec![peer(1, false)]).is_empty());
+    // Others behind its address, and whoever else calls itself so, are not meant.
+    let neighbour = alone.handshake(2, &full());
+    assert!(alone.swarm.handle_incoming(alone.now, ip(1), &neighbour).is_ok());
+    let namesake = alone.handshake(1, &full());
+    assert!(alone.swarm.handle_incoming(alone.now, ip(3), &namesake).is_ok());
+}
+
+#[test]
+fn an_accepted_liar_is_barred_from_coming_only() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.accept(1, &full()).unwrap();
+    let (_, index) = requests(&alone.outputs())[0];
+    alone.piece(conn, index, PieceOutcome::Corrupt { lied: true });
+    assert_eq!(alone.accept(1, &full()), Err(Refused::Banned));
+    assert_eq!(alone.introduce(vec![peer(1, false)]).len(), 1);
+}
+
+#[test]
+fn a_liar_is_known_by_any_spelling_of_its_address() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let spelt = PeerInfo { ip: format!("::ffff:{}", ip(1)), ..peer(1, false) };
+    let conn = alone.dial_full(spelt);
+    let (_, index) = requests(&alone.outputs())[0];
+    alone.piece(conn, index, PieceOutcome::Corrupt { lied: true });
+    assert_eq!(alone.accept(1, &full()), Err(Refused::Banned));
 }
 
 #[test]

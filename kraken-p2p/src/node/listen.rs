@@ -84,7 +84,7 @@ async fn greet(
     ip: IpAddr,
 ) -> Result<(Accepted, TcpStream, BytesMut), String> {
     let limit = shared.config.handshake_timeout;
-    conn::prepare(&socket, shared.config.congestion.as_deref()).map_err(|e| e.to_string())?;
+    conn::prepare(&socket).map_err(|e| e.to_string())?;
     let (handshake, buffered) = conn::read_handshake(&mut socket, limit).await?;
     let accepted = admit(shared, commands, ip, handshake).await?;
     let reply = accepted.reply.clone();

@@ -85,6 +85,10 @@ impl NodeBuilder {
             Error::io(text, error)
         };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        conn::set_congestion(&listener, config.congestion.as_deref()).map_err(|error| {
+            let name = config.congestion.as_deref().unwrap_or_default();
+            Error::io(format!("set the congestion control {name:?} for peers"), error)
+        })?;
         let local_addr = listener.local_addr().map_err(refused)?;
         let ip = match &config.announce_ip {
             Some(ip) => ip.clone(),

@@ -1,13 +1,14 @@
 //! Sockets and the first message each way.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use kraken_core::PeerInfo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::node::event::Dialed;
@@ -25,14 +26,13 @@ pub(in crate::node) async fn dial(
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         CloseReason::HandshakeFailed(format!("{what} {}:{}: {error}", peer.ip, peer.port))
     };
-    let connect = TcpStream::connect((peer.ip.as_str(), peer.port));
+    let connect = connect(&peer.ip, peer.port, shared.config.congestion.as_deref());
     let mut socket = match timeout(CONNECT_TIMEOUT, connect).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) => return Err(failed("connect to", &error)),
         Err(_) => return Err(failed("connect to", &"no answer in time")),
     };
-    prepare(&socket, shared.config.congestion.as_deref())
-        .map_err(|error| failed("set up the socket to", &error))?;
+    prepare(&socket).map_err(|error| failed("set up the socket to", &error))?;
     let limit = shared.config.handshake_timeout;
     write_handshake(&mut socket, handshake, limit)
         .await
@@ -46,18 +46,41 @@ pub(in crate::node) async fn dial(
     Ok(Dialed { reply, socket, buffered })
 }
 
-/// Sets what every peer socket has set.
-pub(in crate::node) fn prepare(socket: &TcpStream, congestion: Option<&str>) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+/// Connects to the first of the host's addresses that answers.
+async fn connect(host: &str, port: u16, congestion: Option<&str>) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for addr in lookup_host((host, port)).await? {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        set_congestion(&socket, congestion)?;
+        match socket.connect(addr).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Sets a socket's congestion control. Before it connects, and on the one that listens, from which
+/// accepted ones have it: a connection that begins under BBR is paced by timers ever after,
+/// whatever it is set to.
+pub(in crate::node) fn set_congestion(
+    socket: &impl AsFd,
+    congestion: Option<&str>,
+) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if let Some(name) = congestion {
         rustix::net::sockopt::set_tcp_congestion(socket, name)?;
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = congestion;
+    let _ = (socket, congestion);
     Ok(())
+}
+
+/// Sets what every connected socket has set.
+pub(in crate::node) fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 /// Reads the frame that must be a handshake, and whatever came with it.
@@ -97,5 +120,26 @@ pub(in crate::node) async fn write_handshake(
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("not taken in time".to_owned()),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::net::sockopt::tcp_congestion;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn both_ends_have_the_congestion_control_from_the_start() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Every system has and allows Reno.
+        set_congestion(&listener, Some("reno")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dialled = connect("localhost", port, Some("reno")).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert_eq!(tcp_congestion(&dialled).unwrap(), "reno");
+        assert_eq!(tcp_congestion(&accepted).unwrap(), "reno");
+        assert!(connect("localhost", port, Some("no such")).await.is_err());
     }
 }

@@ -37,6 +37,11 @@ impl BufferPool {
         let bytes = free.unwrap_or_else(|| vec![0; BUFFER_LEN].into());
         Some(Buffer { bytes, pool: Arc::clone(self), _permit: permit })
     }
+
+    /// Whether the next who asks would have to wait: then a buffer is not to be sat on.
+    pub(super) fn are_out(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
 }
 
 impl Deref for Buffer {

@@ -39,7 +39,7 @@ pub(super) enum Event {
         outcome: PieceOutcome,
         from_origin: bool,
     },
-    /// Some bytes of a requested payload came.
+    /// Some bytes of a requested payload came, or had to wait for this side.
     PieceProgress { conn: ConnId, bytes: u64 },
     /// A payload went out, or could not.
     PieceSent { conn: ConnId, index: PieceIndex, sent: Result<(), ()> },

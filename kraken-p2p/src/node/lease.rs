@@ -29,7 +29,7 @@ struct Lease {
     /// Held over each write and the mark. Whoever holds it may take the table's lock; whoever holds
     /// the table's lock may only try to take it.
     writing: Mutex<()>,
-    /// When the holder last got bytes, in nanoseconds; may lie ahead while a rate limit holds.
+    /// When the holder last got on, in nanoseconds.
     progress: AtomicU64,
 }
 
@@ -114,7 +114,7 @@ impl Lease {
 }
 
 impl HeldLease {
-    /// Notes that bytes came at `at`, or that none can come before.
+    /// Notes that the holder got on, or was held up by this side, at `at`.
     pub(super) fn touch(&self, at: Time) {
         self.lease.touch(at);
     }

@@ -44,6 +44,18 @@ pub(super) const HASH_STEP: usize = 64 * 1024;
 /// none loses the piece it is writing to whoever brings it too.
 pub(super) const STALL_AFTER: Duration = Duration::from_millis(500);
 
+/// How often the swarm is told that a piece is still coming, at most; it looks for overdue ones
+/// every 200 ms.
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Fewer bytes than this are no sign of life: below 8 KiB/s a peer loses the piece it is writing to
+/// whoever brings it too, and below 1 KiB/s its requests time out.
+pub(super) const PROGRESS_LEN: u64 = 4 << 10;
+
+/// When all buffers are out, a peer that has not filled its own in this time writes what it has and
+/// stands in line again: thirty-two of them then make at most 640 small writes a second.
+pub(super) const BUFFER_HOLD: Duration = Duration::from_millis(50);
+
 /// A connection that takes no bytes for this long is closed.
 pub(super) const SEND_SILENCE_MAX: Duration = Duration::from_secs(10);
 

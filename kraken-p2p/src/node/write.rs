@@ -6,6 +6,7 @@ use kraken_core::{MetaInfo, PieceIndex};
 
 use super::buffers::Buffer;
 use super::lease::HeldLease;
+use super::limits::PROGRESS_LEN;
 use super::shaping::Clock;
 use super::torrent::Torrent;
 use crate::storage::Proof;
@@ -46,7 +47,9 @@ impl PieceWrite {
         if let Err(error) = self.torrent.file.write_at(self.at, bytes) {
             return Some(self.failed("write", &error));
         }
-        self.lease.touch(self.clock.now());
+        if self.filled as u64 >= PROGRESS_LEN {
+            self.lease.touch(self.clock.now());
+        }
         let sums = self.sums.as_ref()?;
         let proof = match sums.check(&self.torrent.meta, self.index) {
             Ok(proof) => proof,

@@ -2,22 +2,24 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf as _, BytesMut};
-use kraken_core::PieceIndex;
+use kraken_core::{PieceIndex, Time};
 use rustix::fs::Advice;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::requests::Requests;
 use crate::node::buffers::Buffer;
 use crate::node::event::Event;
 use crate::node::lease::HeldLease;
 use crate::node::limits::{
-    HASH_STEP, READ_BUFFER_LEN, RECEIVE_SILENCE_MAX, SLICE_LEN, STALL_AFTER,
+    BUFFER_HOLD, HASH_STEP, PROGRESS_EVERY, PROGRESS_LEN, READ_BUFFER_LEN, RECEIVE_SILENCE_MAX,
+    SLICE_LEN, STALL_AFTER,
 };
 use crate::node::shared::Shared;
 use crate::node::stats;
@@ -37,6 +39,10 @@ pub(super) struct Reader {
     buffered: BytesMut,
     /// Bytes the rate limit has granted and that have not come yet.
     granted: usize,
+    /// Bytes of payloads of which the swarm was not told.
+    unreported: u64,
+    /// When it was last told of some.
+    reported_at: Time,
     /// The write under way; the next one waits for it. `Some` outcome: the piece ended early.
     pending: Option<JoinHandle<Option<PieceOutcome>>>,
 }
@@ -62,8 +68,19 @@ impl Reader {
         requests: Arc<Requests>,
         buffered: BytesMut,
     ) -> Self {
-        let (granted, pending) = (0, None);
-        Self { shared, socket, conn, torrent, from_origin, requests, buffered, granted, pending }
+        Self {
+            shared,
+            socket,
+            conn,
+            torrent,
+            from_origin,
+            requests,
+            buffered,
+            granted: 0,
+            unreported: 0,
+            reported_at: Time::ZERO,
+            pending: None,
+        }
     }
 
     /// Reads until something fails; why.
@@ -132,7 +149,7 @@ impl Reader {
             return self.skip(index, left, PieceOutcome::Duplicate).await;
         }
         // The buffer first: a lease is not to be held while waiting for memory.
-        let buffer = self.buffer().await?;
+        let buffer = self.buffer(None).await?;
         let Some(lease) = self.torrent.leases.acquire(index, self.shared.clock.now()) else {
             drop(buffer);
             return self.skip(index, left, PieceOutcome::Duplicate).await;
@@ -148,28 +165,26 @@ impl Reader {
         while piece.left > 0 {
             let mut buffer = match first.take() {
                 Some(buffer) => buffer,
-                None => self.buffer().await?,
+                None => {
+                    // A silent peer does not sit on a buffer.
+                    self.readable().await?;
+                    self.buffer(Some(&piece.lease)).await?
+                }
             };
             let filled = self.fill(&mut buffer, &mut piece).await?;
             if filled == 0 {
-                // A silent peer does not sit on a buffer.
-                drop(buffer);
-                self.readable().await?;
                 continue;
             }
-            if let Some(outcome) = self.settle().await {
+            if let Some(outcome) = self.settle_for(&piece.lease).await {
                 return self.skip(piece.index, piece.left, outcome).await;
             }
             self.write(buffer, filled, &mut piece);
-            if piece.left > 0 {
-                let bytes = filled as u64;
-                self.report(Event::PieceProgress { conn: self.conn, bytes }).await?;
-            }
         }
         Ok(())
     }
 
-    /// Fills a buffer, or what there is of it when the peer falls silent; how many bytes.
+    /// Fills a buffer; or what there is of it when the peer falls silent, or is slow while others
+    /// wait for buffers. How many bytes.
     async fn fill(
         &mut self,
         buffer: &mut Buffer,
@@ -177,6 +192,8 @@ impl Reader {
     ) -> Result<usize, CloseReason> {
         let want = piece.left.min(buffer.len());
         let (mut filled, mut hashed) = (0, 0);
+        let since = Instant::now();
+        let mut came = since;
         while filled < want {
             self.pace(want - filled, Some(&piece.lease)).await;
             let end = want.min(filled + self.granted);
@@ -186,11 +203,14 @@ impl Reader {
                     Ok(0) => return Err(end_of_stream()),
                     Ok(count) => count,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        match timeout(STALL_AFTER, self.socket.readable()).await {
-                            Ok(Ok(())) => continue,
-                            Ok(Err(error)) => return Err(CloseReason::Remote(error.to_string())),
-                            Err(_) => break,
+                        let due = self.shared.buffers.are_out() && since.elapsed() >= BUFFER_HOLD;
+                        if due || came.elapsed() >= STALL_AFTER {
+                            break;
                         }
+                        if let Ok(Err(error)) = timeout(BUFFER_HOLD, self.socket.readable()).await {
+                            return Err(CloseReason::Remote(error.to_string()));
+                        }
+                        continue;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => return Err(CloseReason::Remote(error.to_string())),
@@ -200,10 +220,9 @@ impl Reader {
                 self.buffered.copy_to_slice(&mut room[..count]);
                 count
             };
-            self.granted -= count;
             filled += count;
-            self.shared.counters.add_received(self.from_origin, count);
-            piece.lease.touch(self.shared.clock.now());
+            came = Instant::now();
+            self.note(count, Some(&piece.lease));
             if filled - hashed >= HASH_STEP {
                 piece.sums.update(&buffer[hashed..filled]);
                 hashed = filled;
@@ -266,8 +285,7 @@ impl Reader {
             }
             let count = left.min(self.buffered.len());
             self.buffered.advance(count);
-            self.granted = self.granted.saturating_sub(count);
-            self.shared.counters.add_received(self.from_origin, count);
+            self.note(count, None);
             left -= count;
         }
         count(&self.shared, outcome);
@@ -314,8 +332,21 @@ impl Reader {
         }
     }
 
-    async fn buffer(&self) -> Result<Buffer, CloseReason> {
-        self.shared.buffers.take().await.ok_or(CloseReason::Shutdown)
+    /// Waits for a buffer.
+    async fn buffer(&mut self, lease: Option<&HeldLease>) -> Result<Buffer, CloseReason> {
+        let pool = Arc::clone(&self.shared.buffers);
+        let buffer = self.ours(lease, pool.take()).await;
+        buffer.ok_or(CloseReason::Shutdown)
+    }
+
+    /// As [`Reader::settle`], while the piece goes on.
+    async fn settle_for(&mut self, lease: &HeldLease) -> Option<PieceOutcome> {
+        loop {
+            match timeout(PROGRESS_EVERY, self.settle()).await {
+                Ok(outcome) => return outcome,
+                Err(_) => self.say_alive(Some(lease)),
+            }
+        }
     }
 
     /// Waits until the node's rate limit has granted at least a byte, out of the next `want`.
@@ -326,11 +357,46 @@ impl Reader {
         self.granted = want.clamp(1, SLICE_LEN);
         let wait = self.shared.ingress.reserve(self.granted);
         if !wait.is_zero() {
-            // The pause is ours: nobody is to take the piece over for it.
-            if let Some(lease) = lease {
-                lease.touch(self.shared.clock.now() + wait);
+            self.ours(lease, sleep(wait)).await;
+        }
+    }
+
+    /// Waits for something of this side's inside a payload: the pause is not the peer's, and
+    /// nobody is to take the piece over for it.
+    async fn ours<T>(&mut self, lease: Option<&HeldLease>, what: impl Future<Output = T>) -> T {
+        let mut what = pin!(what);
+        loop {
+            match timeout(PROGRESS_EVERY, what.as_mut()).await {
+                Ok(result) => return result,
+                Err(_) => self.say_alive(lease),
             }
-            sleep(wait).await;
+        }
+    }
+
+    /// Notes that bytes of a payload came. A trickle of them is no progress.
+    fn note(&mut self, count: usize, lease: Option<&HeldLease>) {
+        self.granted = self.granted.saturating_sub(count);
+        self.shared.counters.add_received(self.from_origin, count);
+        self.unreported += count as u64;
+        if self.unreported >= PROGRESS_LEN {
+            self.say_alive(lease);
+        }
+    }
+
+    /// Keeps the lease on a piece, and now and then tells the swarm that its request is alive.
+    fn say_alive(&mut self, lease: Option<&HeldLease>) {
+        let now = self.shared.clock.now();
+        if let Some(lease) = lease {
+            lease.touch(now);
+        }
+        if now.since(self.reported_at) < PROGRESS_EVERY {
+            return;
+        }
+        // Where nothing came for this side's pauses, the payload's header did.
+        let event = Event::PieceProgress { conn: self.conn, bytes: self.unreported.max(1) };
+        // While the swarm's task is behind this can wait for the next bytes.
+        if self.shared.events.try_send(event).is_ok() {
+            (self.unreported, self.reported_at) = (0, now);
         }
     }
 

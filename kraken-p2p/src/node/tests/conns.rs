@@ -1,13 +1,15 @@
 //! Connections without a swarm: a torrent, the tasks of its connections, and peers played by hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kraken_core::{Digest, MetaInfo, PeerId, PeerInfo, PieceIndex};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
-use super::support::{Played, Storage, Tracker, blob, loopback, namespace, soon};
+use super::support::{PIECE_LEN, Played, Storage, Tracker, blob, loopback, namespace, soon};
 use crate::limits::SEND_QUEUE_MAX;
 use crate::node::NodeConfig;
 use crate::node::conn;
@@ -140,5 +142,106 @@ async fn a_piece_may_come_as_often_as_it_was_asked_for() {
         matches!(&closed, Some(Event::Closed { reason: CloseReason::Protocol(_), .. })),
         "{closed:?}"
     );
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_piece_that_comes_steadily_is_reported_meanwhile_but_not_every_byte_of_it() {
+    let mut stage = Stage::new(loopback(), blob(1 << 20, 1));
+    let mut peer = stage.connect().await;
+    let index = PieceIndex(0);
+    stage.request(0, &mut peer, index).await;
+    stage.announce_payload(&mut peer, index).await;
+    let begun = Instant::now();
+    let piece = stage.piece(index);
+    let send = tokio::spawn(async move {
+        for chunk in piece.chunks(8 << 10) {
+            peer.socket.write_all(chunk).await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+        peer
+    });
+    let (mut reports, mut reported) = (0, 0);
+    loop {
+        match soon(stage.events.recv()).await.unwrap() {
+            Event::PieceProgress { bytes, .. } => {
+                reports += 1;
+                reported += bytes;
+            }
+            Event::Piece { outcome, .. } => {
+                assert_eq!(outcome, PieceOutcome::Stored);
+                break;
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+    let most = begun.elapsed().as_millis() / 100 + 1;
+    assert!((10..=most).contains(&reports), "{reports} reports in {:?}", begun.elapsed());
+    assert!(reported <= u64::from(stage.length(index)));
+    drop(send.await.unwrap());
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_send_a_byte_now_and_then_do_not_keep_the_buffers_from_others() {
+    let config = NodeConfig { buffers_bytes_max: 0, ..loopback() };
+    let mut stage = Stage::new(config, blob(4 * PIECE_LEN as usize, 1));
+    let mut trickles = Vec::new();
+    for conn in 0..2 {
+        let (mut peer, index) = (stage.connect().await, PieceIndex(conn));
+        stage.request(conn as usize, &mut peer, index).await;
+        stage.announce_payload(&mut peer, index).await;
+        let piece = stage.piece(index);
+        trickles.push(tokio::spawn(async move {
+            for byte in piece.chunks(1) {
+                peer.socket.write_all(byte).await.unwrap();
+                sleep(Duration::from_millis(40)).await;
+            }
+        }));
+    }
+    sleep(Duration::from_secs(1)).await;
+    let mut quick = stage.connect().await;
+    for index in [PieceIndex(2), PieceIndex(3)] {
+        stage.request(2, &mut quick, index).await;
+        stage.announce_payload(&mut quick, index).await;
+        let piece = stage.piece(index);
+        let (sent, outcome) = tokio::join!(quick.socket.write_all(&piece), stage.outcome());
+        sent.unwrap();
+        assert_eq!(outcome, (index, PieceOutcome::Stored));
+    }
+    trickles.iter().for_each(tokio::task::JoinHandle::abort);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_buffer_is_not_held_against_the_peer() {
+    let config = NodeConfig { buffers_bytes_max: 0, ..loopback() };
+    let mut stage = Stage::new(config, blob(PIECE_LEN as usize, 1));
+    let mut peer = stage.connect().await;
+    let index = PieceIndex(0);
+    stage.request(0, &mut peer, index).await;
+    let first_hoarded = stage.shared.buffers.take().await;
+    stage.announce_payload(&mut peer, index).await;
+    // The first half is written; then there are no buffers for the second.
+    let piece = stage.piece(index);
+    let (first, second) = piece.split_at(1 << 20);
+    peer.socket.write_all(&first[..64 << 10]).await.unwrap();
+    let event = soon(stage.events.recv()).await;
+    assert!(matches!(event, Some(Event::PieceProgress { .. })), "{event:?}");
+    let rest = peer.socket.write_all(&first[64 << 10..]);
+    let (second_hoarded, sent) = tokio::join!(stage.shared.buffers.take(), rest);
+    sent.unwrap();
+    peer.socket.write_all(second).await.unwrap();
+    while stage.events.try_recv().is_ok() {}
+    sleep(Duration::from_secs(5)).await;
+    let (mut reports, now) = (0, stage.shared.clock.now());
+    while let Ok(event) = stage.events.try_recv() {
+        assert!(matches!(event, Event::PieceProgress { .. }), "{event:?}");
+        reports += 1;
+    }
+    assert!(reports >= 10, "{reports} reports");
+    assert!(stage.torrent.leases.acquire(index, now).is_none(), "it keeps its piece");
+    drop((first_hoarded, second_hoarded));
+    assert_eq!(stage.outcome().await, (index, PieceOutcome::Stored));
     stage.end().await;
 }

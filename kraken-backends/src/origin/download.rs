@@ -1,5 +1,7 @@
 //! Downloads from the owners of a blob, which go on where one of them breaks off.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
@@ -23,6 +25,8 @@ struct Download {
     stream: BlobStream,
     len: Option<u64>,
     position: u64,
+    /// Where the range that is wanted ends; the whole blob if there is none.
+    end: Option<u64>,
     resumes: u32,
 }
 
@@ -32,28 +36,58 @@ pub(super) async fn download(
     namespace: &Namespace,
     digest: &Digest,
 ) -> Result<(Option<u64>, BlobStream)> {
-    let part = open(cluster, namespace, digest, 0).await?;
-    let len = part.len;
-    let download = Download {
-        cluster: cluster.clone(),
-        namespace: namespace.clone(),
-        digest: *digest,
-        stream: part.stream,
-        len,
-        position: 0,
-        resumes: 0,
-    };
-    let chunks = stream::try_unfold(download, |mut download| async move {
-        Ok(download.next().await?.map(|chunk| (chunk, download)))
-    });
-    Ok((len, chunks.boxed()))
+    let download = Download::open(cluster, namespace, digest, 0, None).await?;
+    Ok((download.len, download.into_stream()))
+}
+
+/// Opens a range of the blob at the first owner that has it.
+pub(super) async fn download_range(
+    cluster: &OriginCluster,
+    namespace: &Namespace,
+    digest: &Digest,
+    range: Range<u64>,
+) -> Result<BlobStream> {
+    if range.is_empty() {
+        return Ok(stream::empty().boxed());
+    }
+    let download = Download::open(cluster, namespace, digest, range.start, Some(range.end)).await?;
+    Ok(download.into_stream())
 }
 
 impl Download {
+    async fn open(
+        cluster: &OriginCluster,
+        namespace: &Namespace,
+        digest: &Digest,
+        start: u64,
+        end: Option<u64>,
+    ) -> Result<Self> {
+        let part = open(cluster, namespace, digest, start, end).await?;
+        Ok(Self {
+            cluster: cluster.clone(),
+            namespace: namespace.clone(),
+            digest: *digest,
+            stream: part.stream,
+            len: part.len,
+            position: start,
+            end,
+            resumes: 0,
+        })
+    }
+
+    fn into_stream(self) -> BlobStream {
+        stream::try_unfold(self, |mut download| async move {
+            Ok(download.next().await?.map(|chunk| (chunk, download)))
+        })
+        .boxed()
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        while self.len != Some(self.position) {
+        while self.end.or(self.len) != Some(self.position) {
             let error = match self.stream.try_next().await {
-                Ok(Some(chunk)) => {
+                Ok(Some(mut chunk)) => {
+                    let wanted = self.end.map_or(u64::MAX, |end| end - self.position);
+                    chunk.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
                     self.position += chunk.len() as u64;
                     return Ok(Some(chunk));
                 }
@@ -71,7 +105,7 @@ impl Download {
 
     /// The end of a stream, which must not come before that of the blob.
     fn ended(&self) -> Result<Option<Bytes>> {
-        match self.len {
+        match self.end.or(self.len) {
             Some(len) => Err(Error::new(
                 ErrorKind::Mismatch,
                 format!("download {}: ended at byte {} of {len}", self.digest, self.position),
@@ -81,7 +115,7 @@ impl Download {
     }
 
     async fn resume(&mut self, cause: Error) -> Result<()> {
-        let part = open(&self.cluster, &self.namespace, &self.digest, self.position)
+        let part = open(&self.cluster, &self.namespace, &self.digest, self.position, self.end)
             .await
             .map_err(|error| error.context(format!("go on after {cause}")))?;
         if let (Some(before), Some(now)) = (self.len, part.len)
@@ -115,10 +149,11 @@ async fn open(
     namespace: &Namespace,
     digest: &Digest,
     start: u64,
+    end: Option<u64>,
 ) -> Result<Part> {
     cluster
         .ask_owners(digest, move |origin| async move {
-            cluster.poll(|| origin.open(namespace, digest, start)).await
+            cluster.poll(|| origin.open(namespace, digest, start, end)).await
         })
         .await
 }

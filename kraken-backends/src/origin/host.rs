@@ -80,6 +80,20 @@ impl Origin {
         Ok(metainfo)
     }
 
+    /// Makes it write a blob that is on its disk back to the backend of `namespace` as well;
+    /// `NotFound` if it has none. Idempotent.
+    pub async fn ensure_write_back(&self, namespace: &Namespace, digest: &Digest) -> Result<()> {
+        // Asked first, since an upload that is begun and left stands there until it expires.
+        self.stat(namespace, digest, true).await?;
+        let path = format!("{}/uploads", blob_path(namespace, digest));
+        let request = self.request(Method::POST, path).head_timeout(PATIENT);
+        // A blob that is there cannot be uploaded, but what an upload is for is seen to.
+        if self.client.send(request.expect(&[200, 409])).await?.status().as_u16() == 409 {
+            return Ok(());
+        }
+        Err(Error::not_found(format!("{} has {digest} no longer", self.host)))
+    }
+
     /// What it says of itself as a peer.
     pub async fn peer_context(&self) -> Result<PeerContext> {
         let request = self.request(Method::GET, "/internal/peercontext".into()).head_timeout(QUICK);
@@ -118,19 +132,23 @@ impl Origin {
         self.client.send(request).await.map(drop)
     }
 
-    /// The blob's bytes from `start` on; `Pending` while the blob is fetched from the backend.
+    /// The blob's bytes from `start` on, up to `end` or, if it knows no ranges, beyond; `Pending`
+    /// while the blob is fetched from the backend.
     pub(super) async fn open(
         &self,
         namespace: &Namespace,
         digest: &Digest,
         start: u64,
+        end: Option<u64>,
     ) -> Result<Part> {
         let request = self.request(Method::GET, blob_path(namespace, digest));
-        if start == 0 {
+        if start == 0 && end.is_none() {
             let answer = self.client.send(request).await?;
             return Ok(Part { len: answer.content_length(), stream: answer.stream().boxed() });
         }
-        let request = request.header("range", format!("bytes={start}-")).expect(&[200, 206, 416]);
+        let last = end.map(|end| end.saturating_sub(1).to_string()).unwrap_or_default();
+        let asked = format!("bytes={start}-{last}");
+        let request = request.header("range", asked).expect(&[200, 206, 416]);
         let answer = self.client.send(request).await?;
         let range = answer.header("content-range").unwrap_or_default();
         match answer.status().as_u16() {
@@ -140,7 +158,7 @@ impl Origin {
                 Ok(Part { len, stream: download::skip(answer.stream().boxed(), start) })
             }
             206 if range.starts_with(&format!("bytes {start}-")) => {
-                let len = answer.content_length().and_then(|rest| start.checked_add(rest));
+                let len = range.rsplit_once('/').and_then(|(_, len)| len.parse().ok());
                 Ok(Part { len, stream: answer.stream().boxed() })
             }
             // Nothing was left to read.

@@ -9,6 +9,7 @@ mod host;
 mod tests;
 mod upload;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,6 +146,32 @@ impl OriginCluster {
         digest: &Digest,
     ) -> Result<(Option<u64>, BlobStream)> {
         download::download(self, namespace, digest).await
+    }
+
+    /// The bytes of `range`, which lies inside the blob; otherwise as [`Self::download`]. An origin
+    /// that knows no ranges sends the whole blob, of which the rest is thrown away.
+    pub async fn download_range(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<BlobStream> {
+        download::download_range(self, namespace, digest, range).await
+    }
+
+    /// Makes sure that the blob is in the backend of `namespace`, or will be: the first owner that
+    /// has it writes it back there, and where none has it the backend must. `NotFound` if neither
+    /// does. Idempotent.
+    pub async fn ensure_write_back(&self, namespace: &Namespace, digest: &Digest) -> Result<()> {
+        let asked = self.ask_owners(digest, move |origin| async move {
+            origin.ensure_write_back(namespace, digest).await
+        });
+        match asked.await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.stat(namespace, digest, false).await.map(drop)
+            }
+            result => result,
+        }
     }
 
     /// Makes an owner fetch the blob from its backend, without waiting for it.

@@ -248,6 +248,113 @@ async fn a_download_that_breaks_goes_on_at_the_next_owner() {
     }
 }
 
+/// An origin that has `bytes` and, if so told, answers single ranges as ours does.
+fn serves(bytes: Vec<u8>, knows_ranges: bool) -> impl Fn(&Seen, &str) -> Answer {
+    move |seen, own| {
+        let range = seen.header("range").strip_prefix("bytes=").filter(|_| knows_ranges);
+        match (seen.path.ends_with("/locations"), range.and_then(|range| range.split_once('-'))) {
+            (true, _) => located(own),
+            (false, None) => answer(200, bytes.clone()),
+            (false, Some((start, last))) => {
+                let start: usize = start.parse().unwrap();
+                let end = bytes.len() - 1;
+                let last = last.parse().map_or(end, |last: usize| last.min(end));
+                let part = bytes[start..=last].to_vec();
+                let range = format!("bytes {start}-{last}/{}", bytes.len());
+                with(answer(206, part), "content-range", &range)
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_range_is_asked_for_and_cut_out_where_the_origin_knows_none() {
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let digest = Digest::sha256(&bytes);
+    for knows_ranges in [false, true] {
+        let fake = Fake::serve(serves(bytes.clone(), knows_ranges)).await;
+        let cluster = cluster(&[fake.host()]);
+        for range in [0..1, 0..100_000, 10..20, 65_000..99_999, 99_999..100_000, 7..7] {
+            let stream =
+                cluster.download_range(&namespace(), &digest, range.clone()).await.unwrap();
+            let parts: Vec<Bytes> = stream.try_collect().await.unwrap();
+            let wanted = range.start as usize..range.end as usize;
+            assert!(parts.concat() == bytes[wanted], "{range:?} {knows_ranges}");
+        }
+        let beyond = cluster.download_range(&namespace(), &digest, 99_000..100_001).await;
+        if let Ok(stream) = beyond {
+            let read: Result<Vec<Bytes>> = stream.try_collect().await;
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::Mismatch);
+        }
+        let asked: Vec<Seen> =
+            fake.seen().into_iter().filter(|seen| !seen.path.ends_with("/locations")).collect();
+        assert_eq!(asked[2].header("range"), "bytes=10-19");
+        assert_eq!(asked.len(), 6, "nothing is asked for an empty range");
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_breaks_goes_on_where_it_stopped() {
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let digest = Digest::sha256(&bytes);
+    let second = Fake::serve(serves(bytes.clone(), true)).await;
+    let (second_host, part) = (second.host(), bytes[1000..30_000].to_vec());
+    let first = Fake::serve(move |seen, own| match seen.path.ends_with("/locations") {
+        true => located(&format!("{own},{second_host}")),
+        false if seen.header("range") == "bytes=1000-89999" => {
+            let mut answer = broken(part.clone());
+            *answer.status_mut() = http::StatusCode::PARTIAL_CONTENT;
+            with(answer, "content-range", "bytes 1000-89999/100000")
+        }
+        false => answer(500, "failed again"),
+    })
+    .await;
+    let cluster = cluster(&[first.host()]);
+    let stream = cluster.download_range(&namespace(), &digest, 1000..90_000).await.unwrap();
+    let parts: Vec<Bytes> = stream.try_collect().await.unwrap();
+    assert!(parts.concat() == bytes[1000..90_000]);
+    assert_eq!(second.seen()[0].header("range"), "bytes=30000-89999");
+}
+
+#[tokio::test]
+async fn an_owner_that_has_the_blob_sees_to_its_write_back_in_another_namespace() {
+    let holder = Fake::serve(|seen, _| match seen.method.as_str() {
+        "HEAD" => with(answer(200, ""), "content-length", "5"),
+        _ => answer(409, ""),
+    })
+    .await;
+    let holder_host = holder.host();
+    let empty = Fake::serve(move |seen, own| match seen.method.as_str() {
+        "GET" => located(&format!("{own},{holder_host}")),
+        _ => answer(404, ""),
+    })
+    .await;
+    let digest = Digest::sha256(b"x");
+    cluster(&[empty.host()]).ensure_write_back(&namespace(), &digest).await.unwrap();
+    let blob = format!("/namespace/library%2Fnginx:1.0/blobs/{digest}");
+    assert_eq!(
+        holder.lines(),
+        [format!("HEAD /internal{blob}?local=true"), format!("POST {blob}/uploads")]
+    );
+    assert!(empty.seen().iter().all(|seen| seen.method != "POST"), "no upload is begun in vain");
+}
+
+#[tokio::test]
+async fn a_blob_that_no_owner_has_must_be_in_the_backend() {
+    for (status, kind) in [(200, None), (404, Some(ErrorKind::NotFound))] {
+        let fake = Fake::serve(move |seen, own| match seen.path.as_str() {
+            path if path.ends_with("/locations") => located(own),
+            path if path.ends_with("?local=true") => answer(404, ""),
+            _ => with(answer(status, ""), "content-length", "5"),
+        })
+        .await;
+        let digest = Digest::sha256(b"x");
+        let ensured = cluster(&[fake.host()]).ensure_write_back(&namespace(), &digest).await;
+        assert_eq!(ensured.err().map(|error| error.kind()), kind);
+        assert!(fake.seen().iter().all(|seen| seen.method != "POST"));
+    }
+}
+
 #[tokio::test]
 async fn a_blob_that_no_owner_has_is_not_found() {
     let fake = Fake::serve(|seen, own| match seen.path.ends_with("/locations") {
@@ -323,6 +430,8 @@ async fn every_call_can_be_made_from_a_spawned_task() {
     check(cluster.metainfo(&namespace, &digest));
     check(cluster.download(&namespace, &digest));
     check(cluster.replicate(&namespace, &digest, "remote"));
+    check(cluster.download_range(&namespace, &digest, 1..2));
+    check(cluster.ensure_write_back(&namespace, &digest));
     check(cluster.prefetch(&namespace, &digest));
     check(cluster.ready(&digest));
 }

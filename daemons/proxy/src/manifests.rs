@@ -12,8 +12,8 @@ use crate::parts::namespace_of;
 use crate::registry::ProxyRegistry;
 use crate::verify;
 
-/// Most stats of children under way at once for one manifest.
-const STATS_AT_ONCE: usize = 16;
+/// Most children of one manifest that the origins are asked for at once.
+const CHILDREN_AT_ONCE: usize = 16;
 
 #[async_trait]
 impl Manifests for ProxyRegistry {
@@ -61,14 +61,15 @@ impl Manifests for ProxyRegistry {
             .collect();
         stream::iter(children)
             .map(Ok)
-            .try_for_each_concurrent(STATS_AT_ONCE, |child| {
+            .try_for_each_concurrent(CHILDREN_AT_ONCE, |child| {
                 let namespace = &namespace;
                 async move {
+                    // A client sends no blob that HEAD told it is there, but the backend of this
+                    // repository may not have it.
                     self.parts
                         .origins
-                        .stat(namespace, &child, false)
+                        .ensure_write_back(namespace, &child)
                         .await
-                        .map(drop)
                         .map_err(|error| error.context(format!("{child} of the manifest")))
                 }
             })

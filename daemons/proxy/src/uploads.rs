@@ -95,16 +95,16 @@ impl Uploads for ProxyRegistry {
         blocking("write an upload", move || upload.cancel()).await
     }
 
-    /// Blobs belong to no repository at the origins, so any that is there can be mounted; without
-    /// it the client uploads as usual.
+    /// Blobs belong to no repository at the origins, so any that is there can be mounted, once the
+    /// backend of this repository is sure to get it; without it the client uploads as usual.
     async fn mount(
         &self,
         repository: &Repository,
         digest: &Digest,
         _from: Option<&Repository>,
     ) -> Result<bool> {
-        match self.parts.origins.stat(&namespace_of(repository)?, digest, false).await {
-            Ok(_) => Ok(true),
+        match self.parts.origins.ensure_write_back(&namespace_of(repository)?, digest).await {
+            Ok(()) => Ok(true),
             Err(error) => {
                 tracing::debug!(%digest, %error, "mount refused");
                 Ok(false)

@@ -66,7 +66,7 @@ impl Torrent {
         };
         let sent = self.conns.get(&owner).and_then(|conn| conn.requests.get(&index));
         let age = sent.map_or(Duration::ZERO, |sent| cx.now.since(*sent));
-        if age < cx.config.duplicate_after {
+        if age < cx.config.duplicate_after || self.contended.contains_key(&index) {
             return false;
         }
         let other = self
@@ -159,7 +159,26 @@ impl Torrent {
     /// Plans to ask again when the next of those that rest has rested enough.
     pub(super) fn plan_resume(&mut self, now: Time) {
         let rests = self.conns.values().map(|conn| conn.rest_until);
-        self.resume_at = rests.chain([self.pause_until]).filter(|until| *until > now).min();
+        let rests = rests.chain(self.contended.values().copied()).chain([self.pause_until]);
+        self.resume_at = rests.filter(|until| *until > now).min();
+    }
+
+    /// Another connection was writing a piece: nobody is asked for it for a while.
+    fn on_duplicate(&mut self, cx: &mut Cx<'_>, index: PieceIndex) {
+        cx.counters.pieces_duplicate += 1;
+        if self.phase == Phase::Fetching && !self.have.contains(index) {
+            self.contended.insert(index, cx.now + cx.config.duplicate_after);
+            self.plan_resume(cx.now);
+        }
+    }
+
+    /// Lets pieces be asked for again that have rested enough.
+    pub(super) fn end_contention(&mut self, now: Time) {
+        for (index, _) in self.contended.extract_if(.., |_, until| *until <= now) {
+            for conn in self.conns.values_mut() {
+                conn.dry &= !conn.bits.contains(index);
+            }
+        }
     }
 
     /// The disk refused a piece. What was on order when it refused the first one says no more about
@@ -271,8 +290,8 @@ impl Torrent {
         rarest.index
     }
 
-    /// Visits, in order, the pieces of a run that are neither here nor on order (and are in
-    /// `among`).
+    /// Visits, in order, the pieces of a run that are neither here nor on order nor contended (and
+    /// are in `among`).
     fn each_wanted(
         &self,
         among: Option<&Bitfield>,
@@ -290,8 +309,10 @@ impl Torrent {
                 if index >= run.end {
                     return ControlFlow::Continue(());
                 }
-                visit(PieceIndex(index))?;
                 bits &= bits - 1;
+                if !self.contended.contains_key(&PieceIndex(index)) {
+                    visit(PieceIndex(index))?;
+                }
             }
             at = (at & !63) + 64;
         }
@@ -336,7 +357,7 @@ impl Torrent {
                 cx.counters.pieces_duplicate += 1;
                 self.on_present(cx, id, index);
             }
-            PieceOutcome::Duplicate => cx.counters.pieces_duplicate += 1,
+            PieceOutcome::Duplicate => self.on_duplicate(cx, index),
             PieceOutcome::Corrupt { lied } => {
                 cx.counters.pieces_corrupt += 1;
                 self.on_corrupt(cx, id, index, lied);
@@ -378,6 +399,7 @@ impl Torrent {
             return;
         }
         self.have_count += 1;
+        self.contended.remove(&index);
         self.storage_failures = 0;
         self.stored_at = cx.now;
         self.active_at = cx.now;

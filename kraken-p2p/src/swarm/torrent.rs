@@ -33,6 +33,9 @@ pub(super) struct Torrent {
     pub(super) requested: Bitfield,
     /// With whom each piece is on order.
     pub(super) owners: BTreeMap<PieceIndex, Vec<ConnId>>,
+    /// Pieces that another connection was found writing, each not asked for before its time: the
+    /// bytes would be thrown away again.
+    pub(super) contended: BTreeMap<PieceIndex, Time>,
     /// How many connections have each piece.
     pub(super) availability: Vec<u32>,
     /// How often each piece was sent.
@@ -51,7 +54,7 @@ pub(super) struct Torrent {
     pub(super) storage_failures: u32,
     /// When to try a commit again.
     pub(super) commit_at: Option<Time>,
-    /// When the first of those that rest, peers or the disk, has rested enough.
+    /// When the first of those that rest, peers, pieces or the disk, has rested enough.
     pub(super) resume_at: Option<Time>,
     /// No requests before this: the disk refuses pieces.
     pub(super) pause_until: Time,
@@ -145,6 +148,7 @@ impl Torrent {
             have_count: 0,
             requested: Bitfield::new(pieces),
             owners: BTreeMap::new(),
+            contended: BTreeMap::new(),
             availability: vec![0; pieces as usize],
             sent: vec![0; pieces as usize],
             demands: BTreeMap::new(),
@@ -295,6 +299,7 @@ impl Torrent {
             self.origins_only = true;
             self.have = Bitfield::new(self.geometry.pieces());
             self.have_count = 0;
+            self.contended.clear();
             self.stored_at = cx.now;
             for demand in self.demands.values_mut() {
                 demand.cursor = demand.pieces.start;
@@ -361,6 +366,7 @@ impl Torrent {
             self.commit(cx);
         }
         if self.resume_at.is_some_and(|at| at <= now) {
+            self.end_contention(now);
             self.plan_resume(now);
             self.fill(cx);
         }

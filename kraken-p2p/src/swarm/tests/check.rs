@@ -78,7 +78,10 @@ impl Torrent {
                 let nothing = Bitfield::new(pieces);
                 let waited = self.demands.values().any(|demand| {
                     let mut rest = conn.bits.iter_minus(&self.have, &self.requested);
-                    rest.any(|index| (demand.cursor..demand.pieces.end).contains(&index.0))
+                    rest.any(|index| {
+                        (demand.cursor..demand.pieces.end).contains(&index.0)
+                            && !self.contended.contains_key(&index)
+                    })
                 });
                 assert!(
                     !waited,
@@ -93,9 +96,11 @@ impl Torrent {
         assert_eq!(requested, self.owners.keys().copied().collect::<Vec<_>>());
         assert!(self.owners.values().all(|owners| (1..=2).contains(&owners.len())));
         assert!(self.owners.keys().all(|index| !self.have.contains(*index)));
+        assert!(self.contended.keys().all(|index| !self.have.contains(*index)));
         if self.wants_pieces() {
             let rests = self.conns.values().map(|conn| conn.rest_until);
-            for until in rests.chain([self.pause_until]).filter(|until| *until > now) {
+            let rests = rests.chain(self.contended.values().copied()).chain([self.pause_until]);
+            for until in rests.filter(|until| *until > now) {
                 assert!(self.wake.is_some_and(|wake| wake <= until), "nothing ends this pause");
             }
         }

@@ -180,6 +180,38 @@ fn a_piece_that_is_stored_after_its_connection_was_given_up_counts() {
 }
 
 #[test]
+fn a_piece_that_somebody_else_is_writing_is_not_fetched_over_and_over() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let slow = alone.accept(1, &some(&[5])).unwrap();
+    assert_eq!(requests(&alone.outputs()), [(slow, PieceIndex(5))]);
+    let quick = alone.accept(2, &full()).unwrap();
+    let mut open = requests(&alone.outputs());
+    let mut wasted = 0;
+    for _ in 0..500 {
+        alone.swarm.handle_piece_progress(alone.now, slow, 2 << 10);
+        for (conn, index) in std::mem::take(&mut open) {
+            let written = index == PieceIndex(5);
+            wasted += u32::from(written && conn == quick);
+            let outcome = if written { PieceOutcome::Duplicate } else { PieceOutcome::Stored };
+            open.extend(requests(&alone.piece(conn, index, outcome)));
+        }
+        open.extend(requests(&alone.later(Duration::from_millis(20))));
+        open.retain(|(conn, _)| *conn == quick);
+    }
+    assert!((2..12).contains(&wasted), "{wasted} in ten seconds");
+    assert_eq!(alone.have(), 199);
+    for (conn, index) in open {
+        alone.piece(conn, index, PieceOutcome::Duplicate);
+    }
+    // The slow one is closed: the quick one gets its turn.
+    alone.swarm.handle_closed(alone.now, slow, CloseReason::Remote("eof".into()));
+    let mut outputs = alone.outputs();
+    outputs.extend(alone.later(Duration::from_secs(2)));
+    assert_eq!(requests(&outputs), [(quick, PieceIndex(5))]);
+}
+
+#[test]
 fn a_piece_found_on_disk_is_not_fetched_again() {
     let mut alone = Alone::leecher();
     alone.outputs();
@@ -188,6 +220,8 @@ fn a_piece_found_on_disk_is_not_fetched_again() {
     assert_eq!(requests(&alone.outputs()), [(conn, PieceIndex(5))]);
     // Somebody else is writing it: it is still missing.
     let outputs = alone.piece(conn, PieceIndex(5), PieceOutcome::Duplicate);
+    assert!(requests(&outputs).is_empty());
+    let outputs = alone.later(Duration::from_millis(1200));
     assert_eq!(requests(&outputs), [(conn, PieceIndex(5))]);
     let outputs = alone.piece(conn, PieceIndex(5), PieceOutcome::Present);
     assert!(requests(&outputs).is_empty());

@@ -29,9 +29,9 @@ pub struct SwarmConfig {
     /// A peer whose queue would take longer than this gets no more than two requests: what is
     /// decided later is decided better.
     pub queue_wait_max: Duration,
-    /// A request is given up after this long without a piece from the peer…
+    /// A request is given up after this long without enough bytes from the peer…
     pub request_timeout_min: Duration,
-    /// …or this long per MiB of piece, whichever is longer.
+    /// …or this long per MiB of piece, whichever is longer; longer with a peer known to be slow.
     pub request_timeout_per_mib: Duration,
     /// When no piece is left to ask for, one that has been on order for this long is asked of
     /// another peer too.

@@ -9,6 +9,7 @@ use kraken_core::{Bitfield, Error, PeerId, PeerInfo, Time};
 use super::config::SwarmConfig;
 use super::conn::{Conn, Remote};
 use super::io::{Announced, CloseReason, ConnId, Output, Refused};
+use super::limits::{FAILED_ANNOUNCE_RETRY_MAX, INTERVAL_MAX};
 use super::snapshot::Blacklisted;
 use super::torrent::{Cx, Phase, Torrent};
 use crate::limits::{BANS_MAX, CANDIDATES_MAX, HANDOUT_MAX};
@@ -515,11 +516,5 @@ const REDIAL_IDLE: Duration = Duration::from_secs(10);
 /// A connection this long without a piece may make way for a new one.
 const QUIET_BEFORE_REPLACED: Duration = Duration::from_secs(10);
 
-/// Longer intervals are not believed, as in uber/kraken.
-const INTERVAL_MAX: Duration = Duration::from_secs(60);
-
 /// First pause after a tracker did not answer.
 const FAILED_ANNOUNCE_RETRY: Duration = Duration::from_millis(500);
-
-/// Longest such pause: a tracker that is back is found within seconds.
-const FAILED_ANNOUNCE_RETRY_MAX: Duration = Duration::from_secs(10);

@@ -16,3 +16,38 @@ pub(super) const SIGN_OF_LIFE: u64 = 128 << 10;
 /// Longest silence of a peer that is known to be slow: as long as a connection may be silent inside
 /// a piece. Larger pieces may have longer by the configuration.
 pub(super) const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Candidates looked at for the rarest: the best of 256 is within the rarest half percent, and a
+/// message stays cheap at 25,600 pieces.
+pub(super) const SAMPLE: u32 = 256;
+
+/// Second requests per look at what is overdue: a hung peer is helped out of within a second, a
+/// slow network is not flooded.
+pub(super) const DOUBLES_PER_TICK: usize = 4;
+
+/// A peer that refused so many requests in a row claims what it does not have.
+pub(super) const ERRORS_MAX: u32 = 16;
+
+/// A peer that sent so many pieces with a wrong CRC32 is banned for the torrent.
+pub(super) const CORRUPT_MAX: u32 = 3;
+
+/// After so many pauses in a row because the disk refused a piece, and with them as many seconds, it
+/// is given up.
+pub(super) const STORAGE_FAILURES_MAX: u32 = 16;
+
+/// Pieces told of that came during a dial; far more than can come in that time.
+pub(super) const CATCH_UP_MAX: usize = 1024;
+
+/// After so many commits that failed for another reason than the digest (half a minute in all) the
+/// disk is not coming back.
+pub(super) const COMMIT_FAILURES_MAX: u32 = 5;
+
+/// How often a connection may be passed over for others whose pieces were sent less: nobody waits
+/// for long.
+pub(super) const PASSED_OVER_MAX: u32 = 16;
+
+/// Longer announce intervals are not believed, as in uber/kraken.
+pub(super) const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Longest pause after a tracker did not answer: one that is back is found within seconds.
+pub(super) const FAILED_ANNOUNCE_RETRY_MAX: Duration = Duration::from_secs(10);

@@ -13,7 +13,10 @@ use kraken_core::{Bitfield, PieceIndex, Time};
 
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
-use super::limits::TIMEOUTS_MAX;
+use super::limits::{
+    CATCH_UP_MAX, CORRUPT_MAX, DOUBLES_PER_TICK, ERRORS_MAX, SAMPLE, STORAGE_FAILURES_MAX,
+    TIMEOUTS_MAX,
+};
 use super::torrent::{Cx, Phase, TICK, Torrent};
 use crate::wire::Message;
 
@@ -582,25 +585,11 @@ impl Rarest {
 /// No request is answered in no time: keep at least so many pieces on order.
 const IN_FLIGHT_MIN: u64 = 4;
 
-/// Candidates looked at for the rarest: the best of 256 is within the rarest half percent, and a
-/// message stays cheap at 25,600 pieces.
-const SAMPLE: u32 = 256;
-
 /// Pieces a reader gets strictly in order.
 const IN_ORDER: u32 = 4;
 
 /// Missing pieces after those of which the rarest is taken first: costs the swarm under 2 %.
 const WINDOW: u32 = 64;
-
-/// Second requests per look at what is overdue: a hung peer is helped out of within a second, a
-/// slow network is not flooded.
-const DOUBLES_PER_TICK: usize = 4;
-
-/// A peer that refused so many requests in a row claims what it does not have.
-const ERRORS_MAX: u32 = 16;
-
-/// A peer that sent so many pieces with a wrong CRC32 is banned for the torrent.
-const CORRUPT_MAX: u32 = 3;
 
 /// How long a peer that sent a corrupt piece is not asked.
 const CORRUPT_PAUSE: Duration = Duration::from_secs(1);
@@ -608,11 +597,5 @@ const CORRUPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long nothing is asked for after the disk refused a piece.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// After so many pauses in a row, and with them as many seconds, the disk is given up.
-const STORAGE_FAILURES_MAX: u32 = 16;
-
 /// Weight of the newest piece in the torrent's average.
 const TYPICAL_WEIGHT: f64 = 0.1;
-
-/// Pieces told of that came during a dial; far more than can come in that time.
-const CATCH_UP_MAX: usize = 1024;

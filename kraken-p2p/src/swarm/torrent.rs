@@ -15,6 +15,7 @@ use super::config::SwarmConfig;
 use super::conn::Conn;
 use super::dialer::{Announcer, Dialer};
 use super::io::{CloseReason, ConnId, DemandId, Output, Sums, TorrentSpec};
+use super::limits::COMMIT_FAILURES_MAX;
 use super::snapshot::{Counters, TorrentSnapshot};
 use super::upload::Uplink;
 use crate::wire::{Capabilities, Handshake, Message};
@@ -518,6 +519,3 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// First pause before a commit that failed for another reason than the digest is tried again.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-
-/// After so many such commits (half a minute in all) the disk is not coming back.
-const COMMIT_FAILURES_MAX: u32 = 5;

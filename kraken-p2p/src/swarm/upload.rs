@@ -7,6 +7,7 @@ use kraken_core::{Digest, PieceIndex};
 
 use super::conn::{Conn, Sending};
 use super::io::{CloseReason, ConnId, Output};
+use super::limits::PASSED_OVER_MAX;
 use super::torrent::{Cx, Phase, Torrent};
 use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
 use crate::wire::{ErrorCode, Message};
@@ -214,6 +215,3 @@ impl Torrent {
 pub(super) fn refusal(index: PieceIndex, text: &str) -> Message {
     Message::Error { index, code: ErrorCode::PieceRequestFailed, text: text.into() }
 }
-
-/// How often a connection may be passed over for pieces sent less.
-const PASSED_OVER_MAX: u32 = 16;

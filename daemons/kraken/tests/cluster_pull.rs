@@ -46,6 +46,36 @@ fn an_image_pushed_through_the_proxy_comes_out_of_two_agents_byte_for_byte() {
 }
 
 #[test]
+fn many_ranges_of_a_blob_come_in_one_answer() {
+    let cluster = Cluster::start(&Plan::default());
+    let blob = random(80, 20 * PIECE_LEN);
+    let digest = cluster.push_to("library/ranges").push_blob(&blob);
+    let ranges: Vec<(usize, usize)> =
+        (0..200).rev().map(|n| (n * 6007, n * 6007 + n % 7 + 1)).collect();
+    let asked: Vec<String> =
+        ranges.iter().map(|(start, end)| format!("{start}-{}", end - 1)).collect();
+    for registry in [cluster.push_to("library/ranges"), cluster.pull_from(0, "library/ranges")] {
+        let path = registry.path(&format!("blobs/{digest}"));
+        let answer =
+            registry.send("GET", &path, &[("range", &format!("bytes={}", asked.join(",")))], b"");
+        assert_eq!(answer.status, 206, "{answer:?}");
+        let mut rest = &answer.body[..];
+        for (start, end) in &ranges {
+            let head_end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            let head = String::from_utf8_lossy(&rest[..head_end]);
+            assert!(head.contains(&format!("bytes {start}-{}/{}", end - 1, blob.len())), "{head}");
+            let (part, after) = rest[head_end..].split_at(end - start);
+            assert!(part == &blob[*start..*end], "{head}");
+            // The line break before the next part's boundary is a part of that.
+            rest = after;
+            if let Some(cut) = rest.strip_prefix(b"\r\n") {
+                rest = cut;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_blob_uploaded_to_the_origin_is_downloaded_from_an_agent() {
     let cluster = Cluster::start(&Plan::default());
     let blob = random(2, 9 * PIECE_LEN + 1);

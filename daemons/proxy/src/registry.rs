@@ -87,10 +87,12 @@ impl BlobReader for OriginBlob {
         let (origins, namespace) = (self.origins.clone(), self.namespace.clone());
         let (digest, whole) = (self.digest, range == (0..self.len));
         let opened = async move {
-            let (_, bytes) = origins.download(&namespace, &digest).await?;
-            let part =
-                if whole { verify::whole(bytes, digest) } else { verify::part(bytes, range) };
-            Ok::<_, Error>(part)
+            if whole {
+                let (_, bytes) = origins.download(&namespace, &digest).await?;
+                return Ok::<_, Error>(verify::whole(bytes, digest));
+            }
+            // Nothing proves a part of a blob but its origin.
+            origins.download_range(&namespace, &digest, range).await
         };
         stream::once(opened)
             .flat_map(|opened| match opened {

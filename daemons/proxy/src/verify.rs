@@ -1,7 +1,5 @@
 //! Hashing a blob while it is passed on.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -39,26 +37,6 @@ pub(crate) fn whole(bytes: ByteStream, digest: Digest) -> ByteStream {
     .boxed()
 }
 
-/// The bytes of `range` out of a whole blob; nothing proves a part of a blob but its origin.
-pub(crate) fn part(bytes: ByteStream, range: Range<u64>) -> ByteStream {
-    stream::try_unfold((bytes, 0, range), |(mut bytes, mut offset, range)| async move {
-        while offset < range.end {
-            let Some(chunk) = bytes.next().await.transpose()? else {
-                return Err(Error::new(ErrorKind::Mismatch, "an origin sent too few bytes"));
-            };
-            let (start, end) = (offset, offset + chunk.len() as u64);
-            offset = end;
-            let (from, to) = (range.start.max(start), range.end.min(end));
-            if from < to {
-                let wanted = chunk.slice((from - start) as usize..(to - start) as usize);
-                return Ok(Some((wanted, (bytes, offset, range))));
-            }
-        }
-        Ok(None)
-    })
-    .boxed()
-}
-
 struct State {
     bytes: ByteStream,
     digest: Digest,
@@ -77,17 +55,6 @@ mod tests {
         let parts: Vec<_> =
             parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect();
         stream::iter(parts).boxed()
-    }
-
-    #[tokio::test]
-    async fn a_part_is_exactly_the_range() {
-        for (range, expected) in [(0..6, "abcdef"), (1..3, "bc"), (2..4, "cd"), (5..6, "f")] {
-            let part: Vec<Bytes> =
-                part(chunks(&["ab", "cd", "ef"]), range).try_collect().await.unwrap();
-            assert_eq!(part.concat(), expected.as_bytes());
-        }
-        let short: Result<Vec<Bytes>, _> = part(chunks(&["ab"]), 1..3).try_collect().await;
-        assert!(short.is_err());
     }
 
     #[tokio::test]

@@ -63,6 +63,65 @@ fn an_agent_takes_no_pushes_and_bytes_must_match_their_digest() {
 }
 
 #[test]
+fn a_manifest_is_served_as_what_it_was_pushed_or_it_is_not_taken() {
+    let cluster = Cluster::start(&Plan::default());
+    let (proxy, agent) = (cluster.push_to("library/types"), cluster.pull_from(0, "library/types"));
+    let config = proxy.push_blob(b"{}").to_string();
+    let image = json!({
+        "schemaVersion": 2,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config,
+            "size": 2},
+        "layers": [],
+    });
+    let index = json!({"schemaVersion": 2, "manifests": []});
+    let docker = "application/vnd.docker.distribution.manifest";
+    let with_type = |document: &Value, media_type: &str| {
+        let mut document = document.clone();
+        document["mediaType"] = json!(media_type);
+        document
+    };
+    let [docker_image, docker_list] =
+        [format!("{docker}.v2+json"), format!("{docker}.list.v2+json")];
+    let oci = "application/vnd.oci.image";
+    let [oci_image, oci_index] =
+        [format!("{oci}.manifest.v1+json"), format!("{oci}.index.v1+json")];
+    let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+    let signed = format!("{docker}.v1+prettyjws");
+    let cases = [
+        // Clients of the first OCI specification leave the type out.
+        (&oci_image, image.clone(), 201),
+        (&oci_index, index.clone(), 201),
+        (&docker_image, with_type(&image, &docker_image), 201),
+        (&docker_list, with_type(&index, &docker_list), 201),
+        (&artifact.to_owned(), with_type(&json!({"blobs": []}), artifact), 201),
+        (&docker_image, image.clone(), 400),
+        (&docker_list, index.clone(), 400),
+        (&signed, json!({"schemaVersion": 1, "name": "library/types"}), 400),
+        (&artifact.to_owned(), json!({"blobs": []}), 400),
+    ];
+    for (number, (media_type, document, status)) in cases.into_iter().enumerate() {
+        let bytes = document.to_string().into_bytes();
+        let tag = format!("tag-{number}");
+        let path = proxy.path(&format!("manifests/{tag}"));
+        let pushed = proxy.send("PUT", &path, &[("content-type", media_type)], &bytes);
+        assert_eq!(pushed.status, status, "{media_type}: {pushed:?}");
+        if status != 201 {
+            assert_eq!(code(&pushed), "MANIFEST_INVALID");
+            assert!(pushed.text().contains("mediaType"), "{pushed:?}");
+            continue;
+        }
+        for registry in [proxy, agent] {
+            for reference in [tag.clone(), Digest::sha256(&bytes).to_string()] {
+                let got = registry.manifest(&reference);
+                assert_eq!(got.status, 200, "{media_type}: {got:?}");
+                assert_eq!(got.header("content-type"), Some(media_type.as_str()));
+                assert!(got.body == bytes);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_port_already_taken_is_named_with_the_setting_that_moves_it() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -12,6 +12,24 @@ use crate::parts::namespace_of;
 use crate::registry::ProxyRegistry;
 use crate::verify;
 
+/// Refuses a manifest that would come back under another type, or not at all: blobs are kept without
+/// a media type, so the content has to say it. Docker's always do; only an OCI manifest or index is
+/// known by its shape.
+fn check_media_type(manifest: &Manifest) -> Result<()> {
+    let told = Document::parse(None, &manifest.bytes).map(|document| document.media_type);
+    let pushed = &manifest.media_type;
+    match told {
+        Ok(told) if told == *pushed => Ok(()),
+        Ok(told) => Err(Error::invalid(format!(
+            "a manifest pushed as {pushed} reads as {told}: its mediaType must say what it is"
+        ))),
+        Err(error) => Err(Error::invalid(format!(
+            "a manifest pushed as {pushed} does not say so itself: its mediaType must"
+        ))
+        .with_source(error)),
+    }
+}
+
 /// Most children of one manifest that the origins are asked for at once.
 const CHILDREN_AT_ONCE: usize = 16;
 
@@ -53,6 +71,7 @@ impl Manifests for ProxyRegistry {
         manifest: &Manifest,
     ) -> Result<()> {
         let namespace = namespace_of(repository)?;
+        check_media_type(manifest)?;
         let document = manifest.document()?;
         let children: Vec<Digest> = document
             .blobs()

@@ -169,14 +169,7 @@ impl Driver {
                 }
                 self.swarm.handle_committed(now, &torrent, result);
             }
-            Event::Discarded { torrent, result } => {
-                let result = result.map(|fresh| {
-                    if let Some(entry) = self.entries.get_mut(&torrent) {
-                        entry.replace(fresh);
-                    }
-                });
-                self.swarm.handle_discarded(now, &torrent, result);
-            }
+            Event::Discarded { torrent, result } => self.on_discarded(now, &torrent, result),
         }
     }
 
@@ -231,6 +224,20 @@ impl Driver {
             }
         };
         self.swarm.handle_dialed(now, conn, dialed);
+    }
+
+    /// Goes on with the new file of a torrent, unless it was removed meanwhile.
+    fn on_discarded(&mut self, now: Time, old: &Arc<Torrent>, result: Result<Arc<Torrent>>) {
+        let digest = old.meta.digest();
+        let Some(entry) = self.entries.get_mut(&digest) else { return };
+        if !Arc::ptr_eq(&entry.torrent, old) {
+            return;
+        }
+        let result = result.map(|fresh| {
+            self.shared.openings.note(&fresh);
+            entry.replace(fresh);
+        });
+        self.swarm.handle_discarded(now, &digest, result);
     }
 
     /// Notes what came of a piece; the outcome as the swarm is to see it.
@@ -313,6 +320,7 @@ impl Driver {
             ..Progress::default()
         };
         self.swarm.add_torrent(now, spec)?;
+        self.shared.openings.note(&torrent);
         let state = State { torrent: Arc::clone(&torrent), progress, failure: None };
         let state = watch::Sender::new(state);
         self.entries.insert(digest, Entry { torrent, state, since: None });

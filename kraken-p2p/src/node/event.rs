@@ -52,7 +52,7 @@ pub(super) enum Event {
     /// A blob was verified and committed, or was not.
     Committed { torrent: Digest, result: Result<()> },
     /// A blob was thrown away and opened anew, or was not.
-    Discarded { torrent: Digest, result: Result<Arc<Torrent>> },
+    Discarded { torrent: Arc<Torrent>, result: Result<Arc<Torrent>> },
 }
 
 /// Something the application wants.

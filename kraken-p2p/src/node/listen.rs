@@ -111,9 +111,15 @@ async fn admit(
         return Err(refused.map_or_else(|| "closing".to_owned(), |why| format!("{why:?}")));
     }
     let digest = handshake.digest;
+    let late = |_| format!("{digest} not found in time");
     // Only the disk is given a deadline: an answer of the swarm must never be lost.
-    let found = timeout(shared.config.handshake_timeout, find(shared, commands, &handshake));
-    let found = found.await.map_err(|_| format!("{digest} not found in time"))?;
+    let limit = shared.config.handshake_timeout;
+    let _turn = timeout(limit, shared.openings.enter(&digest)).await.map_err(late)?;
+    match ask(shared, ip, handshake.clone()).await {
+        Err(Some(Refused::UnknownTorrent)) => {}
+        answer => return answer.map_err(|why| format!("{why:?} when it was opened")),
+    }
+    let found = timeout(limit, find(shared, commands, &handshake)).await.map_err(late)?;
     if !found.map_err(|error| error.to_string())? {
         return Err(format!("{digest} is not here"));
     }
@@ -132,11 +138,16 @@ async fn ask(
     answered.await.map_err(|_| None)?.map_err(Some)
 }
 
-/// Adds the torrent of a handshake from storage, if it is there.
+/// Adds the torrent of a handshake from storage, if it is there; in the caller's turn and when the
+/// swarm has none.
 async fn find(shared: &Shared, commands: &Commands, handshake: &Handshake) -> Result<bool> {
     let (digest, namespace) = (handshake.digest, handshake.namespace.clone());
     let storage = Arc::clone(&shared.storage);
+    let old = shared.openings.latest(&digest);
     let found = shared.blocking.run("look for a torrent", move || {
+        if let Some(old) = old {
+            old.end();
+        }
         let Some((meta, file)) = storage.find(&digest, &namespace)? else { return Ok(None) };
         let torrent = Torrent::new(meta, namespace, file);
         let spec = torrent.spec();

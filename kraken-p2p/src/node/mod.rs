@@ -18,6 +18,7 @@ mod lease;
 mod limits;
 mod link;
 mod listen;
+mod openings;
 mod output;
 mod shaping;
 mod shared;
@@ -122,13 +123,19 @@ impl Node {
     /// Starts to download a blob, or joins a download of it. A blob that storage already has is
     /// complete at once and is seeded. Cancel safe.
     pub async fn download(&self, namespace: &Namespace, digest: &Digest) -> Result<Download> {
-        let joined = self.0.call("download", |answer| Command::Join { digest: *digest, answer });
-        if let Some(subscription) = joined.await? {
-            return Ok(Download::new(Arc::clone(&self.0), subscription));
+        if let Some(download) = self.join(digest).await? {
+            return Ok(download);
         }
-        let (torrent, spec) = match self.find_complete(namespace, digest).await? {
-            Some(found) => found,
-            None => self.open(namespace, digest).await?,
+        let (_turn, (torrent, spec)) = match self.find_complete(namespace, digest).await? {
+            Some(found) => (None, found),
+            None => {
+                let meta = self.ask_for_metainfo(namespace, digest).await?;
+                let turn = self.0.shared.openings.enter(digest).await;
+                if let Some(download) = self.join(digest).await? {
+                    return Ok(download);
+                }
+                (Some(turn), self.open(namespace, meta).await?)
+            }
         };
         match add(&self.0.commands, torrent, spec, true).await? {
             Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription)),
@@ -208,7 +215,14 @@ impl Node {
         &self.0.shared.local
     }
 
-    /// The torrent from storage, if it is complete there.
+    /// Joins a download that is there.
+    async fn join(&self, digest: &Digest) -> Result<Option<Download>> {
+        let joined = self.0.call("download", |answer| Command::Join { digest: *digest, answer });
+        let subscription = joined.await?;
+        Ok(subscription.map(|subscription| Download::new(Arc::clone(&self.0), subscription)))
+    }
+
+    /// The torrent from storage, if it is complete there: then nobody writes it any more.
     async fn find_complete(
         &self,
         namespace: &Namespace,
@@ -227,12 +241,8 @@ impl Node {
         self.0.shared.blocking.run("look for a blob", find).await.flatten()
     }
 
-    /// The torrent as the tracker knows it, opened in storage.
-    async fn open(
-        &self,
-        namespace: &Namespace,
-        digest: &Digest,
-    ) -> Result<(Arc<Torrent>, TorrentSpec)> {
+    /// The metainfo as the tracker knows it.
+    async fn ask_for_metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
         let shared = &self.0.shared;
         let ask = shared.tracker.metainfo(namespace, digest);
         let meta = match shared.closing.run_until_cancelled(ask).await {
@@ -245,8 +255,22 @@ impl Node {
                 format!("download {digest}: the tracker sent the metainfo of {}", meta.digest()),
             ));
         }
+        Ok(meta)
+    }
+
+    /// The torrent opened in storage, in the caller's turn and when the swarm has none.
+    async fn open(
+        &self,
+        namespace: &Namespace,
+        meta: MetaInfo,
+    ) -> Result<(Arc<Torrent>, TorrentSpec)> {
+        let shared = &self.0.shared;
         let (storage, namespace) = (Arc::clone(&shared.storage), namespace.clone());
+        let old = shared.openings.latest(&meta.digest());
         let open = move || {
+            if let Some(old) = old {
+                old.end();
+            }
             let torrent = Torrent::open(&*storage, meta, namespace)?;
             let spec = torrent.spec();
             Ok((torrent, spec))

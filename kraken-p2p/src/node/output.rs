@@ -108,10 +108,11 @@ impl Driver {
         let Some(torrent) = self.torrent(&digest) else { return };
         let shared = Arc::clone(&self.shared);
         self.spawn(async move {
-            let storage = Arc::clone(&shared.storage);
-            let discard = move || torrent.discard(&*storage);
+            let _turn = shared.openings.enter(&digest).await;
+            let (storage, old) = (Arc::clone(&shared.storage), Arc::clone(&torrent));
+            let discard = move || old.discard(&*storage);
             let result = shared.blocking.run("discard a blob", discard).await.flatten();
-            shared.report(Event::Discarded { torrent: digest, result }).await;
+            shared.report(Event::Discarded { torrent, result }).await;
         });
     }
 

@@ -12,6 +12,7 @@ use super::buffers::BufferPool;
 use super::config::NodeConfig;
 use super::event::Event;
 use super::limits as node_limits;
+use super::openings::Openings;
 use super::shaping::{Clock, Shaper};
 use super::stats::Counters;
 use crate::limits;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) egress: Shaper,
     pub(super) ingress: Shaper,
     pub(super) counters: Counters,
+    pub(super) openings: Openings,
     /// Bounds the incoming handshakes under way.
     pub(super) handshakes: Arc<Semaphore>,
     /// Bounds the announces under way.
@@ -62,6 +64,7 @@ impl Shared {
             egress: Shaper::new(config.egress_bytes_per_sec, clock),
             ingress: Shaper::new(config.ingress_bytes_per_sec, clock),
             counters: Counters::default(),
+            openings: Openings::default(),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)),
             announces: Semaphore::new(node_limits::ANNOUNCES_MAX),
             events,

@@ -1,6 +1,7 @@
 //! Nodes over loopback, and peers played by hand.
 
 mod conns;
+mod ends;
 mod support;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use kraken_core::{MetaInfo, Namespace, Result};
+use kraken_core::{Error, ErrorKind, MetaInfo, Namespace, Result};
 
 use super::lease::Leases;
 use crate::storage::{TorrentFile, TorrentStorage};
@@ -20,7 +20,8 @@ pub(super) struct Torrent {
 }
 
 impl Torrent {
-    /// Opens the torrent in storage. Blocks on disk.
+    /// Opens the torrent in storage; no older one of the digest may be written any more. Blocks on
+    /// disk.
     pub(super) fn open(
         storage: &dyn TorrentStorage,
         meta: MetaInfo,
@@ -52,18 +53,24 @@ impl Torrent {
         }
     }
 
-    /// To be held over each write; `None` once the torrent is being discarded. Blocks.
+    /// To be held over each write; `None` once the torrent has ended. Blocks.
     pub(super) fn writable(&self) -> Option<RwLockReadGuard<'_, bool>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.then_some(open)
     }
 
-    /// Waits for writes under way, lets no more happen, throws the bytes away and opens the
-    /// torrent anew. Blocks on disk.
+    /// Waits for writes under way and lets no more happen; whether any could until now. Blocks.
+    pub(super) fn end(&self) -> bool {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *open)
+    }
+
+    /// Ends it, throws the bytes away and opens the torrent anew. `ErrorKind::Cancelled` when it
+    /// has ended before: then its bytes may be another's already. Blocks on disk.
     pub(super) fn discard(&self, storage: &dyn TorrentStorage) -> Result<Arc<Self>> {
-        {
-            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            *open = false;
+        if !self.end() {
+            let text = format!("discard {}: it was removed", self.meta.digest());
+            return Err(Error::new(ErrorKind::Cancelled, text));
         }
         self.file.discard()?;
         Self::open(storage, self.meta.clone(), self.namespace.clone())

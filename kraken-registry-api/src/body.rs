@@ -32,8 +32,9 @@ impl Upload {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let size = body.size_hint().exact();
-        let broken =
-            |error: B::Error| Error::new(ErrorKind::Cancelled, "read the body").with_source(error);
+        let broken = |error: B::Error| {
+            Error::invalid("the body of the request broke off").with_source(error)
+        };
         let bytes = TryStreamExt::map_err(BodyStream::new(body), broken)
             .try_filter_map(|frame| std::future::ready(Ok(frame.into_data().ok())));
         Self { size, bytes: bytes.boxed() }

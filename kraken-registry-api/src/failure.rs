@@ -81,6 +81,11 @@ impl Failure {
     /// The answer to a backend's `error` about `subject`.
     pub(crate) fn from_error(error: &Error, subject: Subject) -> Self {
         let (status, code) = match error.kind() {
+            ErrorKind::NotFound if subject != Subject::PushedManifest => {
+                // Who was asked in vain is for the operator, not for the client.
+                tracing::debug!(%error, "not found");
+                return Self::new(StatusCode::NOT_FOUND, subject.unknown(), subject.unknown_text());
+            }
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, subject.unknown()),
             ErrorKind::Invalid => (StatusCode::BAD_REQUEST, subject.invalid()),
             ErrorKind::Mismatch => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
@@ -91,9 +96,8 @@ impl Failure {
             }
             ErrorKind::Unsupported => return Self::unsupported(error.to_string(), ""),
             ErrorKind::Cancelled => {
-                // Mostly a client that went away; it does not read this.
-                let message = "the request was given up";
-                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message);
+                let message = "the registry is shutting down";
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
             }
             _ => {
                 // The cause may name paths and hosts: it is for the operator, not for the client.
@@ -173,6 +177,17 @@ impl Subject {
             Self::Manifest => Code::ManifestUnknown,
             Self::PushedManifest => Code::ManifestBlobUnknown,
             Self::Tags => Code::NameUnknown,
+        }
+    }
+
+    /// What [`Subject::unknown`] means, in docker/distribution's words.
+    fn unknown_text(self) -> &'static str {
+        match self {
+            Self::Blob => "blob unknown to registry",
+            Self::Upload => "blob upload unknown to registry",
+            Self::Manifest => "manifest unknown",
+            Self::PushedManifest => "blob of the manifest unknown to registry",
+            Self::Tags => "repository name not known to registry",
         }
     }
 

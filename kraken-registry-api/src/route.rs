@@ -142,7 +142,11 @@ pub fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
             Code::Unsupported,
             "this registry has no referrers",
         )),
-        None => Err(Failure::unsupported("this registry has no such resource", "")),
+        None => Err(Failure::new(
+            StatusCode::NOT_FOUND,
+            Code::Unsupported,
+            "this registry has no such resource",
+        )),
     }
 }
 

@@ -126,10 +126,10 @@ fn refusals_have_the_codes_of_the_spec() {
         ("DELETE", "/v2/a/manifests/v1", (405, "UNSUPPORTED")),
         ("DELETE", &format!("/v2/a/blobs/sha256:{HEX}"), (405, "UNSUPPORTED")),
         ("PUT", "/v2/", (405, "UNSUPPORTED")),
-        ("GET", "/v2/_catalog", (405, "UNSUPPORTED")),
-        ("GET", "/v1/", (405, "UNSUPPORTED")),
-        ("GET", "/v22", (405, "UNSUPPORTED")),
-        ("GET", "", (405, "UNSUPPORTED")),
+        ("GET", "/v2/_catalog", (404, "UNSUPPORTED")),
+        ("GET", "/v1/", (404, "UNSUPPORTED")),
+        ("GET", "/v22", (404, "UNSUPPORTED")),
+        ("GET", "", (404, "UNSUPPORTED")),
         ("GET", &format!("/v2/a/referrers/sha256:{HEX}"), (404, "UNSUPPORTED")),
     ] {
         assert_eq!(refused(method, target), expected, "{method} {target}");

@@ -175,7 +175,7 @@ async fn what_is_not_there_is_unknown() {
     assert!(answer.body.is_empty());
     get(&registry, "/v2/a/blobs/sha256:x").await.expect_error(400, "DIGEST_INVALID");
     send(&registry, "DELETE", &url, &[], "").await.expect_error(405, "UNSUPPORTED");
-    get(&registry, "/v2/_catalog").await.expect_error(405, "UNSUPPORTED");
+    get(&registry, "/v2/_catalog").await.expect_error(404, "UNSUPPORTED");
 }
 
 #[tokio::test]
@@ -200,7 +200,8 @@ async fn kinds_of_errors_become_statuses() {
         let answer = get(&registry, &format!("/v2/a/blobs/{digest}")).await;
         let answer = answer.expect_error(status, code);
         let leaks = String::from_utf8_lossy(&answer.body).contains("/secret/path");
-        assert_eq!(leaks, status != 500, "{answer:?}");
+        // What is unknown is told in docker/distribution's words, not in those of whom it asked.
+        assert_eq!(leaks, ![404, 500].contains(&status), "{answer:?}");
     }
 }
 

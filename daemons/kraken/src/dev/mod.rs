@@ -5,6 +5,7 @@ mod cluster;
 mod image;
 mod proof;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +18,16 @@ use kraken_core::{Error, Result};
 use self::cluster::Cluster;
 
 /// How long everything may take to end after Ctrl-C; what is still there then is dropped.
-const CLOSE_MAX: Duration = Duration::from_millis(1500);
+const CLOSE_MAX: Duration = Duration::from_millis(1300);
+
+/// How long calls of the system under way may take after that.
+const BLOCKING_MAX: Duration = Duration::from_millis(300);
+
+/// How often the removal of the temporary directory is tried.
+const REMOVE_TRIES: u32 = 20;
+
+/// The exit code after Ctrl-C during the proof: 128 and the number of SIGINT, as shells have it.
+const EXIT_INTERRUPTED: u8 = 130;
 
 /// The flags of `kraken dev`.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,11 +63,12 @@ pub(crate) fn main(args: Args) -> ExitCode {
             .map_err(|error| Error::io("start the runtime", error))
     });
     let code = runtime.and_then(|runtime| {
+        // Signals first: from here on an interrupt leaves nothing behind.
+        let signals = runtime.block_on(async { Signals::listen() })?;
         let data = DataDir::new(args.data_dir.as_deref())?;
-        let code = runtime.block_on(run(args, data.path()));
-        runtime.shutdown_timeout(Duration::from_millis(200));
-        // Only now nothing writes there any more.
-        drop(data);
+        let code = runtime.block_on(run(&args, signals, data.path()));
+        runtime.shutdown_timeout(BLOCKING_MAX);
+        data.leave()?;
         code
     });
     code.unwrap_or_else(|error| {
@@ -66,17 +77,19 @@ pub(crate) fn main(args: Args) -> ExitCode {
     })
 }
 
-async fn run(args: Args, data_dir: &Path) -> Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+async fn run(args: &Args, mut signals: Signals, data_dir: &Path) -> Result<ExitCode> {
     println!("data directory: {}", data_dir.display());
-    let cluster = Cluster::start(&args, data_dir).await?;
+    let cluster = Cluster::start(args, data_dir).await?;
+    // A leftover of a run that was killed must not say that this one is ready. The directory is
+    // ours now: each role has locked its part.
+    let _ = std::fs::remove_file(data_dir.join(cluster::ADDRESSES_FILE));
     println!("the cluster runs; pushing and pulling an image to prove it");
+    let proven = Cell::new(false);
     let code = tokio::select! {
-        code = prove_and_serve(&args, &cluster, data_dir) => code,
+        code = prove_and_serve(args, &cluster, data_dir, &proven) => code,
         _ = signals.next() => {
             println!("stopping");
-            let during_proof = !data_dir.join(cluster::ADDRESSES_FILE).exists();
-            Ok(if during_proof { ExitCode::from(130) } else { ExitCode::SUCCESS })
+            Ok(if proven.get() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INTERRUPTED) })
         }
     };
     let _ = std::fs::remove_file(data_dir.join(cluster::ADDRESSES_FILE));
@@ -87,7 +100,12 @@ async fn run(args: Args, data_dir: &Path) -> Result<ExitCode> {
 }
 
 /// Ends only with `--once` or when the proof fails; otherwise serves until it is dropped.
-async fn prove_and_serve(args: &Args, cluster: &Cluster, data_dir: &Path) -> Result<ExitCode> {
+async fn prove_and_serve(
+    args: &Args,
+    cluster: &Cluster,
+    data_dir: &Path,
+    proven: &Cell<bool>,
+) -> Result<ExitCode> {
     let report = proof::run(cluster).await?;
     print!("{report}");
     if !report.passed() {
@@ -97,6 +115,7 @@ async fn prove_and_serve(args: &Args, cluster: &Cluster, data_dir: &Path) -> Res
     if args.once {
         return Ok(ExitCode::SUCCESS);
     }
+    proven.set(true);
     cluster.write_addresses(data_dir)?;
     print!("{}", cluster.instructions());
     std::future::pending().await
@@ -121,10 +140,27 @@ impl DataDir {
             format!("make the data directory {}; choose another with --data-dir", path.display())
         };
         std::fs::create_dir_all(path).map_err(|error| Error::io(context(), error))?;
-        let path = path.canonicalize().map_err(|error| Error::io(context(), error))?;
-        // A leftover of an earlier run must not say that this one is ready.
-        let _ = std::fs::remove_file(path.join(cluster::ADDRESSES_FILE));
-        Ok(Self::Kept(path))
+        path.canonicalize().map(Self::Kept).map_err(|error| Error::io(context(), error))
+    }
+
+    /// Removes what is not to be kept.
+    fn leave(self) -> Result<()> {
+        let Self::Temporary(dir) = self else { return Ok(()) };
+        let path = dir.keep();
+        let mut tries = 0;
+        loop {
+            match std::fs::remove_dir_all(&path) {
+                // What has not ended in time may write one more file.
+                Err(_) if tries < REMOVE_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                removed => {
+                    return removed
+                        .map_err(|error| Error::io(format!("remove {}", path.display()), error));
+                }
+            }
+        }
     }
 
     fn path(&self) -> &Path {

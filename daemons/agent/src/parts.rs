@@ -10,7 +10,7 @@ use kraken_backends::BuildIndex;
 use kraken_common::blocking;
 use kraken_core::http::Client;
 use kraken_core::store::Store;
-use kraken_core::{Digest, Namespace, Result};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::TorrentFile;
 use kraken_p2p::tracker::TrackerClient;
@@ -58,15 +58,21 @@ impl BlobReader for OpenBlob {
     }
 }
 
-/// Downloads a blob, or joins its download; ends when it is verified as a whole.
+/// Downloads a blob, or joins its download; ends when it is verified as a whole. One of more than
+/// `len_max` bytes is `TooLarge` as soon as its metainfo is here, and nothing of it is waited for.
 pub(crate) async fn fetch(
     parts: &Parts,
     namespace: &Namespace,
     digest: &Digest,
+    len_max: u64,
 ) -> Result<OpenBlob> {
     let mut download = parts.node.download(namespace, digest).await?;
+    let len = download.metainfo().geometry().blob_len();
+    if len > len_max {
+        return Err(Error::new(ErrorKind::TooLarge, format!("{digest} has {len} bytes")));
+    }
     download.finished().await?;
-    Ok(OpenBlob { file: download.file(), len: download.metainfo().geometry().blob_len() })
+    Ok(OpenBlob { file: download.file(), len })
 }
 
 /// Bytes read from disk at a time.

@@ -11,7 +11,7 @@ use kraken_registry_api::{
     Backend, BlobReader, BlobSource, Manifest, ManifestStat, Manifests, Tags, limits,
 };
 
-use crate::parts::{OpenBlob, Parts, fetch};
+use crate::parts::{Parts, fetch};
 
 /// The agent's side of the registry traits: read only.
 #[derive(Debug, Clone)]
@@ -22,11 +22,6 @@ pub(crate) struct AgentRegistry {
 impl AgentRegistry {
     pub(crate) fn new(parts: Arc<Parts>) -> Self {
         Self { parts }
-    }
-
-    /// Waits until the blob is here and verified as a whole.
-    async fn fetch(&self, repository: &Repository, digest: &Digest) -> Result<OpenBlob> {
-        fetch(&self.parts, &repository.as_str().parse()?, digest).await
     }
 
     async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Digest> {
@@ -71,7 +66,8 @@ impl BlobSource for AgentRegistry {
     }
 
     async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {
-        Ok(Box::new(self.fetch(repository, digest).await?))
+        let namespace = repository.as_str().parse()?;
+        Ok(Box::new(fetch(&self.parts, &namespace, digest, u64::MAX).await?))
     }
 }
 
@@ -79,11 +75,15 @@ impl BlobSource for AgentRegistry {
 impl Manifests for AgentRegistry {
     async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
         let digest = self.resolve(repository, reference).await?;
-        let blob = self.fetch(repository, &digest).await?;
-        if blob.len > limits::MANIFEST_BYTES_MAX as u64 {
+        let (namespace, len_max) =
+            (repository.as_str().parse()?, limits::MANIFEST_BYTES_MAX as u64);
+        let blob = match fetch(&self.parts, &namespace, &digest, len_max).await {
             // A layer asked for as if it were a manifest.
-            return Err(Error::not_found(format!("manifest {digest}: {} bytes", blob.len)));
-        }
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                return Err(Error::not_found(format!("manifest {digest}")).with_source(error));
+            }
+            blob => blob?,
+        };
         let mut bytes = Vec::with_capacity(blob.len as usize);
         let mut stream = blob.stream(0..blob.len);
         while let Some(chunk) = stream.next().await {

@@ -91,7 +91,7 @@ async fn tracker_ready(parts: &Parts) -> Result<()> {
 
 /// The whole blob; it waits until the blob is here.
 async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer> {
-    let blob = match parts::fetch(parts, &namespace.parse()?, digest).await {
+    let blob = match parts::fetch(parts, &namespace.parse()?, digest, u64::MAX).await {
         Ok(blob) => blob,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
         // uber/kraken's agents answer 500 when the backend cannot be reached.

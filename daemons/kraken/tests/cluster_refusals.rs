@@ -122,6 +122,21 @@ fn a_manifest_is_served_as_what_it_was_pushed_or_it_is_not_taken() {
 }
 
 #[test]
+fn a_layer_asked_for_as_a_manifest_is_not_downloaded() {
+    let cluster = Cluster::start(&Plan::default());
+    let layer = random(81, 9 << 20);
+    let digest = cluster.push_to("library/layer").push_blob(&layer);
+    for registry in [cluster.push_to("library/layer"), cluster.pull_from(0, "library/layer")] {
+        let answer = registry.manifest(&digest.to_string());
+        assert_eq!((answer.status, code(&answer).as_str()), (404, "MANIFEST_UNKNOWN"));
+    }
+    assert!(cluster.agents[0].counter("received_from_origins") < layer.len() as u64);
+    cluster.pull_from(0, "library/layer").pull_blob(&layer);
+    let answer = cluster.pull_from(0, "library/layer").manifest(&digest.to_string());
+    assert_eq!(answer.status, 404);
+}
+
+#[test]
 fn a_port_already_taken_is_named_with_the_setting_that_moves_it() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

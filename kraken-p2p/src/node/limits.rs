@@ -49,7 +49,7 @@ pub(super) const STALL_AFTER: Duration = Duration::from_millis(500);
 pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Fewer bytes than this are no sign of life: below 8 KiB/s a peer loses the piece it is writing to
-/// whoever brings it too, and below 1 KiB/s its requests time out.
+/// whoever brings it too. The swarm has a pace of its own for requests.
 pub(super) const PROGRESS_LEN: u64 = 4 << 10;
 
 /// When all buffers are out, a peer that has not filled its own in this time writes what it has and

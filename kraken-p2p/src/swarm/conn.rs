@@ -113,10 +113,14 @@ impl Conn {
         self.requests.insert(index, now);
     }
 
-    /// Notes that so many more bytes of a requested piece came. Enough of them are a sign of life
+    /// Notes that so many more bytes of a requested piece came, or that this side pauses. Enough of them are a sign of life
     /// like a whole piece; a peer that drips does not hold its requests for ever.
     pub(super) fn on_progress(&mut self, now: Time, bytes: u64) {
         self.progress_at = now;
+        if bytes == 0 {
+            self.earned_until = now;
+            return;
+        }
         let worth = Duration::from_secs_f64(bytes as f64 / RECEIVE_PACE_MIN);
         self.earned_until = (self.earned_until.max(self.busy_since) + worth).min(now);
         self.bytes_since_timeout = self.bytes_since_timeout.saturating_add(bytes);

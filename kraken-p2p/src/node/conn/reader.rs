@@ -344,7 +344,7 @@ impl Reader {
         loop {
             match timeout(PROGRESS_EVERY, self.settle()).await {
                 Ok(outcome) => return outcome,
-                Err(_) => self.say_alive(Some(lease)),
+                Err(_) => self.say_alive(Some(lease), 0),
             }
         }
     }
@@ -368,7 +368,7 @@ impl Reader {
         loop {
             match timeout(PROGRESS_EVERY, what.as_mut()).await {
                 Ok(result) => return result,
-                Err(_) => self.say_alive(lease),
+                Err(_) => self.say_alive(lease, 0),
             }
         }
     }
@@ -379,12 +379,13 @@ impl Reader {
         self.shared.counters.add_received(self.from_origin, count);
         self.unreported += count as u64;
         if self.unreported >= PROGRESS_LEN {
-            self.say_alive(lease);
+            self.say_alive(lease, self.unreported);
         }
     }
 
-    /// Keeps the lease on a piece, and now and then tells the swarm that its request is alive.
-    fn say_alive(&mut self, lease: Option<&HeldLease>) {
+    /// Keeps the lease on a piece, and now and then tells the swarm that its request is alive: so
+    /// many bytes came, or with none this side pauses.
+    fn say_alive(&mut self, lease: Option<&HeldLease>, bytes: u64) {
         let now = self.shared.clock.now();
         if let Some(lease) = lease {
             lease.touch(now);
@@ -392,11 +393,11 @@ impl Reader {
         if now.since(self.reported_at) < PROGRESS_EVERY {
             return;
         }
-        // Where nothing came for this side's pauses, the payload's header did.
-        let event = Event::PieceProgress { conn: self.conn, bytes: self.unreported.max(1) };
+        let event = Event::PieceProgress { conn: self.conn, bytes };
         // While the swarm's task is behind this can wait for the next bytes.
         if self.shared.events.try_send(event).is_ok() {
-            (self.unreported, self.reported_at) = (0, now);
+            self.unreported -= bytes;
+            self.reported_at = now;
         }
     }
 

@@ -130,6 +130,19 @@ fn a_peer_whose_bytes_come_slowly_and_steadily_is_not_overdue() {
 }
 
 #[test]
+fn pauses_of_this_side_are_not_held_against_the_peer() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conn = alone.accept(1, &full()).unwrap();
+    assert_eq!(requests(&alone.outputs()).len(), 2);
+    for _ in 0..300 {
+        alone.later(Duration::from_millis(100));
+        alone.swarm.handle_piece_progress(alone.now, conn, 0);
+    }
+    assert_eq!((alone.conns(), alone.swarm.counters().requests_timed_out), (1, 0));
+}
+
+#[test]
 fn a_peer_that_drips_does_not_hold_its_pieces() {
     let mut alone = Alone::leecher();
     alone.outputs();

@@ -1,5 +1,7 @@
 //! The agent's HTTP endpoints, uber/kraken's `agentserver`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,9 @@ use kraken_backends::TagStore as _;
 use kraken_common::answer::{self, Answer};
 use kraken_common::{Body, Segments, blocking};
 use kraken_core::http::Request;
-use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
+use kraken_core::store::Store;
+use kraken_core::{Digest, Error, ErrorKind, InfoHash, Result, Tag};
+use kraken_p2p::swarm::Blacklisted;
 use kraken_registry_api::BlobReader as _;
 use serde_json::json;
 
@@ -38,7 +42,10 @@ async fn route(parts: &Parts, request: &http::Request<Incoming>) -> Result<Answe
         (&Method::GET, ["readiness"]) => Ok(readiness(parts).await),
         (&Method::GET, ["tags", tag]) => {
             let tag: Tag = tag.parse()?;
-            let digest = parts.build_index.get(&tag).await?;
+            // uber/kraken's words; its status for every failure but 404 is 500, of which a 503 is
+            // the kind that tells a caller to ask again.
+            let digest =
+                parts.build_index.get(&tag).await.map_err(|error| error.context("get tag"))?;
             Ok(answer::text(StatusCode::OK, digest.to_string()))
         }
         (&Method::GET, ["namespace", namespace, "blobs", digest]) => {
@@ -116,21 +123,44 @@ async fn remove(parts: &Parts, digest: &Digest) -> Result<Answer> {
 }
 
 async fn blacklist(parts: &Parts) -> Result<Answer> {
-    let entries: Vec<_> = parts
-        .node
-        .blacklist()
-        .await?
-        .into_iter()
-        .map(|entry| {
-            json!({
-                "peer_id": entry.peer_id,
-                "torrent": entry.torrent,
-                "addr": entry.addr,
-                "remaining": entry.remaining.map(|left| left.as_nanos() as u64),
-            })
-        })
-        .collect();
-    answer::json(&entries)
+    let (entries, store) = (parts.node.blacklist().await?, parts.store.clone());
+    let entries = blocking("name the torrents of the blacklist", move || {
+        let mut info_hashes = BTreeMap::new();
+        for torrent in entries.iter().map(|entry| entry.torrent) {
+            if let Entry::Vacant(vacant) = info_hashes.entry(torrent) {
+                vacant.insert(info_hash(&store, &torrent)?);
+            }
+        }
+        let shaped = entries.iter().map(|entry| {
+            let info_hash = info_hashes.get(&entry.torrent).copied().flatten();
+            blacklist_entry(entry, info_hash)
+        });
+        Ok(shaped.collect::<Vec<_>>())
+    });
+    answer::json(&entries.await?)
+}
+
+/// The info hash of a torrent; `None` if its blob has left the disk meanwhile.
+fn info_hash(store: &Store, digest: &Digest) -> Result<Option<InfoHash>> {
+    let metainfo = match store.metainfo(digest)? {
+        Some(metainfo) => Some(metainfo),
+        None => store.find(digest)?.and_then(|blob| blob.metainfo()),
+    };
+    Ok(metainfo.map(|metainfo| metainfo.info_hash()))
+}
+
+/// uber/kraken's shape, whose clients read arrays of 20 numbers and an `int64`; `torrent` and
+/// `addr` are ours.
+fn blacklist_entry(entry: &Blacklisted, info_hash: Option<InfoHash>) -> serde_json::Value {
+    // For as long as the torrent is here is, in nanoseconds, for ever.
+    let nanos = |left: Duration| i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
+    json!({
+        "peer_id": entry.peer_id,
+        "info_hash": info_hash.unwrap_or_else(|| InfoHash::new([0; 20])),
+        "remaining": entry.remaining.map_or(i64::MAX, nanos),
+        "torrent": entry.torrent,
+        "addr": entry.addr,
+    })
 }
 
 /// Counters of the node, until there are metrics.
@@ -143,4 +173,36 @@ async fn stats(parts: &Parts) -> Result<Answer> {
         "duplicate_pieces": stats.duplicate_pieces,
         "corrupt_pieces": stats.corrupt_pieces,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use kraken_core::PeerId;
+
+    use super::*;
+
+    #[test]
+    fn a_blacklist_has_uber_krakens_shape() {
+        let torrent = Digest::sha256(b"x");
+        let entry = |remaining| Blacklisted {
+            torrent,
+            peer_id: PeerId::new([7; 20]),
+            addr: "10.0.0.1:9".into(),
+            remaining,
+        };
+        let shaped = blacklist_entry(&entry(Some(Duration::from_millis(3))), None);
+        assert_eq!(
+            shaped,
+            json!({
+                "peer_id": ([7; 20]),
+                "info_hash": ([0; 20]),
+                "remaining": 3_000_000,
+                "torrent": torrent.to_string(),
+                "addr": "10.0.0.1:9",
+            })
+        );
+        let shaped = blacklist_entry(&entry(None), Some(InfoHash::new([9; 20])));
+        assert_eq!(shaped["info_hash"], json!(([9; 20])));
+        assert_eq!(shaped["remaining"], json!(i64::MAX));
+    }
 }

@@ -122,6 +122,18 @@ fn a_manifest_is_served_as_what_it_was_pushed_or_it_is_not_taken() {
 }
 
 #[test]
+fn an_agent_without_a_build_index_says_that_it_could_not_get_the_tag() {
+    let mut cluster = Cluster::start(&Plan::default());
+    cluster.build_index.kill();
+    let agent = cluster.agents[0].role.http;
+    let answer = http::get(agent, "/tags/library%2Fnone%3A1");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.text().starts_with("get tag: "), "{answer:?}");
+    let blacklist = http::get(agent, "/x/blacklist");
+    assert_eq!((blacklist.status, blacklist.text().as_str()), (200, "[]"));
+}
+
+#[test]
 fn a_layer_asked_for_as_a_manifest_is_not_downloaded() {
     let cluster = Cluster::start(&Plan::default());
     let layer = random(81, 9 << 20);

@@ -44,13 +44,17 @@ impl Manifests for ProxyRegistry {
             }
         };
         let namespace = namespace_of(repository)?;
-        let (_, bytes) = self.parts.origins.download(&namespace, &digest).await?;
+        let (len, bytes) = self.parts.origins.download(&namespace, &digest).await?;
+        // A layer asked for as if it were a manifest.
+        let too_long = || Error::not_found(format!("manifest {digest}: too long"));
+        if len.is_some_and(|len| len > limits::MANIFEST_BYTES_MAX as u64) {
+            return Err(too_long());
+        }
         let mut bytes = verify::whole(bytes, digest);
         let mut content = BytesMut::new();
         while let Some(chunk) = bytes.try_next().await? {
             if content.len() + chunk.len() > limits::MANIFEST_BYTES_MAX {
-                // A layer asked for as if it were a manifest.
-                return Err(Error::not_found(format!("manifest {digest}: too long")));
+                return Err(too_long());
             }
             content.extend_from_slice(&chunk);
         }

@@ -13,6 +13,7 @@ use crate::store::config::StoreConfig;
 use crate::store::evict::Pin;
 use crate::store::index::{Cached, Exclusive, Inner, unix_now};
 use crate::store::layout::DATA;
+use crate::store::recall::Recall;
 use crate::store::sidecar::{self, Sidecar};
 use crate::store::verify::matches_digest;
 use crate::store::{limits, recovery};
@@ -124,7 +125,8 @@ impl Store {
     }
 
     /// Removes the least recently used blobs that may go until `bytes` are free; how many bytes
-    /// went, which may be fewer. For a job that watches the disk.
+    /// went, which may be fewer. For a job that watches the disk. Blocks, for some seconds where
+    /// others have blobs open that they are asked for; see [`Store::on_recall`].
     pub fn evict(&self, bytes: u64) -> Result<u64> {
         self.inner.evict(bytes)
     }
@@ -149,6 +151,12 @@ impl Store {
     /// Blocks while the blob is just being opened, changed or evicted.
     pub fn pin(&self, digest: &Digest) -> Pin {
         Pin::new(&self.inner, digest)
+    }
+
+    /// Has `recall` asked for open blobs when there is no room for others without them, for as long
+    /// as it lives: for who keeps blobs open that it can do without. Does not block.
+    pub fn on_recall(&self, recall: &Arc<Recall>) {
+        self.inner.holders.add(recall);
     }
 
     /// A sidecar of a complete blob; `None` where there is no such blob or sidecar.

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::index::{Index, Inner, Slot};
 use crate::store::limits;
+use crate::store::recall::Appeal;
 
 /// Keeps a blob from being evicted until it is dropped. It does not keep it from being deleted.
 #[derive(Debug)]
@@ -72,9 +73,10 @@ impl Drop for Charge {
 }
 
 impl Inner {
-    /// Counts `bytes` more, evicting the least recently used until they fit. Nothing is evicted
-    /// where that would not be enough.
+    /// Counts `bytes` more, evicting the least recently used until they fit, and asking for what is
+    /// open where that is needed. Nothing is evicted where that would not be enough.
     pub(super) fn admit(&self, bytes: u64) -> Result<()> {
+        let mut appeal = Appeal::default();
         let mut index = self.index();
         let Some(capacity) = self.config.capacity_bytes else {
             index.used = index.used.saturating_add(bytes);
@@ -93,13 +95,20 @@ impl Inner {
                 index = self.index();
             } else {
                 index.spare(&victims);
-                if index.leaving == 0 {
+                if index.leaving > 0 {
+                    index = self.wait(index);
+                    continue;
+                }
+                let missing = wanted - capacity;
+                drop(index);
+                let came_back = bytes <= capacity && self.recall(&mut appeal, missing, missing);
+                index = self.index();
+                if !came_back {
                     return Err(Error::new(
                         ErrorKind::NoSpace,
                         format!("{bytes} more bytes: {} of {capacity} are in use", index.used),
                     ));
                 }
-                index = self.wait(index);
             }
         }
     }
@@ -132,9 +141,15 @@ impl Inner {
     /// Evicts the least recently used until `bytes` are free or nothing more may go; how many
     /// bytes went.
     pub(super) fn evict(&self, bytes: u64) -> Result<u64> {
-        let (victims, freed) = self.index().pick_victims(bytes);
-        self.remove_victims(victims)?;
-        Ok(freed)
+        let (mut freed, mut appeal) = (0, Appeal::default());
+        loop {
+            let (victims, more) = self.index().pick_victims(bytes - freed);
+            self.remove_victims(victims)?;
+            freed += more;
+            if freed >= bytes || !self.recall(&mut appeal, bytes - freed, 1) {
+                return Ok(freed);
+            }
+        }
     }
 
     /// Brings what was found at start below the ceiling, as far as it may.

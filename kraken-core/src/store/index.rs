@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::store::blob::Blob;
 use crate::store::config::StoreConfig;
 use crate::store::layout::Layout;
+use crate::store::recall::Holders;
 use crate::store::upload::Uploads;
 
 /// What all handles of one store share.
@@ -16,6 +18,7 @@ pub(super) struct Inner {
     pub(super) config: StoreConfig,
     pub(super) layout: Layout,
     pub(super) uploads: Mutex<Uploads>,
+    pub(super) holders: Holders,
     index: Mutex<Index>,
     /// Told whenever an entry is no longer busy or room may have appeared.
     changed: Condvar,
@@ -79,6 +82,7 @@ impl Inner {
             config,
             layout,
             uploads: Mutex::default(),
+            holders: Holders::default(),
             index: Mutex::new(index),
             changed: Condvar::new(),
             _lock: lock,
@@ -93,6 +97,16 @@ impl Inner {
     /// Waits for any change of the index.
     pub(super) fn wait<'a>(&self, index: MutexGuard<'a, Index>) -> MutexGuard<'a, Index> {
         self.changed.wait(index).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Inner::wait`], but no longer than this.
+    pub(super) fn wait_at_most<'a>(
+        &self,
+        index: MutexGuard<'a, Index>,
+        limit: Duration,
+    ) -> MutexGuard<'a, Index> {
+        let waited = self.changed.wait_timeout(index, limit);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Wakes those who wait for a change.

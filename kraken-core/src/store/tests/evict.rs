@@ -1,10 +1,11 @@
 //! What goes when the ceiling is reached, and what stays.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use super::{Fixture, hello, put};
 use crate::store::sidecar::encode_access_time;
-use crate::store::{Sidecar, Store};
+use crate::store::{Recall, Sidecar, Store};
 use crate::{Algorithm, Digest, ErrorKind, MetaInfo};
 
 /// Ten bytes that differ by `seed`.
@@ -135,4 +136,58 @@ fn many_threads_stay_below_the_ceiling() {
     let sum: u64 = store.entries().iter().map(|entry| entry.len).sum();
     assert_eq!(store.used_bytes(), sum);
     assert_eq!(sum, 200);
+}
+
+/// Keeps blobs open until it is asked for them.
+fn keeper(store: &Store, digests: &[Digest]) -> (Arc<Recall>, Arc<Mutex<Vec<Digest>>>) {
+    let open = digests.iter().map(|digest| (*digest, store.blob(digest).unwrap().unwrap()));
+    let open = Mutex::new(open.collect::<Vec<_>>());
+    let asked: Arc<Mutex<Vec<Digest>>> = Arc::default();
+    let log = Arc::clone(&asked);
+    let recall: Arc<Recall> = Arc::new(move |digests| {
+        log.lock().unwrap().extend(digests);
+        let kept = std::mem::take(&mut *open.lock().unwrap());
+        let (gone, kept) = kept.into_iter().partition(|(digest, _)| digests.contains(digest));
+        *open.lock().unwrap() = kept;
+        let gone: Vec<_> = gone;
+        std::thread::spawn(move || drop(gone));
+    });
+    store.on_recall(&recall);
+    (recall, asked)
+}
+
+#[test]
+fn who_keeps_blobs_open_is_asked_for_the_oldest_that_are_in_the_way() {
+    let fixture = Fixture::with_capacity(40);
+    let store = fixture.open();
+    let digests = [1, 2, 3, 4].map(|seed| put(&store, &ten(seed)));
+    let (recall, asked) = keeper(&store, &digests);
+    put(&store, &[5; 15]);
+    assert_eq!(there(&store, &[1, 2, 3, 4]), [false, false, true, true]);
+    assert!(asked.lock().unwrap().iter().all(|digest| digests[..2].contains(digest)));
+
+    // Nobody is asked for what would not be enough, or when it is gone.
+    asked.lock().unwrap().clear();
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
+    assert_eq!(upload.append(&[6; 41]).unwrap_err().kind(), ErrorKind::NoSpace);
+    assert!(asked.lock().unwrap().is_empty());
+    assert_eq!(store.evict(16).unwrap(), 25);
+    assert_eq!(there(&store, &[3, 4]), [false, true]);
+    assert_eq!(*asked.lock().unwrap(), digests[2..3]);
+    drop(recall);
+}
+
+#[test]
+fn what_does_not_come_back_is_waited_for_in_vain() {
+    let fixture = Fixture::with_capacity(20);
+    let store = fixture.open();
+    let digests = [1, 2].map(|seed| put(&store, &ten(seed)));
+    let open = store.blob(&digests[0]).unwrap().unwrap();
+    let (recall, _) = keeper(&store, &digests[1..]);
+    // The first is asked for first; it stays, and the other goes.
+    put(&store, &ten(3));
+    assert_eq!(there(&store, &[1, 2, 3]), [true, false, true]);
+    let blob = store.open_download(&hello());
+    assert_eq!(blob.unwrap_err().kind(), ErrorKind::NoSpace);
+    drop((recall, open));
 }

@@ -13,6 +13,7 @@ use super::conn;
 use super::event::{Accepted, Command, Dialed, Event};
 use super::limits::EVENTS_PER_TURN_MAX;
 use super::link::ConnLink;
+use super::recalled::Recalled;
 use super::shared::Shared;
 use super::stats::NodeStats;
 use super::subscription::{Progress, Released, State, Subscription};
@@ -28,6 +29,7 @@ pub(super) struct Driver {
     events: mpsc::Receiver<Event>,
     commands: mpsc::Receiver<Command>,
     released: Arc<Released>,
+    recalled: Recalled,
     pub(super) conns: BTreeMap<ConnId, ConnLink>,
     pub(super) dials: BTreeMap<ConnId, Dial>,
     pub(super) entries: BTreeMap<Digest, Entry>,
@@ -57,6 +59,7 @@ enum Action {
     Event(Event),
     Command(Command),
     Released,
+    Recalled,
     Timeout,
     Close,
 }
@@ -68,12 +71,14 @@ impl Driver {
         events: mpsc::Receiver<Event>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
+        let recalled = Recalled::of(&*shared.storage);
         Self {
             shared,
             swarm,
             events,
             commands,
             released: Arc::default(),
+            recalled,
             conns: BTreeMap::new(),
             dials: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -112,6 +117,7 @@ impl Driver {
                 Action::Timeout
             }
             () = self.released.news() => Action::Released,
+            () = self.recalled.news() => Action::Recalled,
             Some(command) = self.commands.recv() => Action::Command(command),
             Some(event) = self.events.recv() => Action::Event(event),
         }
@@ -127,6 +133,7 @@ impl Driver {
                     self.swarm.clear_demand(now, &digest, id);
                 }
             }
+            Action::Recalled => self.let_go(now),
             Action::Timeout => self.swarm.handle_timeout(now),
             Action::Close => {}
         }
@@ -238,6 +245,17 @@ impl Driver {
             entry.replace(fresh);
         });
         self.swarm.handle_discarded(now, &digest, result);
+    }
+
+    /// Forgets the torrents that storage needs the room of, but for those with a download.
+    fn let_go(&mut self, now: Time) {
+        for digest in self.recalled.take() {
+            if self.entries.get(&digest).is_some_and(|entry| entry.state.receiver_count() == 0) {
+                tracing::debug!(%digest, "torrent dropped: its room is needed");
+                self.entries.remove(&digest);
+                self.swarm.remove_torrent(now, &digest);
+            }
+        }
     }
 
     /// Notes what came of a piece; the outcome as the swarm is to see it.

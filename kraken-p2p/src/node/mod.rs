@@ -20,6 +20,7 @@ mod link;
 mod listen;
 mod openings;
 mod output;
+mod recalled;
 mod shaping;
 mod shared;
 mod stats;

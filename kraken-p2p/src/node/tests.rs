@@ -2,6 +2,8 @@
 
 mod conns;
 mod ends;
+#[cfg(feature = "store")]
+mod room;
 mod support;
 
 use std::sync::Arc;

@@ -26,6 +26,10 @@ pub enum Proof {
     Crc32Only,
 }
 
+/// Told of blobs that storage could make room with if their files were not open. A node lets go of
+/// those that nobody downloads. It does not block.
+pub type Recall = dyn Fn(&[Digest]) + Send + Sync;
+
 /// Finds and makes torrents on disk. Every method may block on disk.
 pub trait TorrentStorage: fmt::Debug + Send + Sync + 'static {
     /// Opens the torrent of `meta`, creating it when it is not there, keeping what is there when
@@ -41,6 +45,12 @@ pub trait TorrentStorage: fmt::Debug + Send + Sync + 'static {
         digest: &Digest,
         namespace: &Namespace,
     ) -> Result<Option<(MetaInfo, Arc<dyn TorrentFile>)>>;
+
+    /// Has `recall` told of what is in the way, for as long as it lives; called once, by a node
+    /// that starts. Nothing to do for storage that never needs room.
+    fn on_recall(&self, recall: &Arc<Recall>) {
+        let _ = recall;
+    }
 }
 
 /// One torrent's bytes and marks. Every method may block on disk.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kraken_core::store::{Blob, Store};
 use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
 
-use crate::storage::{Proof, TorrentFile, TorrentStorage};
+use crate::storage::{Proof, Recall, TorrentFile, TorrentStorage};
 
 /// Told of a blob that a peer asked for and that is not here, by digest and the peer's namespace.
 ///
@@ -63,6 +63,10 @@ impl TorrentStorage for StoreStorage {
             on_missing(digest, namespace);
         }
         Ok(None)
+    }
+
+    fn on_recall(&self, recall: &Arc<Recall>) {
+        self.store.on_recall(recall);
     }
 }
 

@@ -5,33 +5,14 @@ use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kraken_backends::{BytesSource, TagStore as _};
 use kraken_core::{Digest, Error, Reference, Repository, Result, Tag};
+use kraken_registry_api::limits::MANIFEST_BYTES_MAX;
 use kraken_registry_api::manifest::Document;
-use kraken_registry_api::{Manifest, ManifestStat, Manifests, limits};
+use kraken_registry_api::{Manifest, ManifestStat, Manifests};
 
+use crate::limits;
 use crate::parts::namespace_of;
 use crate::registry::ProxyRegistry;
 use crate::verify;
-
-/// Refuses a manifest that would come back under another type, or not at all: blobs are kept without
-/// a media type, so the content has to say it. Docker's always do; only an OCI manifest or index is
-/// known by its shape.
-fn check_media_type(manifest: &Manifest) -> Result<()> {
-    let told = Document::parse(None, &manifest.bytes).map(|document| document.media_type);
-    let pushed = &manifest.media_type;
-    match told {
-        Ok(told) if told == *pushed => Ok(()),
-        Ok(told) => Err(Error::invalid(format!(
-            "a manifest pushed as {pushed} reads as {told}: its mediaType must say what it is"
-        ))),
-        Err(error) => Err(Error::invalid(format!(
-            "a manifest pushed as {pushed} does not say so itself: its mediaType must"
-        ))
-        .with_source(error)),
-    }
-}
-
-/// Most children of one manifest that the origins are asked for at once.
-const CHILDREN_AT_ONCE: usize = 16;
 
 #[async_trait]
 impl Manifests for ProxyRegistry {
@@ -47,13 +28,13 @@ impl Manifests for ProxyRegistry {
         let (len, bytes) = self.parts.origins.download(&namespace, &digest).await?;
         // A layer asked for as if it were a manifest.
         let too_long = || Error::not_found(format!("manifest {digest}: too long"));
-        if len.is_some_and(|len| len > limits::MANIFEST_BYTES_MAX as u64) {
+        if len.is_some_and(|len| len > MANIFEST_BYTES_MAX as u64) {
             return Err(too_long());
         }
         let mut bytes = verify::whole(bytes, digest);
         let mut content = BytesMut::new();
         while let Some(chunk) = bytes.try_next().await? {
-            if content.len() + chunk.len() > limits::MANIFEST_BYTES_MAX {
+            if content.len() + chunk.len() > MANIFEST_BYTES_MAX {
                 return Err(too_long());
             }
             content.extend_from_slice(&chunk);
@@ -84,7 +65,7 @@ impl Manifests for ProxyRegistry {
             .collect();
         stream::iter(children)
             .map(Ok)
-            .try_for_each_concurrent(CHILDREN_AT_ONCE, |child| {
+            .try_for_each_concurrent(limits::CHILDREN_AT_ONCE, |child| {
                 let namespace = &namespace;
                 async move {
                     // A client sends no blob that HEAD told it is there, but the backend of this
@@ -104,5 +85,23 @@ impl Manifests for ProxyRegistry {
             self.parts.build_index.put_and_replicate(&tag, &manifest.digest).await?;
         }
         Ok(())
+    }
+}
+
+/// Refuses a manifest that would come back under another type, or not at all: blobs are kept without
+/// a media type, so the content has to say it. Docker's always do; only an OCI manifest or index is
+/// known by its shape.
+fn check_media_type(manifest: &Manifest) -> Result<()> {
+    let told = Document::parse(None, &manifest.bytes).map(|document| document.media_type);
+    let pushed = &manifest.media_type;
+    match told {
+        Ok(told) if told == *pushed => Ok(()),
+        Ok(told) => Err(Error::invalid(format!(
+            "a manifest pushed as {pushed} reads as {told}: its mediaType must say what it is"
+        ))),
+        Err(error) => Err(Error::invalid(format!(
+            "a manifest pushed as {pushed} does not say so itself: its mediaType must"
+        ))
+        .with_source(error)),
     }
 }

@@ -1,37 +1,49 @@
 //! The upload sessions that clients have open at the proxy.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use kraken_common::blocking;
 use kraken_core::store::{Store, Upload};
-use kraken_core::{Algorithm, Error, Repository, Result};
+use kraken_core::{Algorithm, Error, ErrorKind, Repository, Result};
 use kraken_registry_api::UploadId;
-use tokio::sync::Mutex as AsyncMutex;
 
-/// The sessions that are open.
-#[derive(Debug)]
+use crate::limits;
+
+/// The sessions that are open. A clone shares them.
+#[derive(Debug, Clone)]
 pub(crate) struct Sessions {
     store: Store,
-    open: Mutex<BTreeMap<UploadId, Session>>,
+    open: Arc<Mutex<BTreeMap<UploadId, Session>>>,
 }
 
 /// One upload, as the client that pushes sees it.
-#[derive(Debug, Clone)]
-pub(crate) struct Session {
+#[derive(Debug)]
+struct Session {
     repository: Repository,
     touched: Instant,
-    /// Held by the one request that writes, finishes or cancels; a second one is refused.
-    pub(crate) upload: Arc<AsyncMutex<Upload>>,
+    upload: Upload,
+    /// Whether one request has it to write or to finish.
+    taken: bool,
+}
+
+/// The right of one request to write or finish an upload; dropping it, also with the request, gives
+/// it back.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    sessions: Sessions,
+    id: UploadId,
+    pub(crate) upload: Upload,
 }
 
 impl Sessions {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, open: Mutex::new(BTreeMap::new()) }
+        Self { store, open: Arc::default() }
     }
 
-    /// Opens a session, and drops those that nobody has touched for [`IDLE_MAX`].
+    /// Opens a session, and drops those that nobody has touched for
+    /// [`SESSION_IDLE_MAX`](limits::SESSION_IDLE_MAX).
     pub(crate) async fn begin(
         &self,
         repository: &Repository,
@@ -40,43 +52,119 @@ impl Sessions {
         let store = self.store.clone();
         let upload = blocking("write an upload", move || store.create_upload(algorithm)).await?;
         let id: UploadId = upload.id().as_str().parse()?;
-        let session = Session {
-            repository: repository.clone(),
-            touched: Instant::now(),
-            upload: Arc::new(AsyncMutex::new(upload)),
-        };
+        let touched = Instant::now();
+        let session = Session { repository: repository.clone(), touched, upload, taken: false };
         let expired: Vec<Session> = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = self.open();
             open.insert(id.clone(), session);
-            let idle = |_: &UploadId, session: &mut Session| session.touched.elapsed() > IDLE_MAX;
-            open.extract_if(.., idle).map(|(_, session)| session).collect()
+            let expired = |_: &UploadId, session: &mut Session| session.is_expired();
+            open.extract_if(.., expired).map(|(_, session)| session).collect()
         };
-        for session in expired {
-            // One that is being written is not idle after all: its request ends it.
-            if let Ok(upload) = session.upload.try_lock_owned() {
-                blocking("write an upload", move || upload.cancel()).await?;
-            }
-        }
+        blocking("drop idle uploads", move || {
+            expired.iter().try_for_each(|session| session.upload.cancel())
+        })
+        .await?;
         Ok(id)
     }
 
-    /// The session, if it is of this repository.
-    pub(crate) fn find(&self, repository: &Repository, id: &UploadId) -> Result<Session> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match open.get_mut(id) {
+    /// The session's upload, if it is of this repository, to look at.
+    pub(crate) fn find(&self, repository: &Repository, id: &UploadId) -> Result<Upload> {
+        self.of(repository, id, |session| Ok(session.upload.clone()))
+    }
+
+    /// The session's upload for this request alone; `Conflict` while another one has it.
+    pub(crate) fn take(&self, repository: &Repository, id: &UploadId) -> Result<Taken> {
+        let upload = self.of(repository, id, |session| {
+            if session.taken {
+                let message = format!("upload {id} is being written");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            session.taken = true;
+            Ok(session.upload.clone())
+        })?;
+        Ok(Taken { sessions: self.clone(), id: id.clone(), upload })
+    }
+
+    /// The session is over, whatever becomes of its upload.
+    pub(crate) fn forget(&self, id: &UploadId) {
+        self.open().remove(id);
+    }
+
+    fn of<T>(
+        &self,
+        repository: &Repository,
+        id: &UploadId,
+        ask: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> Result<T> {
+        match self.open().get_mut(id) {
             Some(session) if session.repository == *repository => {
                 session.touched = Instant::now();
-                Ok(session.clone())
+                ask(session)
             }
             _ => Err(Error::not_found(format!("upload {id} of {repository}"))),
         }
     }
 
-    /// The session is over, whatever becomes of its upload.
-    pub(crate) fn forget(&self, id: &UploadId) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    fn open(&self) -> MutexGuard<'_, BTreeMap<UploadId, Session>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A session that nobody has touched for so long is dropped when the next one begins.
-const IDLE_MAX: Duration = Duration::from_secs(3600);
+impl Session {
+    /// One that is being written is not idle, however long that takes.
+    fn is_expired(&self) -> bool {
+        !self.taken && self.touched.elapsed() > limits::SESSION_IDLE_MAX
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(session) = self.sessions.open().get_mut(&self.id) {
+            session.taken = false;
+            session.touched = Instant::now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kraken_core::store::StoreConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_request_at_a_time_has_an_upload_and_gives_it_back_however_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { durable: false, ..StoreConfig::under(dir.path()) };
+        let sessions = Sessions::new(Store::open(config).unwrap());
+        let (ours, other) = ("library/a".parse().unwrap(), "library/b".parse().unwrap());
+        let id = sessions.begin(&ours, Algorithm::Sha256).await.unwrap();
+        assert_eq!(sessions.take(&other, &id).unwrap_err().kind(), ErrorKind::NotFound);
+
+        let taken = sessions.take(&ours, &id).unwrap();
+        assert_eq!(sessions.take(&ours, &id).unwrap_err().kind(), ErrorKind::Conflict);
+        taken.upload.append(b"abc").unwrap();
+        assert_eq!(sessions.find(&ours, &id).unwrap().len(), 3, "it can be looked at meanwhile");
+        drop(taken);
+
+        // A request whose client went away, and one that panicked.
+        let taken = sessions.take(&ours, &id).unwrap();
+        let request = tokio::spawn(async move {
+            let _taken = taken;
+            std::future::pending::<()>().await;
+        });
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        let taken = sessions.take(&ours, &id).unwrap();
+        let request = tokio::spawn(async move {
+            let _taken = taken;
+            panic!("on purpose");
+        });
+        assert!(request.await.unwrap_err().is_panic());
+
+        let taken = sessions.take(&ours, &id).unwrap();
+        sessions.forget(&id);
+        drop(taken);
+        assert_eq!(sessions.find(&ours, &id).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

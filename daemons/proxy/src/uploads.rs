@@ -1,7 +1,5 @@
 //! Pushes to the proxy: gathered on its disk, verified, handed to the origins.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -10,11 +8,9 @@ use kraken_common::blocking;
 use kraken_core::{Algorithm, Digest, Error, ErrorKind, Repository, Result};
 use kraken_registry_api::{ByteStream, UploadId, Uploads};
 
+use crate::limits;
 use crate::parts::namespace_of;
 use crate::registry::ProxyRegistry;
-
-/// Bytes gathered before they are written to disk at once: small writes cost twice.
-const WRITE_LEN: usize = 1 << 20;
 
 #[async_trait]
 impl Uploads for ProxyRegistry {
@@ -23,9 +19,8 @@ impl Uploads for ProxyRegistry {
     }
 
     async fn len(&self, repository: &Repository, id: &UploadId) -> Result<u64> {
-        let session = self.sessions.find(repository, id)?;
-        let upload = session.upload.lock().await;
-        Ok(upload.len())
+        let upload = self.sessions.find(repository, id)?;
+        blocking("read an upload's length", move || Ok(upload.len())).await
     }
 
     async fn write(
@@ -35,22 +30,23 @@ impl Uploads for ProxyRegistry {
         offset: u64,
         mut bytes: ByteStream,
     ) -> Result<u64> {
-        let session = self.sessions.find(repository, id)?;
-        let busy = || Error::new(ErrorKind::Conflict, format!("upload {id} is being written"));
-        let mut upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
-        if upload.len() != offset {
-            let message = format!("upload {id} has {} bytes, not {offset}", upload.len());
+        let mut taken = self.sessions.take(repository, id)?;
+        let len = taken.upload.len();
+        if len != offset {
+            let message = format!("upload {id} has {len} bytes, not {offset}");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         loop {
             let (batch, end) = gather(&mut bytes).await;
+            // What writes has the upload, also when this future is dropped meanwhile.
             let written = blocking("write an upload", move || {
+                let upload = &taken.upload;
                 let written = batch.iter().try_for_each(|chunk| upload.append(chunk).map(drop));
                 if matches!(&written, Err(error) if error.kind() == ErrorKind::NoSpace) {
                     // Left for later it would keep the disk full.
                     upload.cancel()?;
                 }
-                Ok((upload, written))
+                Ok((taken, written))
             });
             let (returned, written) = written.await?;
             if let Err(error) = written {
@@ -59,21 +55,26 @@ impl Uploads for ProxyRegistry {
                 }
                 return Err(error);
             }
-            upload = returned;
+            taken = returned;
             match end {
                 None => {}
-                Some(Ok(())) => return Ok(upload.len()),
+                Some(Ok(())) => return Ok(taken.upload.len()),
                 Some(Err(error)) => return Err(error),
             }
         }
     }
 
     async fn finish(&self, repository: &Repository, id: &UploadId, digest: &Digest) -> Result<()> {
-        let session = self.sessions.find(repository, id)?;
-        let busy = || Error::new(ErrorKind::Conflict, format!("upload {id} is being written"));
-        let upload = Arc::clone(&session.upload).try_lock_owned().map_err(|_| busy())?;
-        let (checked, wanted) = (upload.clone(), *digest);
-        if let Err(error) = blocking("write an upload", move || checked.verify(&wanted)).await {
+        let taken = self.sessions.take(repository, id)?;
+        let wanted = *digest;
+        // What hashes has the upload, also when this future is dropped meanwhile.
+        let verified = blocking("write an upload", move || {
+            let verified = taken.upload.verify(&wanted);
+            Ok((taken, verified))
+        });
+        let (taken, verified) = verified.await?;
+        let upload = taken.upload.clone();
+        if let Err(error) = verified {
             if error.kind() == ErrorKind::Mismatch {
                 self.sessions.forget(id);
                 blocking("write an upload", move || upload.cancel()).await?;
@@ -89,9 +90,9 @@ impl Uploads for ProxyRegistry {
     }
 
     async fn cancel(&self, repository: &Repository, id: &UploadId) -> Result<()> {
-        let session = self.sessions.find(repository, id)?;
+        let upload = self.sessions.find(repository, id)?;
         self.sessions.forget(id);
-        let upload = session.upload.lock_owned().await;
+        // A request that still writes meets an upload that has ended.
         blocking("write an upload", move || upload.cancel()).await
     }
 
@@ -113,10 +114,10 @@ impl Uploads for ProxyRegistry {
     }
 }
 
-/// The next chunks up to [`WRITE_LEN`], and how the stream ended if it did.
+/// The next chunks up to [`WRITE_LEN`](limits::WRITE_LEN), and how the stream ended if it did.
 async fn gather(bytes: &mut ByteStream) -> (Vec<Bytes>, Option<Result<()>>) {
     let (mut batch, mut len) = (Vec::new(), 0);
-    while len < WRITE_LEN {
+    while len < limits::WRITE_LEN {
         match bytes.next().await {
             Some(Ok(chunk)) => {
                 len += chunk.len();

@@ -7,6 +7,7 @@
 
 mod agent;
 mod config;
+mod limits;
 mod parts;
 mod registry;
 mod server;

@@ -16,6 +16,8 @@ use kraken_p2p::storage::TorrentFile;
 use kraken_p2p::tracker::TrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
+use crate::limits;
+
 /// What every request finds.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -44,7 +46,7 @@ impl BlobReader for OpenBlob {
             if range.is_empty() {
                 return Ok(None);
             }
-            let end = range.end.min(range.start + CHUNK_LEN);
+            let end = range.end.min(range.start + limits::READ_LEN);
             let (reader, start) = (Arc::clone(&file), range.start);
             let chunk = blocking("read a blob", move || {
                 let mut bytes = vec![0; (end - start) as usize];
@@ -74,6 +76,3 @@ pub(crate) async fn fetch(
     download.finished().await?;
     Ok(OpenBlob { file: download.file(), len })
 }
-
-/// Bytes read from disk at a time.
-const CHUNK_LEN: u64 = 512 << 10;

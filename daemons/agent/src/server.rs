@@ -19,13 +19,8 @@ use kraken_p2p::swarm::Blacklisted;
 use kraken_registry_api::BlobReader as _;
 use serde_json::json;
 
+use crate::limits;
 use crate::parts::{self, Parts};
-
-/// How long the node may take to answer a probe.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long a tracker may take to say that it is ready.
-const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers one request.
 pub(crate) async fn answer(parts: Arc<Parts>, request: http::Request<Incoming>) -> Answer {
@@ -62,7 +57,7 @@ async fn route(parts: &Parts, request: &http::Request<Incoming>) -> Result<Answe
 }
 
 async fn probe(parts: &Parts) -> Result<()> {
-    parts.node.probe(PROBE_TIMEOUT).await.map_err(|error| {
+    parts.node.probe(limits::PROBE_TIMEOUT).await.map_err(|error| {
         // As uber/kraken has it: a node that does not answer is a 500, not a 503.
         Error::new(ErrorKind::Internal, "probe torrent client").with_source(error)
     })
@@ -88,7 +83,7 @@ async fn tracker_ready(parts: &Parts) -> Result<()> {
     let mut result = Err(Error::new(ErrorKind::Unavailable, "no tracker is configured"));
     for tracker in &parts.trackers {
         let request = Request::get(format!("http://{tracker}/readiness"));
-        result = parts.http.send(request.head_timeout(READY_TIMEOUT)).await.map(drop);
+        result = parts.http.send(request.head_timeout(limits::READY_TIMEOUT)).await.map(drop);
         if result.is_ok() {
             break;
         }

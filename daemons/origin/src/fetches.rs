@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kraken_core::{Digest, Error, ErrorKind, Result};
+
+use crate::limits;
 
 /// The fetches under way and the failures of late.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ impl Fetches {
         let mut states = this.0.lock().unwrap_or_else(PoisonError::into_inner);
         states.retain(|_, state| match state {
             State::Fetching => true,
-            State::Failed { at, .. } => at.elapsed() < FAILURE_TTL,
+            State::Failed { at, .. } => at.elapsed() < limits::FAILURE_TTL,
         });
         match states.get(digest) {
             Some(State::Fetching) => return Err(pending(digest)),
@@ -39,8 +41,9 @@ impl Fetches {
             None => {}
         }
         let fetching = states.values().filter(|state| matches!(state, State::Fetching)).count();
-        if fetching >= FETCHES_MAX {
-            let message = format!("fetch {digest}: {FETCHES_MAX} fetches are under way");
+        if fetching >= limits::FETCHES_MAX {
+            let max = limits::FETCHES_MAX;
+            let message = format!("fetch {digest}: {max} fetches are under way");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         states.insert(*digest, State::Fetching);
@@ -56,7 +59,7 @@ impl Fetches {
                 State::Fetching => None,
                 State::Failed { at, .. } => Some((*at, *digest)),
             };
-            if states.len() >= FAILURES_MAX
+            if states.len() >= limits::FAILURES_MAX
                 && let Some((_, oldest)) = states.iter().filter_map(failed_at).min()
             {
                 states.remove(&oldest);
@@ -85,15 +88,6 @@ pub(crate) fn pending(digest: &Digest) -> Error {
     Error::new(ErrorKind::Pending, format!("{digest} is being fetched"))
 }
 
-/// Most fetches under way at once; more are answered `Unavailable`.
-const FETCHES_MAX: usize = 64;
-
-/// How long a failed fetch is remembered and told to those who poll.
-const FAILURE_TTL: Duration = Duration::from_secs(15);
-
-/// Most failures remembered; the oldest go first.
-const FAILURES_MAX: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,8 +110,8 @@ mod tests {
         assert!(enter(b"done").is_ok());
         assert_eq!(enter(b"broken").unwrap_err().kind(), ErrorKind::Internal);
         let held: Vec<Fetch> =
-            (0..FETCHES_MAX).map_while(|n| enter(&n.to_le_bytes()).ok()).collect();
-        assert_eq!(held.len(), FETCHES_MAX);
+            (0..limits::FETCHES_MAX).map_while(|n| enter(&n.to_le_bytes()).ok()).collect();
+        assert_eq!(held.len(), limits::FETCHES_MAX);
         assert_eq!(enter(b"one more").unwrap_err().kind(), ErrorKind::Unavailable);
         drop(held);
         assert!(enter(b"one more").is_ok());

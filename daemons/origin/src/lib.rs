@@ -10,6 +10,7 @@ mod blobs;
 mod commit;
 mod config;
 mod fetches;
+mod limits;
 mod origin;
 mod parts;
 mod queue;

@@ -7,6 +7,8 @@ use kraken_core::retry::{RetryConfig, RetryQueue};
 use kraken_core::{Digest, Namespace, Time};
 use tokio::sync::Notify;
 
+use crate::limits;
+
 /// What is written back: a blob, to the backend of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WriteBack {
@@ -38,7 +40,7 @@ impl WriteBackQueue {
             retry_initial: first,
             retry_interval: longest,
             probe_interval: longest,
-            in_flight_max: WRITE_BACKS_AT_ONCE,
+            in_flight_max: limits::WRITE_BACKS_AT_ONCE,
             ..RetryConfig::default()
         };
         Self {
@@ -90,9 +92,6 @@ impl Drop for Slot {
         self.queue.changed.notify_one();
     }
 }
-
-/// Write-backs under way at once.
-const WRITE_BACKS_AT_ONCE: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,19 @@
 //! Copying blobs to the other origins that own them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kraken_backends::FileSource;
 use kraken_core::store::Blob;
 use kraken_core::{Digest, Namespace};
 
+use crate::limits;
 use crate::parts::Parts;
-
-/// How much longer each further replica waits before it writes back by itself: a safety net, should
-/// this origin never do it (uber/kraken's `duplicate_write_back_stagger`).
-const WRITE_BACK_STAGGER: Duration = Duration::from_secs(30 * 60);
 
 /// Copies a pushed blob to every other owner, before the push is answered. A replica that cannot be
 /// reached is only logged: the blob is safe here and on the others.
 pub(crate) async fn duplicate(parts: &Parts, blob: &Arc<Blob>, namespace: &Namespace) {
     for (number, owner) in others(parts, &blob.digest()).iter().enumerate() {
-        let delay = WRITE_BACK_STAGGER * (number as u32 + 1);
+        let delay = limits::WRITE_BACK_STAGGER * (number as u32 + 1);
         let sent = match FileSource::new(blob.file()) {
             Ok(source) => {
                 let origin = parts.cluster.origin(owner);

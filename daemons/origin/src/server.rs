@@ -11,12 +11,10 @@ use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::limits;
 use crate::parts::Parts;
 use crate::uploads::Purpose;
 use crate::{blobs, uploads};
-
-/// Longest body of a duplicate commit, in bytes: `{"Delay":<ns>}`.
-const DUPLICATE_BODY_MAX: usize = 4096;
 
 /// The owners of a blob, comma separated, best first.
 const ORIGIN_LOCATIONS: HeaderName = HeaderName::from_static("origin-locations");
@@ -168,7 +166,7 @@ async fn duplicate_delay(body: Incoming) -> Result<std::time::Duration> {
         #[serde(rename = "Delay", alias = "delay", default)]
         delay: i64,
     }
-    let bytes = read_bounded(body, DUPLICATE_BODY_MAX).await?;
+    let bytes = read_bounded(body, limits::DUPLICATE_BODY_MAX).await?;
     let body: Body = serde_json::from_slice(&bytes)
         .map_err(|error| Error::invalid("decode body").with_source(error))?;
     Ok(std::time::Duration::from_nanos(u64::try_from(body.delay).unwrap_or(0)))

@@ -9,18 +9,9 @@ use kraken_core::store::Upload;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
 use crate::commit::{commit_upload, give_up_if_full};
+use crate::limits;
 use crate::parts::Parts;
 use crate::{replicate, write_back};
-
-/// Bytes gathered before they are written to disk at once: small writes cost twice.
-const WRITE_LEN: usize = 1 << 20;
-
-/// A session that nobody has touched for so long is dropped when the next one begins.
-const IDLE_MAX: Duration = Duration::from_secs(3600);
-
-/// Most bytes of a refused body that are still read, and thrown away: a sender that meets a closed
-/// connection while it writes never reads why. Two chunks of an uber/kraken client.
-const REFUSED_LEN_MAX: u64 = 64 << 20;
 
 /// Why a blob is uploaded.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +51,7 @@ pub(crate) async fn start(
     refuse_known(parts, digest, namespace).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
     blocking("write an upload", move || {
-        store.cancel_idle_uploads(IDLE_MAX)?;
+        store.cancel_idle_uploads(limits::UPLOAD_IDLE_MAX)?;
         Ok(store.create_upload(algorithm)?.id().to_string())
     })
     .await
@@ -78,7 +69,7 @@ pub(crate) async fn patch(
     let mut chunks = Chunks::new(body, range.end - range.start);
     let written = receive(parts, digest, id, range, &mut chunks, purpose).await;
     let mut refused = 0;
-    while written.is_err() && refused < REFUSED_LEN_MAX {
+    while written.is_err() && refused < limits::REFUSED_LEN_MAX {
         let Ok(Some(chunk)) = chunks.next().await else { break };
         refused += chunk.len() as u64;
     }
@@ -107,7 +98,7 @@ async fn write(upload: &Upload, range: Range<u64>, chunks: &mut Chunks<Incoming>
     while !ended {
         let mut batch = Vec::new();
         let mut len = 0;
-        while len < WRITE_LEN && !ended {
+        while len < limits::WRITE_LEN && !ended {
             match chunks.next().await? {
                 Some(chunk) => {
                     len += chunk.len();

@@ -12,6 +12,7 @@ use kraken_common::blocking;
 use kraken_core::store::Sidecar;
 use kraken_core::{Digest, ErrorKind, Namespace, Result};
 
+use crate::limits;
 use crate::parts::Parts;
 use crate::queue::{Slot, WriteBack};
 
@@ -79,7 +80,7 @@ async fn reload(parts: &Arc<Parts>) -> bool {
 /// Starts what is due, for ever; `complete` is how the first [`reload`] went.
 async fn run(parts: &Arc<Parts>, complete: bool) {
     let queue = &parts.write_back;
-    let after = |complete: bool| (!complete).then(|| queue.now() + RELOAD_PAUSE);
+    let after = |complete: bool| (!complete).then(|| queue.now() + limits::RELOAD_PAUSE);
     let mut reload_at = after(complete);
     loop {
         while let Some(slot) = queue.next() {
@@ -147,7 +148,3 @@ async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<
     let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
     blocking("write a blob back", move || store.end_write_back(&wanted, &to)).await.map(drop)
 }
-
-/// The pause before sidecars that could not be read are tried again: a disk that fails for a moment
-/// must not leave a blob to the next start, and one that stays unreadable must not fill the log.
-const RELOAD_PAUSE: Duration = Duration::from_secs(60);

@@ -1,0 +1,14 @@
+//! Every bound of the agent, with its reason.
+
+use std::time::Duration;
+
+/// Bytes read from disk at a time: large enough that a hop to the blocking threads (some 10 µs) is
+/// nothing beside it, small enough that a thousand readers hold 512 MiB at most.
+pub(crate) const READ_LEN: u64 = 512 << 10;
+
+/// How long the node may take to answer a probe: uber/kraken's `probe_timeout`.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a tracker may take to say that it is ready: it asks an origin, which asks its backend,
+/// and who asks for our readiness does not wait for ever either.
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(5);

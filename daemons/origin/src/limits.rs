@@ -1,0 +1,41 @@
+//! Every bound of the origin, with its reason.
+
+use std::time::Duration;
+
+/// Bytes of an upload gathered before they are written to disk at once: small writes cost twice,
+/// and a thousand uploads that each hold a mebibyte are a gibibyte.
+pub(crate) const WRITE_LEN: usize = 1 << 20;
+
+/// An upload that nobody has touched for so long is dropped when the next one begins: a sender
+/// gives up a chunk long before, and what it leaves takes room from blobs.
+pub(crate) const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// Most bytes of a refused body that are still read, and thrown away: a sender that meets a closed
+/// connection while it writes never reads why. Two chunks of an uber/kraken client.
+pub(crate) const REFUSED_LEN_MAX: u64 = 64 << 20;
+
+/// Longest body of a duplicate commit, in bytes: `{"Delay":<ns>}` and what later versions may add.
+pub(crate) const DUPLICATE_BODY_MAX: usize = 4096;
+
+/// How much longer each further replica waits before it writes back by itself: a safety net, should
+/// this origin never do it (uber/kraken's `duplicate_write_back_stagger`).
+pub(crate) const WRITE_BACK_STAGGER: Duration = Duration::from_secs(30 * 60);
+
+/// Write-backs under way at once: enough to fill a link to a store that is far away, few enough
+/// that each of them gets on.
+pub(crate) const WRITE_BACKS_AT_ONCE: usize = 8;
+
+/// The pause before sidecars that could not be read are tried again: a disk that fails for a moment
+/// must not leave a blob to the next start, and one that stays unreadable must not fill the log.
+pub(crate) const RELOAD_PAUSE: Duration = Duration::from_secs(60);
+
+/// Most fetches from the backend under way at once; more are answered `Unavailable`. Each holds a
+/// file, a connection and a chunk of the blob.
+pub(crate) const FETCHES_MAX: usize = 64;
+
+/// How long a failed fetch is remembered and told to those who poll: longer than the longest pause
+/// of a client that polls (5 s), so that all of them learn of it.
+pub(crate) const FAILURE_TTL: Duration = Duration::from_secs(15);
+
+/// Most failures remembered, each a digest and a line; the oldest go first.
+pub(crate) const FAILURES_MAX: usize = 1024;

@@ -202,7 +202,8 @@ impl Driver {
         };
         let torrent = Arc::clone(&entry.torrent);
         let peer = format!("{} at {ip}", handshake.peer_id);
-        let (link, end) = ConnLink::new(&self.shared, conn, torrent, peer, false);
+        let token = self.shared.closing.child_token();
+        let (link, end) = ConnLink::new(token, conn, torrent, peer, false);
         if answer.send(Ok(Accepted { reply, end })).is_ok() {
             self.conns.insert(conn, link);
         } else {
@@ -216,8 +217,8 @@ impl Driver {
         let dialed = match (result, self.entries.get(&dial.torrent)) {
             (Ok(dialed), Some(entry)) => {
                 let torrent = Arc::clone(&entry.torrent);
-                let (link, end) =
-                    ConnLink::new(&self.shared, conn, torrent, dial.peer, dial.origin);
+                let token = self.shared.closing.child_token();
+                let (link, end) = ConnLink::new(token, conn, torrent, dial.peer, dial.origin);
                 let Dialed { reply, socket, buffered } = *dialed;
                 self.conns.insert(conn, link);
                 let shared = Arc::clone(&self.shared);

@@ -6,7 +6,6 @@ use kraken_core::PieceIndex;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
-use super::shared::Shared;
 use super::torrent::Torrent;
 use crate::limits;
 use crate::swarm::ConnId;
@@ -39,9 +38,9 @@ pub(super) struct ConnEnd {
 pub(super) struct Full;
 
 impl ConnLink {
-    /// Both ends of a new connection.
+    /// Both ends of a new connection; `token` ends its tasks.
     pub(super) fn new(
-        shared: &Shared,
+        token: CancellationToken,
         id: ConnId,
         torrent: Arc<Torrent>,
         peer: String,
@@ -49,7 +48,6 @@ impl ConnLink {
     ) -> (Self, ConnEnd) {
         let (control, control_rx) = mpsc::channel(limits::SEND_QUEUE_MAX);
         let (pieces, pieces_rx) = mpsc::channel(limits::PIECE_REQUESTS_QUEUED_MAX);
-        let token = shared.closing.child_token();
         let end = ConnEnd {
             id,
             torrent,

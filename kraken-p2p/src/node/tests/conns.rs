@@ -53,7 +53,8 @@ impl Stage {
         let (ours, theirs) = tokio::join!(dial, listener.accept());
         let id = ConnId(self.links.len() as u64);
         let torrent = Arc::clone(&self.torrent);
-        let (link, end) = ConnLink::new(&self.shared, id, torrent, "played".into(), false);
+        let token = self.shared.closing.child_token();
+        let (link, end) = ConnLink::new(token, id, torrent, "played".into(), false);
         self.links.push(link);
         let run = conn::run(Arc::clone(&self.shared), end, ours.unwrap(), bytes::BytesMut::new());
         self.shared.tasks.spawn(run);

@@ -1,7 +1,6 @@
 //! The least that the same work costs: blocking sockets, one thread each end, nothing in between.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -10,12 +9,14 @@ use std::thread;
 use kraken_core::{Algorithm, DigestHasher, MetaInfo, PieceIndex};
 use rustix::fs::{FallocateFlags, fallocate, sendfile};
 use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::{RecvFlags, recv};
 
 use crate::Checks;
 use crate::sample::{Sample, Start};
 
-/// Bytes received between two writes, and hashed at once: of those tried the cheapest.
+/// Bytes received, hashed and written at once: of those tried the cheapest.
 const BUFFER_LEN: usize = 1 << 20;
+/// Bytes hashed again and again: they stay in the second-level cache.
 const HASH_LEN: usize = 128 << 10;
 /// Bytes of one `sendfile`.
 const SEND_LEN: u64 = 4 << 20;
@@ -50,12 +51,12 @@ impl Floor<'_> {
         thread::scope(|scope| {
             scope.spawn(|| send(&sender, self.file, len));
             fallocate(&target, FallocateFlags::empty(), 0, len).unwrap();
-            self.receive(receiver, &target, checks);
+            self.receive(&receiver, &target, checks);
         });
         start.over(len)
     }
 
-    fn receive(&self, mut socket: TcpStream, target: &File, checks: Checks) {
+    fn receive(&self, socket: &TcpStream, target: &File, checks: Checks) {
         let mut buffer = vec![0; BUFFER_LEN];
         let mut whole = (checks == Checks::Sha256).then(|| DigestHasher::new(Algorithm::Sha256));
         for index in self.meta.geometry().indexes() {
@@ -64,16 +65,8 @@ impl Floor<'_> {
             let mut at = range.start;
             while at < range.end {
                 let want = buffer.len().min((range.end - at) as usize);
-                let (mut filled, mut hashed) = (0, 0);
-                while filled < want {
-                    let count = socket.read(&mut buffer[filled..want]).unwrap();
-                    assert_ne!(count, 0, "the sender sends all");
-                    filled += count;
-                    if filled - hashed >= HASH_LEN || filled == want {
-                        sums.update(&buffer[hashed..filled]);
-                        hashed = filled;
-                    }
-                }
+                read_all(socket, &mut buffer[..want]);
+                sums.update(&buffer[..want]);
                 target.write_all_at(&buffer[..want], at).unwrap();
                 at += want as u64;
             }
@@ -129,7 +122,7 @@ pub(crate) fn parts() -> [(&'static str, Part); 5] {
             let start = Start::now();
             thread::scope(|scope| {
                 scope.spawn(|| send(&sender, &source, len));
-                discard(receiver, len);
+                discard(&receiver, len);
             });
             start.over(len)
         }),
@@ -190,12 +183,22 @@ fn send(socket: &TcpStream, file: &File, len: u64) {
     }
 }
 
-fn discard(mut socket: TcpStream, len: u64) {
+fn discard(socket: &TcpStream, len: u64) {
     let mut buffer = vec![0; BUFFER_LEN];
     let mut left = len;
     while left > 0 {
-        let count = socket.read(&mut buffer).unwrap();
+        let want = left.min(BUFFER_LEN as u64);
+        read_all(socket, &mut buffer[..want as usize]);
+        left -= want;
+    }
+}
+
+/// Has the system wait for all of it: whoever is woken for every few segments pays for that.
+fn read_all(socket: &TcpStream, buffer: &mut [u8]) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let (_, count) = recv(socket, &mut buffer[filled..], RecvFlags::WAITALL).unwrap();
         assert_ne!(count, 0, "the sender sends all");
-        left -= count as u64;
+        filled += count;
     }
 }

@@ -46,10 +46,14 @@ impl Series {
         median(self.0.iter().map(|sample| sample.cpu_per_gb))
     }
 
-    /// Median and least CPU seconds per GB, to be read.
+    /// Least CPU seconds per GB.
+    pub(crate) fn least(&self) -> f64 {
+        self.0.iter().map(|sample| sample.cpu_per_gb).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Both, to be read.
     pub(crate) fn cpu_per_gb(&self) -> String {
-        let least = self.0.iter().map(|sample| sample.cpu_per_gb).fold(f64::INFINITY, f64::min);
-        format!("{:.3} ({least:.3})", self.median())
+        format!("{:.3} ({:.3})", self.median(), self.least())
     }
 
     /// Median GB per second of wall time.

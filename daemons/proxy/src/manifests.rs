@@ -88,9 +88,9 @@ impl Manifests for ProxyRegistry {
     }
 }
 
-/// Refuses a manifest that would come back under another type, or not at all: blobs are kept without
-/// a media type, so the content has to say it. Docker's always do; only an OCI manifest or index is
-/// known by its shape.
+/// Refuses a manifest that would come back under another type, or not at all: blobs are kept
+/// without a media type, so the content has to say it. Docker's always do; only an OCI manifest or
+/// index is known by its shape.
 fn check_media_type(manifest: &Manifest) -> Result<()> {
     let told = Document::parse(None, &manifest.bytes).map(|document| document.media_type);
     let pushed = &manifest.media_type;

@@ -1,8 +1,8 @@
 //! Which backends a complete blob is still to be written to.
 //!
 //! `_persist` says that there are some, `_namespace` which: one namespace a line, so that a blob
-//! pushed to a second namespace while the first is pending reaches both backends. Without `_persist`
-//! the lines are what was pending last and mean nothing.
+//! pushed to a second namespace while the first is pending reaches both backends. Without
+//! `_persist` the lines are what was pending last and mean nothing.
 
 use std::borrow::Cow;
 

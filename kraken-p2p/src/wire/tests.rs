@@ -451,7 +451,8 @@ fn to_raw(message: &oracle::Message) -> RawMessage<'_> {
     }
 }
 
-/// Both parsers take the bytes for the same, or both refuse them; groups only the other takes.
+/// Both parsers take the bytes for the same, or both refuse them. Only the other takes groups, and
+/// entries of the map of peers whatever their wire type says; uber/kraken's refuses those too.
 fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     let theirs = oracle::Message::decode(bytes);
     match RawMessage::parse(bytes) {
@@ -464,6 +465,7 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
             prop_assert_eq!(ours, to_raw(&theirs));
         }
         Err(error) if error.to_string().contains("has wire type") => {}
+        Err(error) if error.to_string().contains("field 7 has no length") => {}
         Err(error) => prop_assert!(theirs.is_err(), "only we refuse it: {}", error),
     }
     Ok(())

@@ -452,7 +452,7 @@ fn to_raw(message: &oracle::Message) -> RawMessage<'_> {
 }
 
 /// Both parsers take the bytes for the same, or both refuse them. Only the other takes groups, and
-/// entries of the map of peers whatever their wire type says; uber/kraken's refuses those too.
+/// entries of the map of peers whatever wire type they come with.
 fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     let theirs = oracle::Message::decode(bytes);
     match RawMessage::parse(bytes) {

@@ -1,6 +1,9 @@
 //! Lists of hosts named in the configuration.
 
-use kraken_core::{Error, Result};
+use std::future::pending;
+use std::time::Duration;
+
+use kraken_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -9,6 +12,74 @@ use crate::limits;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct HostList(Vec<String>);
+
+/// Hosts as a configuration names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// Which hosts they are.
+    pub source: HostSource,
+    /// How long what a name resolved to is believed.
+    pub ttl: Duration,
+}
+
+/// Which hosts there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostSource {
+    /// All that a name resolves to, given as `name:port`.
+    Dns(String),
+    /// These.
+    Static(HostList),
+}
+
+impl Hosts {
+    /// These hosts, each `host:port`.
+    pub fn fixed(hosts: Vec<String>) -> Result<Self> {
+        Ok(Self { source: HostSource::Static(HostList::new(hosts)?), ttl: limits::HOSTS_TTL })
+    }
+
+    /// Whether there can be none.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.source, HostSource::Static(list) if list.is_empty())
+    }
+
+    /// The hosts at this moment, each `host:port`, sorted if a name resolved to them.
+    /// `ErrorKind::Unavailable` when the name does not resolve. Cancel safe.
+    pub async fn resolve(&self) -> Result<Vec<String>> {
+        let name = match &self.source {
+            HostSource::Static(list) => return Ok(list.as_slice().to_vec()),
+            HostSource::Dns(name) => name,
+        };
+        let found = tokio::net::lookup_host(name).await.map_err(|e| {
+            let what = format!("resolve {name}: check the name, or list the hosts under static");
+            Error::new(ErrorKind::Unavailable, what).with_source(e)
+        })?;
+        let mut hosts: Vec<String> = found.map(|addr| addr.to_string()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts.truncate(limits::HOSTS_MAX);
+        Ok(hosts)
+    }
+
+    /// Tells `change` of other hosts than `known` whenever a name resolves to others; a failure is
+    /// logged, and what was known stays. Never ends: the caller stops it.
+    pub async fn follow(&self, mut known: Vec<String>, mut change: impl FnMut(Vec<String>)) {
+        if let HostSource::Static(_) = self.source {
+            return pending().await;
+        }
+        loop {
+            tokio::time::sleep(self.ttl.max(limits::HOSTS_TTL_MIN)).await;
+            match self.resolve().await {
+                Ok(hosts) if hosts.is_empty() || hosts == known => {}
+                Ok(hosts) => {
+                    tracing::info!(from = ?known, to = ?hosts, "hosts changed");
+                    known.clone_from(&hosts);
+                    change(hosts);
+                }
+                Err(error) => tracing::warn!(%error, "hosts stay as they were"),
+            }
+        }
+    }
+}
 
 impl HostList {
     /// The list of `hosts`, each of which must be `host:port`.
@@ -95,5 +166,26 @@ mod tests {
         let list: HostList = serde_json::from_str(r#"["b:1","a:1","b:1"]"#).unwrap();
         assert_eq!(list.as_slice(), ["b:1", "a:1"]);
         assert!(serde_json::from_str::<HostList>(r#"["b"]"#).is_err());
+    }
+
+    #[tokio::test]
+    async fn names_resolve() {
+        let fixed = Hosts::fixed(vec!["b:1".into(), "a:1".into()]).unwrap();
+        assert_eq!(fixed.resolve().await.unwrap(), ["b:1", "a:1"]);
+        let dns = |name: &str| Hosts { source: HostSource::Dns(name.into()), ttl: Duration::ZERO };
+        let found = dns("localhost:7").resolve().await.unwrap();
+        assert!(found.iter().any(|host| host == "127.0.0.1:7" || host == "[::1]:7"), "{found:?}");
+        let error = dns("no-such-host.invalid:7").resolve().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("no-such-host.invalid:7"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_change_is_told() {
+        let localhost = Hosts { source: HostSource::Dns("localhost:7".into()), ttl: Duration::ZERO };
+        let mut told = Vec::new();
+        let follow = localhost.follow(vec!["10.0.0.1:7".into()], |hosts| told.push(hosts));
+        let _ = tokio::time::timeout(Duration::from_secs(600), follow).await;
+        assert_eq!(told.len(), 1, "{told:?}");
     }
 }

@@ -63,3 +63,9 @@ pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
 /// Most hosts of one static list: uber/kraken's largest clusters have some dozens.
 pub const HOSTS_MAX: usize = 1024;
+
+/// How long what a host's name resolved to is believed where nobody says: uber/kraken's default.
+pub const HOSTS_TTL: Duration = Duration::from_secs(5);
+
+/// The shortest time between two look-ups of a name: a `ttl` of zero would ask without end.
+pub const HOSTS_TTL_MIN: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use super::document::{Document, Entry, Map, Node, Scalar, Value};
 use super::problem::{Place, Problem, Problems};
 use super::schema::{HOSTS, Key, Kind, RoleName, Status, Table};
 use super::values::{self, Cidr, Fault};
-use crate::HostList;
+use crate::hosts::{HostList, HostSource, Hosts};
 
 /// A role's configuration: checked, merged, with places.
 #[derive(Debug, Clone)]
@@ -55,24 +55,6 @@ pub struct Section<'a> {
     /// What the files say; `None` if they do not have it.
     map: Option<&'a Map>,
     path: String,
-}
-
-/// Hosts as a configuration names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hosts {
-    /// Which hosts they are.
-    pub source: HostSource,
-    /// How long what a name resolved to is believed.
-    pub ttl: Duration,
-}
-
-/// Which hosts there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostSource {
-    /// All that a name resolves to, given as `name:port`.
-    Dns(String),
-    /// These.
-    Static(HostList),
 }
 
 /// Where a value comes from.
@@ -235,15 +217,15 @@ impl<'a> Section<'a> {
     }
 
     /// The keys below `path`, given or not.
-    pub fn section(&self, path: &str) -> Section<'a> {
+    pub fn section(&self, path: &str) -> Self {
         let found = self.find(path);
         let Kind::Table(table) = &found.key.kind else { panic!("{} is no section", found.path) };
         let map = found.entry.and_then(|entry| as_map(&entry.node));
-        Section { settings: self.settings, table, map, path: found.path }
+        Self { settings: self.settings, table, map, path: found.path }
     }
 
     /// The items of the list of sections at `path`.
-    pub fn sections(&self, path: &str) -> Vec<Section<'a>> {
+    pub fn sections(&self, path: &str) -> Vec<Self> {
         let found = self.find(path);
         let Kind::List(Kind::Table(table)) = &found.key.kind else {
             panic!("{} is no list of sections", found.path)
@@ -254,13 +236,13 @@ impl<'a> Section<'a> {
         };
         let items = items.iter().enumerate().map(|(at, item)| {
             let path = format!("{}[{at}]", found.path);
-            Section { settings: self.settings, table, map: as_map(item), path }
+            Self { settings: self.settings, table, map: as_map(item), path }
         });
         items.collect()
     }
 
     /// The sections of the map at `path`, by their names.
-    pub fn named_sections(&self, path: &str) -> Vec<(&'a str, Section<'a>)> {
+    pub fn named_sections(&self, path: &str) -> Vec<(&'a str, Self)> {
         let found = self.find(path);
         let Kind::Map(_, Kind::Table(table)) = &found.key.kind else {
             panic!("{} is no map of sections", found.path)
@@ -271,7 +253,7 @@ impl<'a> Section<'a> {
         };
         let entries = entries.iter().map(|entry| {
             let (map, path) = (as_map(&entry.node), join(&found.path, &entry.key));
-            (entry.key.as_str(), Section { settings: self.settings, table, map, path })
+            (entry.key.as_str(), Self { settings: self.settings, table, map, path })
         });
         entries.collect()
     }

@@ -55,17 +55,22 @@ pub fn run_with<R: Role>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(e) => Err(e),
     };
-    let config = match config {
-        Ok((config, logging)) => logging::init(&logging).map(|()| config),
-        Err(e) => Err(e),
-    };
-    let config = match config {
-        Ok(config) => config,
+    match config {
+        Ok((config, logging)) => launch::<R>(&logging, config),
         Err(e) => {
             eprintln!("{}: {e}", R::NAME);
-            return ExitCode::from(EXIT_CONFIG);
+            ExitCode::from(EXIT_CONFIG)
         }
-    };
+    }
+}
+
+/// Logs as `logging` says, runs `R` with `config` in a runtime of its own until a signal, and
+/// drains. The exit code of the process: [`EXIT_CONFIG`] if `config` was at fault.
+pub fn launch<R: Role>(logging: &LoggingConfig, config: R::Config) -> ExitCode {
+    if let Err(e) = logging::init(logging) {
+        eprintln!("{}: {e}", R::NAME);
+        return ExitCode::from(EXIT_CONFIG);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {

@@ -14,6 +14,8 @@ pub mod launch;
 pub mod limits;
 pub mod logging;
 pub mod path;
+#[cfg(feature = "program")]
+pub mod program;
 pub mod serve;
 pub mod shutdown;
 #[cfg(feature = "program")]

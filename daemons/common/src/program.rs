@@ -1,0 +1,189 @@
+//! A role as a program: uber/kraken's command line and YAML in front of a [`Role`].
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kraken_core::{Error, Result};
+
+use crate::launch::{self, EXIT_CONFIG, Role};
+use crate::logging::{Format, LoggingConfig};
+use crate::upstream::{Load, RoleName, Settings};
+
+/// A role with the flags and the configuration that its program takes.
+pub trait Program: Role {
+    /// The flags beside those that all daemons have ([`Common`]).
+    type Flags: clap::Args;
+
+    /// Whose configuration `--config` names.
+    const ROLE: RoleName;
+
+    /// What `--help` says first.
+    const ABOUT: &'static str;
+
+    /// What the role is told; errors name the key or the flag at fault.
+    fn configure(flags: &Self::Flags, settings: &Settings) -> Result<Self::Config>;
+}
+
+/// The flags that all daemons have: uber/kraken's, and some of ours.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// A file of secrets, laid over the configuration; its values are shown to nobody
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+    /// The name of the cluster, for logs and metrics
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub cluster: String,
+    /// Accepted for uber/kraken's sake; does nothing
+    #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
+    pub mutex_profile_fraction: i64,
+    /// Take unknown keys in the configuration for errors
+    #[arg(long)]
+    pub strict: bool,
+    /// What to log, such as `info,kraken_p2p=debug`; goes before `zap.level`
+    #[arg(long, value_name = "DIRECTIVES")]
+    pub log: Option<String>,
+}
+
+/// The whole command line of a daemon.
+#[derive(Debug, clap::Parser)]
+struct Line<F: clap::Args> {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    flags: F,
+}
+
+/// Runs `P` as a program with the arguments of the process. Returns after a first SIGINT or
+/// SIGTERM once everything has drained, or after a second one at once.
+pub fn main<P: Program>() -> ExitCode {
+    run::<P>(std::env::args_os().skip(1))
+}
+
+/// As [`main`], with arguments that a program of several roles has split off its own.
+pub fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line: Line<P::Flags> = match parse_args(P::NAME, P::ABOUT, args) {
+        Ok(line) => line,
+        Err(code) => return code,
+    };
+    match prepare::<P>(&line) {
+        Ok((config, logging)) => launch::launch::<P>(&logging, config),
+        Err(error) => {
+            eprintln!("{}: {error}", P::NAME);
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
+/// The arguments, each with one dash or two, as `A` has them. Otherwise they have been answered,
+/// and this is the exit code: [`EXIT_CONFIG`] unless it was a call for help.
+pub fn parse_args<A: clap::Parser>(
+    name: &'static str,
+    about: &'static str,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<A, ExitCode> {
+    let args = args.into_iter().map(with_two_dashes);
+    let command = A::command().name(name).bin_name(name).about(about);
+    let command = command.version(env!("CARGO_PKG_VERSION"));
+    let parsed = command
+        .try_get_matches_from(std::iter::once(OsString::from(name)).chain(args))
+        .and_then(|matches| A::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // Where the terminal is gone nobody reads it anyway.
+        let _ = error.print();
+        if error.use_stderr() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS }
+    })
+}
+
+/// Go's flag package, whose command lines are kept, takes one dash or two; clap would read
+/// `-config` as a cluster of short flags.
+fn with_two_dashes(arg: OsString) -> OsString {
+    let bytes = arg.as_encoded_bytes();
+    let is_long = bytes.len() > 2 && bytes[0] == b'-' && bytes[1].is_ascii_alphabetic();
+    if !is_long {
+        return arg;
+    }
+    let mut dashed = OsString::from("-");
+    dashed.push::<&OsStr>(arg.as_ref());
+    dashed
+}
+
+/// Everything up to the start: the files read, their problems told, the configuration made.
+fn prepare<P: Program>(line: &Line<P::Flags>) -> Result<(P::Config, LoggingConfig)> {
+    let common = &line.common;
+    let settings = Load::new(&common.config)
+        .secrets(common.secrets.clone())
+        .role(P::ROLE)
+        .strict(common.strict)
+        .read()
+        .map_err(Error::from)?;
+    for warning in settings.warnings().as_slice() {
+        eprintln!("{}: {warning}", P::NAME);
+    }
+    if let Some(notice) = settings.notice() {
+        eprintln!("{}: {notice}", P::NAME);
+    }
+    settings.require_plain()?;
+    let logging = logging(common, &settings)?;
+    Ok((P::configure(&line.flags, &settings)?, logging))
+}
+
+fn logging(common: &Common, settings: &Settings) -> Result<LoggingConfig> {
+    let root = settings.root();
+    let format = match root.value::<String>("zap.encoding")?.as_str() {
+        "json" => Format::Json,
+        _ => Format::Text,
+    };
+    let level = match root.value::<String>("zap.level")?.as_str() {
+        // What zap has beyond errors ends the process.
+        "dpanic" | "panic" | "fatal" => "error".to_owned(),
+        level => level.to_owned(),
+    };
+    Ok(LoggingConfig { format, level: common.log.clone().unwrap_or(level) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Args)]
+    struct Flags {
+        /// A port
+        #[arg(long)]
+        peer_port: u16,
+        /// Ports
+        #[arg(long)]
+        port: Vec<u16>,
+    }
+
+    fn line(args: &[&str]) -> Result<Line<Flags>, ExitCode> {
+        parse_args("kraken-test", "A test", args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn one_dash_is_as_good_as_two() {
+        for args in [
+            &["-config", "c.yaml", "-peer-port=1", "-port", "2", "--port", "3"][..],
+            &["--config=c.yaml", "--peer-port", "1", "--port=2", "-port=3"],
+        ] {
+            let line = line(args).unwrap();
+            assert_eq!(line.common.config, PathBuf::from("c.yaml"));
+            assert_eq!((line.flags.peer_port, line.flags.port), (1, vec![2, 3]));
+        }
+        assert_eq!(with_two_dashes("-".into()), "-");
+        assert_eq!(with_two_dashes("-5".into()), "-5");
+        assert_eq!(with_two_dashes("-h".into()), "-h");
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_no_success_and_help_is() {
+        for args in [&[][..], &["--config", "c"], &["--config", "c", "--peer-port", "x"], &["a"]] {
+            assert_eq!(line(args).unwrap_err(), ExitCode::from(EXIT_CONFIG), "{args:?}");
+        }
+        assert_eq!(line(&["-help"]).unwrap_err(), ExitCode::SUCCESS);
+        assert_eq!(line(&["--version"]).unwrap_err(), ExitCode::SUCCESS);
+    }
+}

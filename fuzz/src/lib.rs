@@ -1,6 +1,7 @@
 //! What the fuzz targets check, as plain functions, so that `cargo test` can replay the seeds.
 
 pub mod bitfield;
+pub mod config;
 pub mod frame;
 pub mod metainfo;
 pub mod range_header;
@@ -29,6 +30,11 @@ mod tests {
     #[test]
     fn bitfield() {
         replay("bitfield", crate::bitfield::check);
+    }
+
+    #[test]
+    fn config() {
+        replay("config", crate::config::check);
     }
 
     #[test]

@@ -101,8 +101,7 @@ impl Printer<'_> {
         indent: usize,
         comment: String,
     ) {
-        let name = scalar_text(&Scalar::plain(name));
-        let start = format!("{:indent$}{name}:", "");
+        let start = format!("{:indent$}{}:", "", key_text(name));
         match (kind, &node.value) {
             (Kind::Table(table), Value::Map(map)) => {
                 self.push(start, None);
@@ -199,6 +198,13 @@ fn as_map(node: &Node) -> Option<&Map> {
 
 fn comment(place: &Place) -> String {
     format!("{}:{}", place.file.display(), place.line)
+}
+
+/// `key` as YAML that reads as the same.
+fn key_text(key: &str) -> String {
+    // A number is the same key with and without quotes, nothing is not.
+    let plain = !key.eq_ignore_ascii_case("null");
+    scalar_text(&Scalar { text: key.into(), plain })
 }
 
 /// `scalar` as YAML that reads as the same.

@@ -45,10 +45,17 @@ fn section(
         let _ = write!(text, "Only one of {} may be given.\n\n", names.join(", "));
     }
     *text += "| key | type | default | meaning |\n| --- | --- | --- | --- |\n";
-    rows(text, table, "", parts);
+    rows(text, table, "", Status::Used, parts);
 }
 
-fn rows(text: &mut String, table: &'static Table, path: &str, parts: &mut Vec<&'static Table>) {
+/// `above` is the status of what the keys are below: what it says need not be said again.
+fn rows(
+    text: &mut String,
+    table: &'static Table,
+    path: &str,
+    above: Status,
+    parts: &mut Vec<&'static Table>,
+) {
     for key in table.keys {
         let path = join(path, key.name);
         if let Kind::Table(Table { heading: None, .. }) = key.kind
@@ -56,27 +63,50 @@ fn rows(text: &mut String, table: &'static Table, path: &str, parts: &mut Vec<&'
         {
             // Its own row would say no more than those of its keys.
         } else {
-            row(text, key, &path, parts);
+            row(text, key, &path, above, parts);
         }
-        inner(text, &key.kind, &path, parts);
+        if key.status != Status::Unused {
+            inner(text, &key.kind, &path, key.status, parts);
+        }
     }
 }
 
 /// The keys below a key that are not a part of their own.
-fn inner(text: &mut String, kind: &'static Kind, path: &str, parts: &mut Vec<&'static Table>) {
+fn inner(
+    text: &mut String,
+    kind: &'static Kind,
+    path: &str,
+    above: Status,
+    parts: &mut Vec<&'static Table>,
+) {
     match kind {
-        Kind::Table(table) if table.heading.is_none() => rows(text, table, path, parts),
-        Kind::List(item) => inner(text, item, &format!("{path}[]"), parts),
-        Kind::Map(_, value) => inner(text, value, &format!("{path}.*"), parts),
+        Kind::Table(table) if table.heading.is_none() => rows(text, table, path, above, parts),
+        Kind::List(item) => inner(text, item, &format!("{path}[]"), above, parts),
+        Kind::Map(_, value) => inner(text, value, &format!("{path}.*"), above, parts),
         _ => {}
     }
 }
 
-fn row(text: &mut String, key: &'static Key, path: &str, parts: &mut Vec<&'static Table>) {
-    let kind = kind_text(&key.kind, parts);
+fn row(
+    text: &mut String,
+    key: &'static Key,
+    path: &str,
+    above: Status,
+    parts: &mut Vec<&'static Table>,
+) {
+    let kind = match &key.kind {
+        // What is below such a key is not worth a row each.
+        Kind::Table(table) if key.status == Status::Unused => {
+            let names: Vec<String> =
+                table.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+            format!("keys {}", names.join(", "))
+        }
+        kind => kind_text(kind, parts),
+    };
     let default = key.default.map(|text| format!("`{text}`")).unwrap_or_default();
     let status = match key.status {
         Status::Used => "",
+        status if status == above => "",
         Status::Ours => " *Not in uber/kraken.*",
         Status::Unused => " *Without meaning here.*",
         Status::Later => " *Not built yet.*",

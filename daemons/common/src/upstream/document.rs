@@ -161,10 +161,18 @@ enum FrameKind {
         entries: Vec<Entry>,
         seen: HashMap<String, usize>,
         /// The key whose value comes next.
-        key: Option<(String, Place)>,
+        key: Option<Name>,
         /// What `<<` brings in.
         merges: Vec<Node>,
     },
+}
+
+/// A key that waits for its value.
+struct Name {
+    text: String,
+    place: Place,
+    /// Whether it is `<<` without quotes.
+    merges: bool,
 }
 
 impl Builder {
@@ -251,11 +259,11 @@ impl Builder {
             }
             FrameKind::Map { entries, seen, key, merges } => (entries, seen, key, merges),
         };
-        let Some((key, key_place)) = pending.take() else {
-            *pending = Some((key_text(node)?, place.clone()));
+        let Some(Name { text: key, place: key_place, merges: is_merge }) = pending.take() else {
+            *pending = Some(name(node, place)?);
             return Ok(());
         };
-        if key == "<<" {
+        if is_merge {
             merges.push(node);
         } else if let Some(first) = seen.get(&key).and_then(|at| entries.get(*at)) {
             let first: &Entry = first;
@@ -356,10 +364,14 @@ fn not_mergeable(place: &Place) -> Problem {
     Problem::error(place, "what << brings in is not keys with values")
 }
 
-fn key_text(node: Node) -> Result<String, Problem> {
+fn name(node: Node, place: &Place) -> Result<Name, Problem> {
+    let place = place.clone();
     match node.value {
-        Value::Scalar(scalar) => Ok(scalar.text),
-        Value::Null => Ok(String::new()),
+        Value::Scalar(Scalar { text, plain }) => {
+            let merges = plain && text == "<<";
+            Ok(Name { text, place, merges })
+        }
+        Value::Null => Ok(Name { text: String::new(), place, merges: false }),
         other => Err(Problem::error(&node.place, format!("{} cannot be a key", other.noun()))),
     }
 }

@@ -158,7 +158,7 @@ fn extended(document: &Document) -> Result<Option<(PathBuf, Place)>, Problem> {
         Value::Null => Ok(None),
         Value::Scalar(scalar) if scalar.text.is_empty() => Ok(None),
         Value::Scalar(scalar) => {
-            let directory = document.place.file.parent().unwrap_or(Path::new(""));
+            let directory = document.place.file.parent().unwrap_or_else(|| Path::new(""));
             Ok(Some((directory.join(&scalar.text), entry.node.place.clone())))
         }
         other => {

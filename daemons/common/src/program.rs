@@ -1,6 +1,7 @@
 //! A role as a program: uber/kraken's command line and YAML in front of a [`Role`].
 
 use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +23,8 @@ pub trait Program: Role {
     const ABOUT: &'static str;
 
     /// What the role is told; errors name the key or the flag at fault.
-    fn configure(flags: &Self::Flags, settings: &Settings) -> Result<Self::Config>;
+    fn configure(common: &Common, flags: &Self::Flags, settings: &Settings)
+    -> Result<Self::Config>;
 }
 
 /// The flags that all daemons have: uber/kraken's, and some of ours.
@@ -34,6 +36,9 @@ pub struct Common {
     /// A file of secrets, laid over the configuration; its values are shown to nobody
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// The address to listen on, on every port
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    pub bind: IpAddr,
     /// The name of the cluster, for logs and metrics
     #[arg(long, value_name = "NAME", default_value = "")]
     pub cluster: String,
@@ -46,6 +51,16 @@ pub struct Common {
     /// What to log, such as `info,kraken_p2p=debug`; goes before `zap.level`
     #[arg(long, value_name = "DIRECTIVES")]
     pub log: Option<String>,
+}
+
+impl Common {
+    /// Where to listen for the port that `flag` names.
+    pub fn listen(&self, flag: &str, port: u16) -> Result<SocketAddr> {
+        if port == 0 {
+            return Err(Error::invalid(format!("{flag} is 0: name a port from 1 to 65535")));
+        }
+        Ok(SocketAddr::new(self.bind, port))
+    }
 }
 
 /// The whole command line of a daemon.
@@ -128,7 +143,7 @@ fn prepare<P: Program>(line: &Line<P::Flags>) -> Result<(P::Config, LoggingConfi
     }
     settings.require_plain()?;
     let logging = logging(common, &settings)?;
-    Ok((P::configure(&line.flags, &settings)?, logging))
+    Ok((P::configure(common, &line.flags, &settings)?, logging))
 }
 
 fn logging(common: &Common, settings: &Settings) -> Result<LoggingConfig> {

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use hyper::body::Incoming;
 use hyper::service::Service as _;
 use kraken_backends::BuildIndex;
-use kraken_common::{Body, Role, Server, Serving, blocking};
+use kraken_common::{Body, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Store, StoreConfig};
@@ -45,12 +44,12 @@ impl Agent {
             .config(config.node())
             .start()
             .await
-            .map_err(|error| error.context("peer_listen"))?;
+            .map_err(|error| error.context("`peer_listen`"))?;
         let parts =
             Arc::new(Parts { node, store, tracker, build_index, http, trackers: config.trackers });
 
         let service = Registry::new(AgentRegistry::new(Arc::clone(&parts)));
-        let registry = registry.spawn(move |request: Request<Incoming>| {
+        let registry = registry.spawn(move |request: Request<RequestBody>| {
             let answer = service.call(request);
             async move {
                 match answer.await {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use http::{Method, StatusCode};
 use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use kraken_backends::TagStore as _;
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Body, Segments, blocking};
+use kraken_common::{Body, RequestBody, Segments, blocking};
 use kraken_core::http::Request;
 use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, InfoHash, Result, Tag};
@@ -23,11 +23,11 @@ use crate::limits;
 use crate::parts::{self, Parts};
 
 /// Answers one request.
-pub(crate) async fn answer(parts: Arc<Parts>, request: http::Request<Incoming>) -> Answer {
+pub(crate) async fn answer(parts: Arc<Parts>, request: http::Request<RequestBody>) -> Answer {
     answer::settle(route(&parts, &request).await)
 }
 
-async fn route(parts: &Parts, request: &http::Request<Incoming>) -> Result<Answer> {
+async fn route(parts: &Parts, request: &http::Request<RequestBody>) -> Result<Answer> {
     let segments = Segments::of(request.uri())?;
     match (request.method(), &segments.as_strs()[..]) {
         (&Method::GET, ["health"]) => {

@@ -42,7 +42,7 @@ impl BuildIndex {
             [] => None,
             hosts => Some(NeighborClient::new(hosts.to_vec(), client.clone())?),
         };
-        let server = Server::bind(config.listen, "the build-index", "`listen`")?;
+        let server = Server::bind(config.listen, "the build-index", "listen")?;
         let origins = OriginCluster::new(origins, client, polling)?;
         let (tags, writer) = Tags::open(&config).await?;
         let tag_type = config.tag_type;

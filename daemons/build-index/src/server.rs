@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 use kraken_backends::{BuildIndex as NeighborClient, OriginCluster, TagScope};
 use kraken_common::answer::{self, Answer, Cause};
-use kraken_common::{Query, Segments, path, read_bounded};
+use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -48,11 +47,11 @@ struct DuplicateReplicate {
 
 impl Service {
     /// Answers any request.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Answer {
         answer::settle(self.route(request).await)
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Answer> {
+    async fn route(&self, request: Request<RequestBody>) -> Result<Answer> {
         let segments = Segments::of(request.uri())?;
         let method = request.method().clone();
         match (&method, segments.as_strs().as_slice()) {
@@ -171,7 +170,7 @@ fn parse_tag(tag: &str) -> Result<Tag> {
     path::required("tag", tag)?.parse()
 }
 
-async fn read_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T> {
+async fn read_json<T: DeserializeOwned>(request: Request<RequestBody>) -> Result<T> {
     let body = read_bounded(request.into_body(), limits::INTERNAL_BODY_BYTES_MAX).await?;
     serde_json::from_slice(&body).map_err(|e| Error::invalid("decode body").with_source(e))
 }

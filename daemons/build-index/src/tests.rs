@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request as HttpRequest, StatusCode};
-use hyper::body::Incoming;
 use kraken_backends::build_index::ListResponse;
 use kraken_backends::{BuildIndex as IndexClient, Page, TagScope, TagStore as _};
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Segments, Server, Serving};
+use kraken_common::{RequestBody, Segments, Server, Serving};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, ErrorKind, Tag};
 
@@ -79,7 +78,7 @@ impl FakeOrigin {
 fn origin_answer(
     addr: &str,
     blobs: &BTreeMap<String, Bytes>,
-    request: &HttpRequest<Incoming>,
+    request: &HttpRequest<RequestBody>,
 ) -> Answer {
     let segments = Segments::of(request.uri()).unwrap();
     match segments.as_strs().as_slice() {

@@ -1,10 +1,10 @@
 //! The body of every response, and reading the bodies of requests within bounds.
 
 mod file;
+mod request;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -12,7 +12,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use kraken_core::{Error, ErrorKind, Result};
 
-use crate::limits;
+pub use self::request::RequestBody;
+pub(crate) use self::request::Stall;
 
 /// What the body of a response may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -80,7 +81,8 @@ impl http_body::Body for Body {
     }
 }
 
-/// The chunks of a request's body, in order, bounded in their sum and in the silence between them.
+/// The chunks of a request's body, in order, bounded in their sum; a [`RequestBody`] bounds the
+/// silence between them.
 ///
 /// Cancel safe: a dropped [`Chunks::next`] loses no bytes.
 #[derive(Debug)]
@@ -88,7 +90,6 @@ pub struct Chunks<B> {
     body: B,
     taken: u64,
     len_max: u64,
-    stall_max: Duration,
 }
 
 impl<B> Chunks<B>
@@ -98,22 +99,13 @@ where
 {
     /// The chunks of `body`, which fails with [`ErrorKind::TooLarge`] past `len_max` bytes.
     pub fn new(body: B, len_max: u64) -> Self {
-        Self { body, taken: 0, len_max, stall_max: limits::READ_STALL_MAX }
+        Self { body, taken: 0, len_max }
     }
 
     /// The next chunk; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            let frame = match tokio::time::timeout(self.stall_max, self.body.frame()).await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(None),
-                Err(_) => {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        format!("read request body: nothing for {:?}", self.stall_max),
-                    ));
-                }
-            };
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
             let frame = frame
                 .map_err(|e| Error::new(ErrorKind::Invalid, "read request body").with_source(e))?;
             let Ok(data) = frame.into_data() else { continue };
@@ -160,6 +152,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::limits;
 
     #[tokio::test]
     async fn a_file_body_is_exactly_the_range() {

@@ -23,7 +23,7 @@ pub mod upstream;
 
 pub use answer::Answer;
 pub use blocking::blocking;
-pub use body::{Body, BoxError, Chunks, read_bounded};
+pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
 pub use hosts::{HostList, HostSource, Hosts};
 pub use launch::{Role, main_with};
 pub use path::{Query, Segments};

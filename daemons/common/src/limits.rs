@@ -26,7 +26,8 @@ pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take none of the bytes written to it before the connection is closed.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
-/// How long a client may send nothing in the middle of a request's body.
+/// How long a client may send nothing in the middle of a request's body: as long as nginx, which
+/// stood before uber/kraken's servers, let it.
 pub const READ_STALL_MAX: Duration = Duration::from_secs(60);
 
 /// How often an idle HTTP/2 connection is pinged, and how long the answer may take.

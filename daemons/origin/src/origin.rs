@@ -53,7 +53,7 @@ impl Origin {
             .config(config.node())
             .start()
             .await
-            .map_err(|error| error.context("peer_listen"))?;
+            .map_err(|error| error.context("`peer_listen`"))?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let write_back = Arc::new(WriteBackQueue::new(config.retry_pauses()));
         let client = Client::new(ClientConfig::default());

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode};
-use hyper::body::Incoming;
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Query, Segments, path, read_bounded};
+use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,11 +19,11 @@ use crate::{blobs, uploads};
 const ORIGIN_LOCATIONS: HeaderName = HeaderName::from_static("origin-locations");
 
 /// Answers one request.
-pub(crate) async fn answer(parts: Arc<Parts>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(parts: Arc<Parts>, request: Request<RequestBody>) -> Answer {
     answer::settle(route(&parts, request).await)
 }
 
-async fn route(parts: &Arc<Parts>, request: Request<Incoming>) -> Result<Answer> {
+async fn route(parts: &Arc<Parts>, request: Request<RequestBody>) -> Result<Answer> {
     let segments = Segments::of(request.uri())?;
     let query = Query::of(request.uri())?;
     let method = request.method().clone();
@@ -53,7 +52,7 @@ async fn blob(
     namespace: &Namespace,
     digest: &Digest,
     rest: &[&str],
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer> {
     match (request.method(), rest) {
         (&Method::GET, []) => blobs::download(parts, namespace, digest, request.headers()).await,
@@ -84,7 +83,7 @@ async fn internal(
     parts: &Arc<Parts>,
     rest: &[&str],
     query: &Query,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer> {
     match (request.method(), rest) {
         (&Method::GET, ["peercontext"]) => answer::json(&parts.peer_context()),
@@ -160,7 +159,7 @@ fn content_range(headers: &HeaderMap) -> Result<std::ops::Range<u64>> {
     }
 }
 
-async fn duplicate_delay(body: Incoming) -> Result<std::time::Duration> {
+async fn duplicate_delay(body: RequestBody) -> Result<std::time::Duration> {
     #[derive(Deserialize)]
     struct Body {
         #[serde(rename = "Delay", alias = "delay", default)]

@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use kraken_common::{Chunks, blocking};
+use kraken_common::{Chunks, RequestBody, blocking};
 use kraken_core::store::Upload;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
@@ -63,7 +62,7 @@ pub(crate) async fn patch(
     digest: &Digest,
     id: &str,
     range: Range<u64>,
-    body: Incoming,
+    body: RequestBody,
     purpose: Purpose<'_>,
 ) -> Result<()> {
     let mut chunks = Chunks::new(body, range.end - range.start);
@@ -81,7 +80,7 @@ async fn receive(
     digest: &Digest,
     id: &str,
     range: Range<u64>,
-    chunks: &mut Chunks<Incoming>,
+    chunks: &mut Chunks<RequestBody>,
     purpose: Purpose<'_>,
 ) -> Result<()> {
     let upload = find(parts, id)?;
@@ -92,7 +91,7 @@ async fn receive(
     end_if_refused(upload, written).await
 }
 
-async fn write(upload: &Upload, range: Range<u64>, chunks: &mut Chunks<Incoming>) -> Result<()> {
+async fn write(upload: &Upload, range: Range<u64>, chunks: &mut Chunks<RequestBody>) -> Result<()> {
     let mut offset = range.start;
     let mut ended = false;
     while !ended {

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 use hyper::service::Service as _;
 use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Body, Role, Server, Serving, blocking};
+use kraken_common::{Body, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Store, StoreConfig};
 use kraken_core::{Digest, Result};
@@ -41,7 +40,7 @@ impl Proxy {
             build_index: BuildIndex::new(config.build_indexes, client)?,
         });
         let registry = Registry::new(ProxyRegistry::new(Arc::clone(&parts)));
-        let serving = server.spawn(move |request: Request<Incoming>| {
+        let serving = server.spawn(move |request: Request<RequestBody>| {
             let (parts, registry) = (Arc::clone(&parts), registry.clone());
             async move {
                 if let Some(answer) = health(&parts, &request).await {
@@ -83,7 +82,7 @@ impl Role for Proxy {
 }
 
 /// The answer to `/health` and `/readiness`; `None` for any other path.
-async fn health(parts: &Parts, request: &Request<Incoming>) -> Option<Answer> {
+async fn health(parts: &Parts, request: &Request<RequestBody>) -> Option<Answer> {
     if request.method() != Method::GET {
         return None;
     }

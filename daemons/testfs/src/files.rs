@@ -5,8 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hyper::body::Incoming;
-use kraken_common::{Chunks, blocking};
+use kraken_common::{Chunks, RequestBody, blocking};
 use kraken_core::{Error, ErrorKind, Result};
 use tempfile::NamedTempFile;
 use tokio_util::task::TaskTracker;
@@ -72,7 +71,7 @@ impl Files {
 
     /// Makes `chunks` the content of the file called `name`, all at once or, if they fail or this
     /// future is dropped, not at all.
-    pub(crate) async fn write(&self, name: &Name, chunks: &mut Chunks<Incoming>) -> Result<()> {
+    pub(crate) async fn write(&self, name: &Name, chunks: &mut Chunks<RequestBody>) -> Result<()> {
         let context = |e: io::Error| {
             let kind = match e.kind() {
                 io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => ErrorKind::Conflict,

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Chunks, Segments};
+use kraken_common::{Chunks, RequestBody, Segments};
 use kraken_core::Result;
 
 use crate::files::Files;
@@ -14,11 +13,11 @@ use crate::limits;
 use crate::name::Name;
 
 /// Answers any request.
-pub(crate) async fn answer(files: Arc<Files>, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(files: Arc<Files>, request: Request<RequestBody>) -> Answer {
     answer::settle(route(&files, request).await)
 }
 
-async fn route(files: &Files, request: Request<Incoming>) -> Result<Answer> {
+async fn route(files: &Files, request: Request<RequestBody>) -> Result<Answer> {
     let segments = Segments::of(request.uri())?;
     let method = request.method().clone();
     match (&method, segments.as_strs().as_slice()) {
@@ -54,7 +53,7 @@ async fn stat(files: &Files, name: &Name) -> Result<Answer> {
     Ok(answer)
 }
 
-async fn upload(files: &Files, name: Result<Name>, body: Incoming) -> Result<Answer> {
+async fn upload(files: &Files, name: Result<Name>, body: RequestBody) -> Result<Answer> {
     let mut chunks = Chunks::new(body, limits::UPLOAD_LEN_MAX);
     let written = match &name {
         Ok(name) => files.write(name, &mut chunks).await,

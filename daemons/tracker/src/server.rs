@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 use kraken_common::answer::{self, Answer, Cause};
-use kraken_common::{Segments, path, read_bounded};
+use kraken_common::{RequestBody, Segments, path, read_bounded};
 use kraken_core::http::status_of;
 use kraken_core::{Error, InfoHash, Result, Time};
 use kraken_p2p::tracker::{AnnounceRequest, Announcer, limits as p2p_limits};
@@ -29,11 +28,11 @@ impl Service {
     }
 
     /// Answers any request.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Answer {
         answer::settle(self.route(request).await)
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Answer> {
+    async fn route(&self, request: Request<RequestBody>) -> Result<Answer> {
         let segments = Segments::of(request.uri())?;
         let is_get = request.method() == Method::GET;
         match segments.as_strs().as_slice() {
@@ -63,7 +62,7 @@ impl Service {
     /// An announce; the info hash in the path wins over that in the body.
     async fn announce(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         info_hash: Option<InfoHash>,
     ) -> Result<Answer> {
         let body =
@@ -89,7 +88,7 @@ impl Service {
 
     async fn metainfo(
         &self,
-        request: &Request<Incoming>,
+        request: &Request<RequestBody>,
         namespace: &str,
         digest: &str,
     ) -> Result<Answer> {

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request as HttpRequest, StatusCode};
-use hyper::body::Incoming;
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Server, Serving};
+use kraken_common::{RequestBody, Server, Serving};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, InfoHash, MetaInfo, PeerContext, PeerId, PeerInfo};
 use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse};
@@ -54,7 +53,7 @@ fn fake_answer(
     script: &Script,
     owners: &str,
     asked: &AtomicUsize,
-    request: &HttpRequest<Incoming>,
+    request: &HttpRequest<RequestBody>,
 ) -> Answer {
     let path = request.uri().path();
     if path.ends_with("/locations") {

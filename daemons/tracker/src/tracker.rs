@@ -46,7 +46,7 @@ impl Tracker {
         let seed = RandomState::new().hash_one(0);
         let service =
             Service::new(Announcer::new(peers, handout, seed), Origins::new(origins, config.cache));
-        let server = Server::bind(listen, "the tracker", "`listen`")?;
+        let server = Server::bind(listen, "the tracker", "listen")?;
         let serving = server.spawn(move |request| Arc::clone(&service).answer(request));
         tracing::info!(addr = %serving.addr(), "tracker serves");
         Ok(Self { serving })

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use self::guard::StallGuard;
 use crate::answer::Cause;
-use crate::body::BoxError;
+use crate::body::{BoxError, RequestBody, Stall};
 use crate::limits;
 
 /// A bound port, ready to serve.
@@ -38,6 +38,7 @@ pub struct Server {
     addr: SocketAddr,
     drain_max: Duration,
     head_wait_max: Duration,
+    read_stall_max: Duration,
 }
 
 /// A server that runs in a task of its own.
@@ -53,9 +54,9 @@ pub struct Serving {
 pub struct ClientAddr(pub SocketAddr);
 
 impl Server {
-    /// Binds `addr`. If that fails the error says what wanted the port and which setting (`flag`)
-    /// moves it elsewhere. Must be called inside a tokio runtime.
-    pub fn bind(addr: SocketAddr, what: &str, flag: &str) -> Result<Self> {
+    /// Binds `addr`. If that fails the error says what wanted the port and which `setting` moves
+    /// it elsewhere. Must be called inside a tokio runtime.
+    pub fn bind(addr: SocketAddr, what: &str, setting: &str) -> Result<Self> {
         let context = |e: std::io::Error| {
             let hint = match e.kind() {
                 std::io::ErrorKind::AddrInUse => "is in use by another program",
@@ -63,7 +64,7 @@ impl Server {
                 std::io::ErrorKind::AddrNotAvailable => "is not an address of this host",
                 _ => "cannot be bound",
             };
-            Error::io(format!("listen for {what}: {addr} {hint}; choose another with {flag}"), e)
+            Error::io(format!("`{setting}`: listen for {what}: {addr} {hint}; choose another"), e)
         };
         let listener = listen(addr).map_err(context)?;
         let addr = listener.local_addr().map_err(context)?;
@@ -72,6 +73,7 @@ impl Server {
             addr,
             drain_max: limits::DRAIN_MAX,
             head_wait_max: limits::HEAD_WAIT_MAX,
+            read_stall_max: limits::READ_STALL_MAX,
         })
     }
 
@@ -89,6 +91,13 @@ impl Server {
         self
     }
 
+    /// How long a client may send nothing in the middle of a request's body.
+    #[must_use]
+    pub fn with_read_stall_max(mut self, read_stall_max: Duration) -> Self {
+        self.read_stall_max = read_stall_max;
+        self
+    }
+
     /// The address bound: with the port the system chose where port 0 was asked for.
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -97,7 +106,7 @@ impl Server {
     /// Serves in a task of its own until [`Serving::close`].
     pub fn spawn<H, F, B>(self, handler: H) -> Serving
     where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -114,21 +123,22 @@ impl Server {
     /// The handler may be dropped at any await when its client goes away.
     pub async fn serve<H, F, B>(self, handler: H, cancel: CancellationToken)
     where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { listener, drain_max, head_wait_max, .. } = self;
+        let Self { listener, drain_max, head_wait_max, read_stall_max, .. } = self;
         // If this future is dropped, its connections end with it.
         let stop = CancellationToken::new();
         let _stop_on_drop = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         while let Some((stream, client, slot)) = accept(&listener, &slots, &cancel).await {
-            let end = End { drain: cancel.clone(), stop: stop.clone(), head_wait_max };
             let builder = http(&tasks, &stop, head_wait_max);
-            let connection = connection(builder, stream, client, handler.clone(), end);
+            let (drain, stop) = (cancel.clone(), stop.clone());
+            let bounds = Bounds { drain, stop, head_wait_max, read_stall_max };
+            let connection = connection(builder, stream, client, handler.clone(), bounds);
             tasks.spawn(async move {
                 connection.await;
                 drop(slot);
@@ -165,11 +175,12 @@ impl Drop for Serving {
     }
 }
 
-/// When and how a connection ends.
-struct End {
+/// When and how a connection ends, and how long its client may be silent.
+struct Bounds {
     drain: CancellationToken,
     stop: CancellationToken,
     head_wait_max: Duration,
+    read_stall_max: Duration,
 }
 
 /// hyper's tasks (one for each HTTP/2 stream), counted with the server's and stopped with them.
@@ -251,9 +262,9 @@ async fn connection<H, F, B>(
     stream: TcpStream,
     client: SocketAddr,
     handler: H,
-    end: End,
+    bounds: Bounds,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -265,17 +276,19 @@ async fn connection<H, F, B>(
     let asked = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let asked = Arc::clone(&asked);
-        move |request| {
+        move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let handler = handler.clone();
-            async move { Ok::<_, Infallible>(answer(&handler, request, client).await) }
+            let (handler, stall) = (handler.clone(), Stall::default());
+            let request =
+                request.map(|body| RequestBody::new(body, bounds.read_stall_max, stall.clone()));
+            async move { Ok::<_, Infallible>(answer(&handler, request, &stall, client).await) }
         }
     });
     let io = TokioIo::new(StallGuard::new(stream, limits::WRITE_STALL_MAX));
     let mut connection = pin!(builder.serve_connection(io, service));
     // hyper's own timeout starts only once it knows the version, so a client that sends nothing
     // at all would stay.
-    let mut first_request = pin!(tokio::time::sleep(end.head_wait_max));
+    let mut first_request = pin!(tokio::time::sleep(bounds.head_wait_max));
     let (mut watching, mut draining) = (true, false);
     loop {
         tokio::select! {
@@ -291,11 +304,11 @@ async fn connection<H, F, B>(
                 }
                 watching = false;
             }
-            () = end.drain.cancelled(), if !draining => {
+            () = bounds.drain.cancelled(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = end.stop.cancelled() => return,
+            () = bounds.stop.cancelled() => return,
         }
     }
 }
@@ -304,18 +317,23 @@ async fn connection<H, F, B>(
 /// info, the rest at debug, health checks not at all.
 async fn answer<H, F, B>(
     handler: &H,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
+    stall: &Stall,
     client: SocketAddr,
 ) -> Response<B>
 where
-    H: Fn(Request<Incoming>) -> F,
+    H: Fn(Request<RequestBody>) -> F,
     F: Future<Output = Response<B>>,
 {
     request.extensions_mut().insert(ClientAddr(client));
     let start = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = handler(request).await;
+    let mut response = handler(request).await;
+    if stall.happened() && response.status().as_u16() >= 400 {
+        // Whatever the handler made of it, the client was too slow, and may try again.
+        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+    }
     let status = response.status().as_u16();
     let cause = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
     let ms = start.elapsed().as_millis();

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::answer::{self, Answer};
-use crate::body::{Body, read_bounded};
+use crate::body::{Body, RequestBody, read_bounded};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -14,7 +14,7 @@ fn server() -> Server {
     Server::bind(([127, 0, 0, 1], 0).into(), "tests", "--port").unwrap()
 }
 
-async fn echo(request: Request<Incoming>) -> Answer {
+async fn echo(request: Request<RequestBody>) -> Answer {
     assert!(request.extensions().get::<ClientAddr>().is_some());
     let path = request.uri().path().to_owned();
     match read_bounded(request.into_body(), 16).await {
@@ -98,7 +98,7 @@ async fn closing_lets_requests_end() {
     let release = CancellationToken::new();
     let handler = {
         let release = release.clone();
-        move |_request: Request<Incoming>| {
+        move |_request: Request<RequestBody>| {
             let (entered, release) = (entered.clone(), release.clone());
             async move {
                 entered.send(()).await.unwrap();
@@ -126,7 +126,7 @@ async fn closing_lets_requests_end() {
 #[tokio::test]
 async fn the_drain_deadline_breaks_off_what_hangs() {
     let (entered, mut has_entered) = tokio::sync::mpsc::channel(1);
-    let handler = move |_request: Request<Incoming>| {
+    let handler = move |_request: Request<RequestBody>| {
         let entered = entered.clone();
         async move {
             entered.send(()).await.unwrap();
@@ -140,4 +140,15 @@ async fn the_drain_deadline_breaks_off_what_hangs() {
     has_entered.recv().await.unwrap();
     tokio::time::timeout(10 * SECOND, serving.close()).await.unwrap();
     assert_eq!(client.await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_broken_off_and_its_client_told() {
+    let serving = server().with_read_stall_max(Duration::from_millis(50)).spawn(echo);
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345";
+    let answer = tokio::time::timeout(60 * SECOND, talk(serving.addr(), head.as_bytes())).await;
+    let answer = answer.expect("the body stays open");
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("the client has sent nothing for 50ms"), "{answer}");
+    serving.close().await;
 }

@@ -13,8 +13,9 @@ use crate::limits;
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct HostList(Vec<String>);
 
-/// Hosts as a configuration names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Hosts as a configuration names them; by default none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "HostList")]
 pub struct Hosts {
     /// Which hosts they are.
     pub source: HostSource,
@@ -34,7 +35,7 @@ pub enum HostSource {
 impl Hosts {
     /// These hosts, each `host:port`.
     pub fn fixed(hosts: Vec<String>) -> Result<Self> {
-        Ok(Self { source: HostSource::Static(HostList::new(hosts)?), ttl: limits::HOSTS_TTL })
+        HostList::new(hosts).map(Self::from)
     }
 
     /// Whether there can be none.
@@ -117,6 +118,18 @@ impl HostList {
     }
 }
 
+impl Default for Hosts {
+    fn default() -> Self {
+        Self::from(HostList::default())
+    }
+}
+
+impl From<HostList> for Hosts {
+    fn from(list: HostList) -> Self {
+        Self { source: HostSource::Static(list), ttl: limits::HOSTS_TTL }
+    }
+}
+
 impl TryFrom<Vec<String>> for HostList {
     type Error = Error;
 
@@ -166,6 +179,9 @@ mod tests {
         let list: HostList = serde_json::from_str(r#"["b:1","a:1","b:1"]"#).unwrap();
         assert_eq!(list.as_slice(), ["b:1", "a:1"]);
         assert!(serde_json::from_str::<HostList>(r#"["b"]"#).is_err());
+        let hosts: Hosts = serde_json::from_str(r#"["b:1"]"#).unwrap();
+        assert_eq!(hosts, Hosts::fixed(vec!["b:1".into()]).unwrap());
+        assert!(Hosts::default().is_empty() && !hosts.is_empty());
     }
 
     #[tokio::test]
@@ -182,7 +198,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_change_is_told() {
-        let localhost = Hosts { source: HostSource::Dns("localhost:7".into()), ttl: Duration::ZERO };
+        let localhost =
+            Hosts { source: HostSource::Dns("localhost:7".into()), ttl: Duration::ZERO };
         let mut told = Vec::new();
         let follow = localhost.follow(vec!["10.0.0.1:7".into()], |hosts| told.push(hosts));
         let _ = tokio::time::timeout(Duration::from_secs(600), follow).await;

@@ -104,8 +104,10 @@ impl Printer<'_> {
         let start = format!("{:indent$}{}:", "", key_text(name));
         match (kind, &node.value) {
             (Kind::Table(table), Value::Map(map)) => {
-                self.push(start, None);
+                let at = self.lines.len();
                 self.table(Some(map), table, indent + 2);
+                let empty = if self.lines.len() == at { " {}" } else { "" };
+                self.lines.insert(at, Line { text: start + empty, comment: None });
             }
             (_, Value::List(items)) if !items.is_empty() => {
                 self.push(start, None);

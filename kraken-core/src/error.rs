@@ -95,6 +95,11 @@ impl Error {
         self.kind
     }
 
+    /// What was attempted and with what, without the causes below it.
+    pub fn outermost(&self) -> &str {
+        &self.context
+    }
+
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, ErrorKind::Pending | ErrorKind::Unavailable | ErrorKind::NoSpace)

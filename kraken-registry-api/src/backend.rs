@@ -1,9 +1,10 @@
 //! What an embedder supplies: the contracts behind the protocol.
 //!
 //! Errors are answered by their kind: `NotFound` 404, `Invalid` 400, `Mismatch` 400
-//! `DIGEST_INVALID`, `TooLarge` 413, `NoSpace` 507, `Unavailable` and `Pending` 503, `Unsupported`
-//! 405, all others 500. Every method may be called by many requests at once, and its future may be
-//! dropped at any await when a client goes away.
+//! `DIGEST_INVALID`, `Conflict` of an upload 409, `TooLarge` 413, `NoSpace` 507, `Unavailable` and
+//! `Pending` 503, `Unsupported` 405, all others 500. The client reads the outermost text of an
+//! error; its causes are only logged. Every method may be called by many requests at once, and its
+//! future may be dropped at any await when a client goes away.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -128,9 +129,10 @@ pub trait Uploads: Send + Sync {
     /// Turns the session into the blob `digest`. Success means the blob is as durable as this
     /// registry promises; it is then readable in `repository`, and the session is gone.
     ///
-    /// Bytes that do not hash to `digest` are `Mismatch`, and the session is gone too; after any
-    /// other failure it stands, and finishing may be tried again. A blob that was there already is
-    /// a success.
+    /// Bytes that do not hash to `digest` are `Mismatch`, and the session is gone too, as it may be
+    /// where there is no room for the blob (`NoSpace`); after any other failure it stands, and
+    /// finishing may be tried again. `Conflict` while a write is going on. A blob that was there
+    /// already is a success.
     async fn finish(&self, repository: &Repository, id: &UploadId, digest: &Digest) -> Result<()>;
 
     /// Drops the session and its bytes.

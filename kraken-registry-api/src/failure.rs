@@ -78,35 +78,42 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// The answer to a backend's `error` about `subject`.
+    /// The answer to a backend's `error` about `subject`: its outermost text is for the client, its
+    /// causes, which may name paths and hosts, are for the log.
     pub(crate) fn from_error(error: &Error, subject: Subject) -> Self {
         let (status, code) = match error.kind() {
             ErrorKind::NotFound if subject != Subject::PushedManifest => {
-                // Who was asked in vain is for the operator, not for the client.
                 tracing::debug!(%error, "not found");
                 return Self::new(StatusCode::NOT_FOUND, subject.unknown(), subject.unknown_text());
             }
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, subject.unknown()),
             ErrorKind::Invalid => (StatusCode::BAD_REQUEST, subject.invalid()),
+            ErrorKind::Conflict if subject == Subject::Upload => {
+                (StatusCode::CONFLICT, subject.invalid())
+            }
             ErrorKind::Mismatch => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
             ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             ErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable),
             ErrorKind::Unavailable | ErrorKind::Pending => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
             }
-            ErrorKind::Unsupported => return Self::unsupported(error.to_string(), ""),
+            ErrorKind::Unsupported => return Self::unsupported(error.outermost(), ""),
             ErrorKind::Cancelled => {
                 let message = "the registry is shutting down";
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
             }
             _ => {
-                // The cause may name paths and hosts: it is for the operator, not for the client.
-                tracing::error!(error = %error, "request failed");
+                tracing::error!(%error, "request failed");
                 let message = "the registry failed; its log says why";
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message);
             }
         };
-        Self::new(status, code, error.to_string())
+        if status.is_server_error() {
+            tracing::warn!(%error, "request refused");
+        } else {
+            tracing::debug!(%error, "request refused");
+        }
+        Self::new(status, code, error.outermost())
     }
 
     #[must_use]

@@ -46,8 +46,8 @@ impl Document {
     /// media type says; of any other type nothing is known but that it is a JSON object, and it
     /// refers to nothing.
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self> {
-        let not_json =
-            |error| Error::invalid("read a manifest as a JSON object").with_source(error);
+        // The reason stands in the text: it is about the client's own bytes, and for the client.
+        let not_json = |error| Error::invalid(format!("read a manifest as a JSON object: {error}"));
         // serde takes an array for a struct as well.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(Error::invalid("read a manifest: not a JSON object"));
@@ -162,14 +162,14 @@ impl Kind {
 
 fn field(name: &str, raw: &RawValue) -> Result<Descriptor> {
     serde_json::from_str(raw.get())
-        .map_err(|error| Error::invalid(format!("read {name} of a manifest")).with_source(error))
+        .map_err(|error| Error::invalid(format!("read {name} of a manifest: {error}")))
 }
 
 fn list(name: &str, raw: Option<&RawValue>) -> Result<Vec<Descriptor>> {
     // Go writes an empty list as null now and then.
     let Some(raw) = raw else { return Ok(Vec::new()) };
     serde_json::from_str(raw.get())
-        .map_err(|error| Error::invalid(format!("read {name} of a manifest")).with_source(error))
+        .map_err(|error| Error::invalid(format!("read {name} of a manifest: {error}")))
 }
 
 /// A Content-Type without its parameters.

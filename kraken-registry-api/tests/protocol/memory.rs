@@ -59,7 +59,10 @@ impl Memory {
 
     fn check(&self) -> Result<()> {
         match *self.broken.lock().unwrap() {
-            Some(kind) => Err(Error::new(kind, "break on purpose at /secret/path")),
+            Some(kind) => {
+                let cause = Error::new(kind, "http://inner.host");
+                Err(Error::new(kind, "break on purpose at /secret/path").with_source(cause))
+            }
             None => Ok(()),
         }
     }

@@ -1,5 +1,7 @@
 //! Responses as uber/kraken's servers give them: plain text, empty bodies, JSON.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -42,6 +44,23 @@ pub fn failure(error: &Error) -> Answer {
     let mut answer = if bare { empty(status) } else { text(status, clip(&message).to_owned()) };
     answer.extensions_mut().insert(Cause(message));
     answer
+}
+
+/// The failure of asking `whom` (plural, as "the origins") for `what` as one that a client outside
+/// the cluster may read: its outermost text says what is wrong, and not which hosts were asked by
+/// which paths. The failure itself stays below it, for the log.
+pub fn outward(error: Error, whom: &str, what: impl Display) -> Error {
+    let text = match error.kind() {
+        ErrorKind::NotFound => format!("{what}: not found by {whom}"),
+        ErrorKind::NoSpace => format!("{what}: No space left on device at {whom}"),
+        ErrorKind::Unavailable => format!("{what}: {whom} cannot answer now"),
+        ErrorKind::Pending => format!("{what}: {whom} are still fetching it"),
+        ErrorKind::TooLarge => format!("{what}: too large for {whom}"),
+        ErrorKind::Mismatch => format!("{what}: {whom} have other bytes"),
+        ErrorKind::Invalid | ErrorKind::Unsupported => format!("{what}: refused by {whom}"),
+        _ => format!("{what}: {whom} failed"),
+    };
+    Error::new(error.kind(), text).with_source(error)
 }
 
 /// The answer of a handler: its own, or that to its failure.
@@ -144,6 +163,21 @@ mod tests {
             let answer = failure(&Error::new(kind, "why"));
             assert_eq!(answer.status(), status, "{kind:?}");
             assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn who_was_asked_is_only_below_what_a_client_reads() {
+        for (kind, told) in [
+            (ErrorKind::NotFound, "blob x: not found by the origins"),
+            (ErrorKind::NoSpace, "blob x: No space left on device at the origins"),
+            (ErrorKind::Unavailable, "blob x: the origins cannot answer now"),
+            (ErrorKind::Internal, "blob x: the origins failed"),
+        ] {
+            let inner = Error::new(kind, "GET http://10.0.0.1/x");
+            let error = outward(inner, "the origins", "blob x");
+            assert_eq!((error.kind(), error.outermost()), (kind, told));
+            assert_eq!(error.to_string(), format!("{told}: GET http://10.0.0.1/x"));
         }
     }
 

@@ -12,6 +12,8 @@ mod parts;
 mod proxy;
 mod registry;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod verify;
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kraken_backends::{BytesSource, TagStore as _};
+use kraken_common::answer::outward;
 use kraken_core::{Digest, Error, Reference, Repository, Result, Tag};
 use kraken_registry_api::limits::MANIFEST_BYTES_MAX;
 use kraken_registry_api::manifest::Document;
@@ -21,11 +22,16 @@ impl Manifests for ProxyRegistry {
             Reference::Digest(digest) => *digest,
             Reference::Tag(name) => {
                 let tag = Tag { repository: repository.clone(), name: name.clone() };
-                self.parts.build_index.get(&tag).await?
+                let asked = self.parts.build_index.get(&tag).await;
+                asked.map_err(|error| {
+                    outward(error, "the build-indexes", format_args!("find tag {tag}"))
+                })?
             }
         };
         let namespace = namespace_of(repository)?;
-        let (len, bytes) = self.parts.origins.download(&namespace, &digest).await?;
+        let asked = self.parts.origins.download(&namespace, &digest).await;
+        let told = |error| outward(error, "the origins", format_args!("read manifest {digest}"));
+        let (len, bytes) = asked.map_err(told)?;
         // A layer asked for as if it were a manifest.
         let too_long = || Error::not_found(format!("manifest {digest}: too long"));
         if len.is_some_and(|len| len > MANIFEST_BYTES_MAX as u64) {
@@ -33,7 +39,7 @@ impl Manifests for ProxyRegistry {
         }
         let mut bytes = verify::whole(bytes, digest);
         let mut content = BytesMut::new();
-        while let Some(chunk) = bytes.try_next().await? {
+        while let Some(chunk) = bytes.try_next().await.map_err(told)? {
             if content.len() + chunk.len() > MANIFEST_BYTES_MAX {
                 return Err(too_long());
             }
@@ -70,19 +76,22 @@ impl Manifests for ProxyRegistry {
                 async move {
                     // A client sends no blob that HEAD told it is there, but the backend of this
                     // repository may not have it.
-                    self.parts
-                        .origins
-                        .ensure_write_back(namespace, &child)
-                        .await
-                        .map_err(|error| error.context(format!("{child} of the manifest")))
+                    let asked = self.parts.origins.ensure_write_back(namespace, &child).await;
+                    asked.map_err(|error| {
+                        outward(error, "the origins", format_args!("{child} of the manifest"))
+                    })
                 }
             })
             .await?;
         let source = BytesSource::new(manifest.bytes.clone());
-        self.parts.origins.upload(&namespace, &manifest.digest, &source).await?;
+        let pushed = self.parts.origins.upload(&namespace, &manifest.digest, &source).await;
+        let what = format!("push manifest {}", manifest.digest);
+        pushed.map_err(|error| outward(error, "the origins", what))?;
         if let Reference::Tag(name) = reference {
             let tag = Tag { repository: repository.clone(), name: name.clone() };
-            self.parts.build_index.put_and_replicate(&tag, &manifest.digest).await?;
+            let put = self.parts.build_index.put_and_replicate(&tag, &manifest.digest).await;
+            let what = format!("put tag {tag}");
+            put.map_err(|error| outward(error, "the build-indexes", what))?;
         }
         Ok(())
     }
@@ -100,8 +109,7 @@ fn check_media_type(manifest: &Manifest) -> Result<()> {
             "a manifest pushed as {pushed} reads as {told}: its mediaType must say what it is"
         ))),
         Err(error) => Err(Error::invalid(format!(
-            "a manifest pushed as {pushed} does not say so itself: its mediaType must"
-        ))
-        .with_source(error)),
+            "a manifest pushed as {pushed} does not say so itself, as its mediaType must: {error}"
+        ))),
     }
 }

@@ -13,6 +13,7 @@ use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Store, StoreConfig};
 use kraken_core::{Digest, Result};
 use kraken_registry_api::Registry;
+use tokio::task::JoinSet;
 
 use crate::config::ProxyConfig;
 use crate::parts::Parts;
@@ -22,12 +23,19 @@ use crate::registry::ProxyRegistry;
 #[derive(Debug)]
 pub struct Proxy {
     serving: Serving,
+    /// Drops idle sessions; it ends with the proxy.
+    sweep: JoinSet<()>,
 }
 
 impl Proxy {
     /// Opens the upload area and listens.
     pub async fn start(config: ProxyConfig) -> Result<Self> {
         let server = Server::bind(config.listen, "the proxy", "listen")?;
+        Self::serve(server, config).await
+    }
+
+    /// As [`Proxy::start`], by a server that listens already.
+    pub(crate) async fn serve(server: Server, config: ProxyConfig) -> Result<Self> {
         let under = StoreConfig::under(&config.data_dir);
         // Uploads in progress need not survive a power failure.
         let store = StoreConfig { download_dir: None, durable: false, ..under };
@@ -39,7 +47,10 @@ impl Proxy {
             origins: OriginCluster::new(origins, client.clone(), OriginConfig::default())?,
             build_index: BuildIndex::new(config.build_indexes, client)?,
         });
-        let registry = Registry::new(ProxyRegistry::new(Arc::clone(&parts)));
+        let backend = ProxyRegistry::new(Arc::clone(&parts));
+        let mut sweep = JoinSet::new();
+        sweep.spawn(backend.sessions.clone().sweep());
+        let registry = Registry::from_arc(backend);
         let serving = server.spawn(move |request: Request<RequestBody>| {
             let (parts, registry) = (Arc::clone(&parts), registry.clone());
             async move {
@@ -52,7 +63,7 @@ impl Proxy {
                 }
             }
         });
-        Ok(Self { serving })
+        Ok(Self { serving, sweep })
     }
 
     /// Where clients push to and pull from.
@@ -61,8 +72,9 @@ impl Proxy {
     }
 
     /// Lets requests under way end and joins every task.
-    pub async fn close(self) -> Result<()> {
+    pub async fn close(mut self) -> Result<()> {
         self.serving.close().await;
+        self.sweep.shutdown().await;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use kraken_backends::OriginCluster;
+use kraken_common::answer::outward;
 use kraken_core::{Digest, Error, Namespace, Repository, Result, TagName};
 use kraken_registry_api::{Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads};
 
@@ -49,7 +50,8 @@ impl Backend for ProxyRegistry {
 #[async_trait]
 impl BlobSource for ProxyRegistry {
     async fn stat(&self, repository: &Repository, digest: &Digest) -> Result<u64> {
-        self.parts.origins.stat(&namespace_of(repository)?, digest, false).await
+        let asked = self.parts.origins.stat(&namespace_of(repository)?, digest, false).await;
+        asked.map_err(|error| outward(error, "the origins", format_args!("find {digest}")))
     }
 
     async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {
@@ -66,7 +68,10 @@ impl BlobSource for ProxyRegistry {
 #[async_trait]
 impl Tags for ProxyRegistry {
     async fn list(&self, repository: &Repository) -> Result<Vec<TagName>> {
-        self.parts.build_index.tags_of(repository).await
+        let asked = self.parts.build_index.tags_of(repository).await;
+        asked.map_err(|error| {
+            outward(error, "the build-indexes", format_args!("list the tags of {repository}"))
+        })
     }
 }
 

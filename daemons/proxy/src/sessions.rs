@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kraken_common::blocking;
 use kraken_core::store::{Store, Upload};
@@ -42,29 +42,22 @@ impl Sessions {
         Self { store, open: Arc::default() }
     }
 
-    /// Opens a session, and drops those that nobody has touched for
-    /// [`SESSION_IDLE_MAX`](limits::SESSION_IDLE_MAX).
+    /// Opens a session.
     pub(crate) async fn begin(
         &self,
         repository: &Repository,
         algorithm: Algorithm,
     ) -> Result<UploadId> {
-        let store = self.store.clone();
-        let upload = blocking("write an upload", move || store.create_upload(algorithm)).await?;
-        let id: UploadId = upload.id().as_str().parse()?;
-        let touched = Instant::now();
-        let session = Session { repository: repository.clone(), touched, upload, taken: false };
-        let expired: Vec<Session> = {
-            let mut open = self.open();
-            open.insert(id.clone(), session);
-            let expired = |_: &UploadId, session: &mut Session| session.is_expired();
-            open.extract_if(.., expired).map(|(_, session)| session).collect()
-        };
-        blocking("drop idle uploads", move || {
-            expired.iter().try_for_each(|session| session.upload.cancel())
+        let (sessions, repository) = (self.clone(), repository.clone());
+        // All of it at once: an upload without a session would stay when this future is dropped.
+        blocking("begin an upload", move || {
+            let upload = sessions.store.create_upload(algorithm)?;
+            let id: UploadId = upload.id().as_str().parse()?;
+            let session = Session { repository, touched: Instant::now(), upload, taken: false };
+            sessions.open().insert(id.clone(), session);
+            Ok(id)
         })
-        .await?;
-        Ok(id)
+        .await
     }
 
     /// The session's upload, if it is of this repository, to look at.
@@ -90,6 +83,36 @@ impl Sessions {
         self.open().remove(id);
     }
 
+    /// The session is over, and its bytes are gone.
+    pub(crate) async fn end(&self, id: &UploadId, upload: Upload) -> Result<()> {
+        self.forget(id);
+        blocking("drop an upload", move || upload.cancel()).await
+    }
+
+    /// Drops every now and then the sessions that nobody has touched for
+    /// [`SESSION_IDLE_MAX`](limits::SESSION_IDLE_MAX); never returns.
+    pub(crate) async fn sweep(self) {
+        loop {
+            tokio::time::sleep(limits::SESSION_SWEEP_EVERY).await;
+            if let Err(error) = self.drop_idle(limits::SESSION_IDLE_MAX).await {
+                tracing::warn!(%error, "idle uploads stay");
+            }
+        }
+    }
+
+    /// One that is being written is not idle, however long that takes.
+    async fn drop_idle(&self, idle_max: Duration) -> Result<()> {
+        let is_idle = |_: &UploadId, session: &mut Session| {
+            !session.taken && session.touched.elapsed() > idle_max
+        };
+        let idle: Vec<Session> =
+            self.open().extract_if(.., is_idle).map(|(_, session)| session).collect();
+        blocking("drop idle uploads", move || {
+            idle.iter().map(|session| session.upload.cancel()).fold(Ok(()), Result::and)
+        })
+        .await
+    }
+
     fn of<T>(
         &self,
         repository: &Repository,
@@ -107,13 +130,6 @@ impl Sessions {
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<UploadId, Session>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Session {
-    /// One that is being written is not idle, however long that takes.
-    fn is_expired(&self) -> bool {
-        !self.taken && self.touched.elapsed() > limits::SESSION_IDLE_MAX
     }
 }
 
@@ -166,5 +182,24 @@ mod tests {
         sessions.forget(&id);
         drop(taken);
         assert_eq!(sessions.find(&ours, &id).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn idle_sessions_and_their_bytes_go_but_not_while_they_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { durable: false, ..StoreConfig::under(dir.path()) };
+        let sessions = Sessions::new(Store::open(config).unwrap());
+        let repository = "library/a".parse().unwrap();
+        let idle = sessions.begin(&repository, Algorithm::Sha256).await.unwrap();
+        let busy = sessions.begin(&repository, Algorithm::Sha256).await.unwrap();
+        let taken = sessions.take(&repository, &busy).unwrap();
+        sessions.drop_idle(Duration::from_secs(3600)).await.unwrap();
+        let upload = sessions.find(&repository, &idle).unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        sessions.drop_idle(Duration::from_millis(1)).await.unwrap();
+        let gone = sessions.find(&repository, &idle).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound);
+        assert_eq!(upload.append(b"x").unwrap_err().kind(), ErrorKind::NotFound);
+        taken.upload.append(b"x").unwrap();
     }
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use kraken_backends::FileSource;
+use kraken_common::answer::outward;
 use kraken_common::blocking;
 use kraken_core::{Algorithm, Digest, Error, ErrorKind, Repository, Result};
 use kraken_registry_api::{ByteStream, UploadId, Uploads};
@@ -52,6 +53,7 @@ impl Uploads for ProxyRegistry {
             if let Err(error) = written {
                 if error.kind() == ErrorKind::NoSpace {
                     self.sessions.forget(id);
+                    return Err(outward(error, "the proxy", format_args!("write upload {id}")));
                 }
                 return Err(error);
             }
@@ -76,24 +78,30 @@ impl Uploads for ProxyRegistry {
         let upload = taken.upload.clone();
         if let Err(error) = verified {
             if error.kind() == ErrorKind::Mismatch {
-                self.sessions.forget(id);
-                blocking("write an upload", move || upload.cancel()).await?;
+                self.sessions.end(id, upload).await?;
             }
             return Err(error);
         }
-        // The blob is the origins' before the push is answered; a failure leaves the session, and
-        // the client may finish it again.
+        // The blob is the origins' before the push is answered.
         let source = FileSource::new(upload.file())?;
-        self.parts.origins.upload(&namespace_of(repository)?, digest, &source).await?;
-        self.sessions.forget(id);
-        blocking("write an upload", move || upload.cancel()).await
+        let pushed = self.parts.origins.upload(&namespace_of(repository)?, digest, &source).await;
+        match pushed {
+            Ok(()) => self.sessions.end(id, upload).await,
+            Err(error) => {
+                // Room is not soon made, and clients begin anew; after any other failure the
+                // session stands, and may be finished again.
+                if error.kind() == ErrorKind::NoSpace {
+                    self.sessions.end(id, upload).await?;
+                }
+                Err(outward(error, "the origins", format_args!("push {digest}")))
+            }
+        }
     }
 
     async fn cancel(&self, repository: &Repository, id: &UploadId) -> Result<()> {
         let upload = self.sessions.find(repository, id)?;
-        self.sessions.forget(id);
         // A request that still writes meets an upload that has ended.
-        blocking("write an upload", move || upload.cancel()).await
+        self.sessions.end(id, upload).await
     }
 
     /// Blobs belong to no repository at the origins, so any that is there can be mounted, once the
@@ -114,11 +122,20 @@ impl Uploads for ProxyRegistry {
     }
 }
 
-/// The next chunks up to [`WRITE_LEN`](limits::WRITE_LEN), and how the stream ended if it did.
+/// The next chunks up to [`WRITE_LEN`](limits::WRITE_LEN) that come without a pause, and how the
+/// stream ended if it did.
 async fn gather(bytes: &mut ByteStream) -> (Vec<Bytes>, Option<Result<()>>) {
     let (mut batch, mut len) = (Vec::new(), 0);
     while len < limits::WRITE_LEN {
-        match bytes.next().await {
+        let next = if batch.is_empty() {
+            bytes.next().await
+        } else {
+            match tokio::time::timeout(limits::GATHER_PAUSE_MAX, bytes.next()).await {
+                Ok(next) => next,
+                Err(_) => break,
+            }
+        };
+        match next {
             Some(Ok(chunk)) => {
                 len += chunk.len();
                 batch.push(chunk);

@@ -1,0 +1,211 @@
+//! A proxy over real sockets, before origins that say what each test wants.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use kraken_common::answer::{self, Answer};
+use kraken_common::{RequestBody, Server, Serving};
+use kraken_core::Digest;
+use kraken_core::http::{Client, ClientConfig, Request, Response};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::{Proxy, ProxyConfig};
+
+/// A proxy, and where it keeps uploads.
+struct Fixture {
+    proxy: Proxy,
+    dir: tempfile::TempDir,
+    client: Client,
+}
+
+/// What a client reads of a refusal.
+#[derive(Debug, serde::Deserialize)]
+struct Refusal {
+    errors: Vec<Entry>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Entry {
+    code: String,
+    message: String,
+}
+
+fn local(what: &str) -> Server {
+    Server::bind(([127, 0, 0, 1], 0).into(), what, "port").unwrap()
+}
+
+impl Fixture {
+    async fn start(server: Server, origin: SocketAddr) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = ProxyConfig {
+            data_dir: dir.path().to_owned(),
+            origins: vec![origin.to_string()],
+            build_indexes: vec![origin.to_string()],
+            ..ProxyConfig::default()
+        };
+        let proxy = Proxy::serve(server, config).await.unwrap();
+        Self { proxy, dir, client: Client::new(ClientConfig::default()) }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &'static str) -> Response {
+        let request = Request::to(method, self.proxy.addr().to_string(), path).body(body);
+        self.client.send(request.expect_any()).await.unwrap()
+    }
+
+    /// Opens a session; its path.
+    async fn begin(&self) -> String {
+        let begun = self.send(Method::POST, "/v2/library/a/blobs/uploads/", "").await;
+        assert_eq!(begun.status(), StatusCode::ACCEPTED);
+        begun.header("location").unwrap().to_owned()
+    }
+
+    /// How many uploads are on the disk.
+    fn uploads_on_disk(&self) -> usize {
+        std::fs::read_dir(self.dir.path().join("upload")).unwrap().count()
+    }
+}
+
+/// An answer and the first error in its body.
+async fn refusal(response: Response) -> (u16, String, String) {
+    let status = response.status().as_u16();
+    let mut refusal: Refusal = response.json(1 << 16).await.unwrap();
+    let Entry { code, message } = refusal.errors.remove(0);
+    (status, code, message)
+}
+
+/// An origin that owns everything, and answers the rest with `rest`.
+fn fake_origin(rest: fn(&http::Request<RequestBody>) -> Answer) -> Serving {
+    let server = local("fake origin");
+    let addr = server.addr().to_string();
+    server.spawn(move |request: http::Request<RequestBody>| {
+        let mut answer = answer::empty(StatusCode::OK);
+        if request.uri().path().ends_with("/locations") {
+            answer.headers_mut().insert("origin-locations", addr.parse().unwrap());
+        } else {
+            answer = rest(&request);
+        }
+        async move { answer }
+    })
+}
+
+fn unknown(_: &http::Request<RequestBody>) -> Answer {
+    answer::empty(StatusCode::NOT_FOUND)
+}
+
+/// Sends the head of a `PATCH` and a part of what it announces.
+async fn stall(addr: SocketAddr, path: &str, sent: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let head = format!("PATCH {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_holds_up_nobody_else() {
+    let origin = fake_origin(unknown);
+    let fixture = Fixture::start(local("proxy"), origin.addr()).await;
+    let path = fixture.begin().await;
+    let _stalled = stall(fixture.proxy.addr(), &path, &[7; 300_000]).await;
+    // What has come is on the disk although the rest of it has not.
+    let written = async {
+        loop {
+            let status = fixture.send(Method::GET, &path, "").await;
+            assert_eq!(status.status(), StatusCode::NO_CONTENT);
+            if status.header("range") == Some("0-299999") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("it waits for the rest");
+    let (status, code, _) = refusal(fixture.send(Method::PATCH, &path, "more").await).await;
+    assert_eq!((status, code.as_str()), (416, "BLOB_UPLOAD_INVALID"));
+    let finish = format!("{path}?digest={}", Digest::sha256(&[7; 300_000]));
+    let (status, code, _) = refusal(fixture.send(Method::PUT, &finish, "").await).await;
+    assert_eq!((status, code.as_str()), (409, "BLOB_UPLOAD_INVALID"));
+    let cancelled = fixture.send(Method::DELETE, &path, "").await;
+    assert_eq!(cancelled.status(), StatusCode::NO_CONTENT);
+    let (status, code, _) = refusal(fixture.send(Method::GET, &path, "").await).await;
+    assert_eq!((status, code.as_str()), (404, "BLOB_UPLOAD_UNKNOWN"));
+    assert_eq!(fixture.uploads_on_disk(), 0);
+    origin.close().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_is_broken_off_and_goes_on_where_it_was() {
+    let origin = fake_origin(unknown);
+    let server = local("proxy").with_read_stall_max(Duration::from_millis(100));
+    let fixture = Fixture::start(server, origin.addr()).await;
+    let path = fixture.begin().await;
+    let mut stalled = stall(fixture.proxy.addr(), &path, &[7; 300_000]).await;
+    let mut answer = String::new();
+    let _ = stalled.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let more = fixture.send(Method::PATCH, &path, "more").await;
+    assert_eq!(more.status(), StatusCode::ACCEPTED);
+    assert_eq!(more.header("range"), Some("0-300003"));
+    fixture.proxy.close().await.unwrap();
+    origin.close().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_the_origins_have_no_room_for_leaves_nothing() {
+    let origin = fake_origin(|request| match *request.method() {
+        Method::POST => {
+            let text = "PATCH http://10.0.0.1/: No space left on device";
+            answer::text(StatusCode::INSUFFICIENT_STORAGE, text)
+        }
+        _ => answer::empty(StatusCode::NOT_FOUND),
+    });
+    let fixture = Fixture::start(local("proxy"), origin.addr()).await;
+    let path = fixture.begin().await;
+    let digest = Digest::sha256(b"large");
+    let finish = format!("{path}?digest={digest}");
+    let (status, code, message) = refusal(fixture.send(Method::PUT, &finish, "large").await).await;
+    assert_eq!((status, code.as_str()), (507, "UNAVAILABLE"));
+    assert!(message.contains(&digest.to_string()), "{message}");
+    assert!(message.contains("No space left on device"), "{message}");
+    assert!(!message.contains("http://"), "{message}");
+    assert_eq!(fixture.send(Method::GET, &path, "").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(fixture.uploads_on_disk(), 0);
+    fixture.proxy.close().await.unwrap();
+    origin.close().await;
+}
+
+#[tokio::test]
+async fn a_client_is_told_what_is_wrong_and_not_who_was_asked() {
+    let origin = fake_origin(|request| match request.uri().path() {
+        path if path.starts_with("/internal/namespace/library%2Fbroken/") => {
+            let text = "GET http://10.0.0.1/: no backend answers";
+            answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+        _ => answer::text(StatusCode::NOT_FOUND, "GET http://10.0.0.1/: status 404"),
+    });
+    let fixture = Fixture::start(local("proxy"), origin.addr()).await;
+    let layer = Digest::sha256(b"layer");
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "config":{{"mediaType":"application/json","digest":"{layer}","size":1}},"layers":[]}}"#
+    );
+    for (repository, status, code) in
+        [("library/missing", 404, "MANIFEST_BLOB_UNKNOWN"), ("library/broken", 503, "UNAVAILABLE")]
+    {
+        let path = format!("/v2/{repository}/manifests/{}", Digest::sha256(manifest.as_bytes()));
+        let put = Request::to(Method::PUT, fixture.proxy.addr().to_string(), path)
+            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .body(manifest.clone());
+        let answer = fixture.client.send(put.expect_any()).await.unwrap();
+        let (told, named, message) = refusal(answer).await;
+        assert_eq!((told, named.as_str()), (status, code), "{message}");
+        assert!(message.contains(&layer.to_string()), "{message}");
+        assert!(!message.contains("http://"), "{message}");
+    }
+    fixture.proxy.close().await.unwrap();
+    origin.close().await;
+}
+
+/// How long anything that must happen may take, on however slow a machine.
+const PATIENCE: Duration = Duration::from_secs(30);

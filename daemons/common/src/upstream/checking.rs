@@ -111,11 +111,12 @@ impl Checker {
     fn unknown(&mut self, entry: &Entry, table: &'static Table, path: &str) {
         let place = if path.is_empty() { String::new() } else { format!(" in {path}") };
         let what = format!("unknown key {}{place}", quote(&entry.key));
-        let advice = match values::nearest(&entry.key, table.keys.iter().map(|key| key.name)) {
-            Some(name) => format!("did you mean {name}?"),
-            None => self.elsewhere(&entry.key).unwrap_or_else(|| {
-                let names: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
-                format!("the keys here are {}", names.join(", "))
+        let names: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
+        let advice = match values::nearest(&entry.key, names.iter().copied()) {
+            Some(name) => Some(format!("did you mean {name}?")),
+            // A long list of what there is helps nobody.
+            None => self.elsewhere(&entry.key).or_else(|| {
+                (names.len() <= 8).then(|| format!("the keys here are {}", names.join(", ")))
             }),
         };
         self.problems.push(Problem::warning(&entry.place, what).advise(advice));

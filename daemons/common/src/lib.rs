@@ -8,23 +8,31 @@
 pub mod answer;
 pub mod blocking;
 pub mod body;
+pub mod clients;
 pub mod durations;
 pub mod hosts;
 pub mod launch;
 pub mod limits;
 pub mod logging;
+#[cfg(feature = "program")]
+pub mod net;
 pub mod path;
 #[cfg(feature = "program")]
 pub mod program;
+#[cfg(feature = "swarm")]
+pub mod scheduler;
 pub mod serve;
 pub mod shutdown;
+pub mod task;
 #[cfg(feature = "program")]
 pub mod upstream;
 
 pub use answer::Answer;
 pub use blocking::blocking;
 pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
+pub use clients::{AllowedClients, Cidr};
 pub use hosts::{HostList, HostSource, Hosts};
 pub use launch::{Role, main_with};
 pub use path::{Query, Segments};
 pub use serve::{ClientAddr, Server, Serving};
+pub use task::Companion;

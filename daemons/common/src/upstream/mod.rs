@@ -46,6 +46,7 @@ mod settings;
 mod tests;
 mod values;
 
+pub use crate::Cidr;
 pub use check::effective_yaml;
 pub use checking::check_document;
 pub use docs::tables_markdown;
@@ -54,4 +55,3 @@ pub use load::Load;
 pub use problem::{Place, Problem, Problems, Severity};
 pub use schema::{RoleName, Status};
 pub use settings::{FileRead, Origin, Section, Setting, Settings};
-pub use values::Cidr;

@@ -13,7 +13,8 @@ use super::checking::{describe, join};
 use super::document::{Document, Entry, Map, Node, Scalar, Value};
 use super::problem::{Place, Problem, Problems};
 use super::schema::{HOSTS, Key, Kind, RoleName, Status, Table};
-use super::values::{self, Cidr, Fault};
+use super::values::{self, Fault};
+use crate::Cidr;
 use crate::hosts::{HostList, HostSource, Hosts};
 
 /// A role's configuration: checked, merged, with places.

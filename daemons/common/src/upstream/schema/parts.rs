@@ -94,7 +94,20 @@ pub(super) static PASSIVE: Table = Table::shared(
 pub(super) static PASSIVE_RING: Table = Table::of(&[
     table("hosts", &HOSTS, "Where they are."),
     table("healthcheck", &PASSIVE_CHECK, "When a host counts as ill."),
-    table("hashring", &RING, "Which host a blob belongs to."),
+    table("hashring", &RING_OF_OTHERS, "Which host a blob belongs to."),
+]);
+
+/// As [`RING`], of hosts of which this daemon is none.
+static RING_OF_OTHERS: Table = Table::of(&[
+    key("max_replica", Integer, "How many hosts a blob belongs to.").or("3"),
+    key(
+        "refresh_interval",
+        Duration,
+        "How often hosts are looked up, if that is less often than `ttl`.",
+    )
+    .or("10s"),
+    key("membership_wait_timeout", Duration, "Nothing; this daemon is no member.").unused(),
+    key("membership_wait_interval", Duration, "Nothing; this daemon is no member.").unused(),
 ]);
 
 static PASSIVE_CHECK: Table = Table::shared(
@@ -305,12 +318,16 @@ static CONN_STATE: Table = Table::of(&[
     key(
         "max_open_conn",
         Integer,
-        "Most connections of a torrent (10 in uber/kraken). Without it an agent dials up to 8 and \
-         accepts up to 24, an origin accepts up to 100.",
+        "Most connections of a torrent (10 in uber/kraken), of which an agent dials up to 8 and an \
+         origin none. Without it an agent accepts up to 24, an origin up to 100.",
     ),
     key("max_mutual_conn", Integer, "Most peers in common with a peer that is dialled.").unused(),
-    key("disable_blacklist", Bool, "Dial again at once a peer that could not be reached.")
-        .or("false"),
+    key(
+        "disable_blacklist",
+        Bool,
+        "Keep the pause before a peer that could not be reached is dialled again at 100 ms.",
+    )
+    .or("false"),
     key("blacklist_duration", Duration, "The longest pause before such a peer is dialled again.")
         .or("30s"),
 ]);

@@ -52,6 +52,33 @@ pub const FAILED_HOST_LAST: Duration = Duration::from_secs(10);
 /// Owners taken from one answer to `/blobs/{digest}/locations`: uber/kraken names three.
 pub const OWNERS_MAX: usize = 32;
 
+/// How long an origin may take to answer from memory: uber/kraken's timeout for that. One that
+/// needs longer is overloaded or gone, and the next is asked.
+pub const ORIGIN_QUICK: Duration = Duration::from_secs(5);
+
+/// How long an origin may take to answer what it may have to ask its backend for: uber/kraken's
+/// timeout for that.
+pub const ORIGIN_PATIENT: Duration = Duration::from_secs(15);
+
+/// How long an origin may take until a blob is hashed and copied to other replicas or a remote
+/// cluster: uber/kraken's timeout for that; a layer of 100 GiB over 1 Gbit/s takes as long.
+pub const ORIGIN_COMMIT: Duration = Duration::from_secs(15 * 60);
+
+/// The pause after an origin's first 202, which means that it fetches from its backend:
+/// uber/kraken's.
+pub const POLL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two questions to an origin that answers 202: uber/kraken's. A
+/// download waits no longer than that for nothing.
+pub const POLL_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long one origin may go on answering 202 before the next is asked: uber/kraken's.
+pub const POLL_TIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// How much longer each such pause is than the one before: uber/kraken's multiplier, which reaches
+/// the longest in seven steps.
+pub const POLL_GROWTH: f64 = 1.3;
+
 /// Longest name of an upload taken from an origin: uber/kraken's is a UUID of 36 characters.
 pub const UPLOAD_ID_LEN_MAX: usize = 256;
 

@@ -1,7 +1,6 @@
 //! One origin's blob server.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use kraken_core::http::{Client, Method, Request, Response, escape_segment};
@@ -35,7 +34,7 @@ impl Origin {
     /// The addresses of the origins that own the blob, in the order of their ring.
     pub async fn locations(&self, digest: &Digest) -> Result<Vec<String>> {
         let request = self.request(Method::GET, format!("/blobs/{digest}/locations"));
-        let answer = self.client.send(request.head_timeout(QUICK)).await?;
+        let answer = self.client.send(request.head_timeout(limits::ORIGIN_QUICK)).await?;
         let listed = answer.header("origin-locations").unwrap_or_default();
         let owners = listed.split(',').map(str::trim).filter(|owner| !owner.is_empty());
         let owners: Vec<String> = owners.take(limits::OWNERS_MAX).map(str::to_owned).collect();
@@ -52,7 +51,7 @@ impl Origin {
     pub async fn stat(&self, namespace: &Namespace, digest: &Digest, local: bool) -> Result<u64> {
         let query = if local { "?local=true" } else { "" };
         let path = format!("/internal{}{query}", blob_path(namespace, digest));
-        let request = self.request(Method::HEAD, path).head_timeout(PATIENT);
+        let request = self.request(Method::HEAD, path).head_timeout(limits::ORIGIN_PATIENT);
         let answer = self.client.send(request).await?;
         answer.content_length().filter(|len| *len <= kraken_core::limits::BLOB_LEN_MAX).ok_or_else(
             || {
@@ -66,7 +65,7 @@ impl Origin {
     /// starts.
     pub async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
         let path = format!("/internal{}/metainfo", blob_path(namespace, digest));
-        let request = self.request(Method::GET, path).head_timeout(PATIENT);
+        let request = self.request(Method::GET, path).head_timeout(limits::ORIGIN_PATIENT);
         let json =
             self.client.send(request).await?.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
         let metainfo = MetaInfo::from_json(&json)
@@ -86,7 +85,7 @@ impl Origin {
         // Asked first, since an upload that is begun and left stands there until it expires.
         self.stat(namespace, digest, true).await?;
         let path = format!("{}/uploads", blob_path(namespace, digest));
-        let request = self.request(Method::POST, path).head_timeout(PATIENT);
+        let request = self.request(Method::POST, path).head_timeout(limits::ORIGIN_PATIENT);
         // A blob that is there cannot be uploaded, but what an upload is for is seen to.
         if self.client.send(request.expect(&[200, 409])).await?.status().as_u16() == 409 {
             return Ok(());
@@ -96,7 +95,9 @@ impl Origin {
 
     /// What it says of itself as a peer.
     pub async fn peer_context(&self) -> Result<PeerContext> {
-        let request = self.request(Method::GET, "/internal/peercontext".into()).head_timeout(QUICK);
+        let request = self
+            .request(Method::GET, "/internal/peercontext".into())
+            .head_timeout(limits::ORIGIN_QUICK);
         self.client.send(request).await?.json(limits::PEER_CONTEXT_BYTES_MAX).await
     }
 
@@ -116,7 +117,7 @@ impl Origin {
         remote: &str,
     ) -> Result<()> {
         let path = format!("{}/remote/{}", blob_path(namespace, digest), escape_segment(remote));
-        let request = self.request(Method::POST, path).head_timeout(COMMIT);
+        let request = self.request(Method::POST, path).head_timeout(limits::ORIGIN_COMMIT);
         self.client.send(request).await.map(drop)
     }
 
@@ -128,7 +129,8 @@ impl Origin {
 
     /// Whether it is ready: it and the backends that must be.
     pub async fn ready(&self) -> Result<()> {
-        let request = self.request(Method::GET, "/readiness".into()).head_timeout(QUICK);
+        let request =
+            self.request(Method::GET, "/readiness".into()).head_timeout(limits::ORIGIN_QUICK);
         self.client.send(request).await.map(drop)
     }
 
@@ -192,13 +194,3 @@ impl Origin {
 pub(super) fn blob_path(namespace: &Namespace, digest: &Digest) -> String {
     format!("/namespace/{}/blobs/{digest}", escape_segment(namespace.as_str()))
 }
-
-/// For answers from memory: uber/kraken's timeout for them.
-const QUICK: Duration = Duration::from_secs(5);
-
-/// For answers that may need the backend: uber/kraken's timeout for them.
-const PATIENT: Duration = Duration::from_secs(15);
-
-/// For answers that wait until a blob is hashed and copied to other replicas or a remote cluster:
-/// uber/kraken's timeout for them.
-pub(super) const COMMIT: Duration = Duration::from_secs(15 * 60);

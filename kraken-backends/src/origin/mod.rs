@@ -246,7 +246,7 @@ impl OriginCluster {
                 return Err(Error::new(ErrorKind::Unavailable, waited).with_source(error));
             }
             tokio::time::sleep(pause).await;
-            pause = pause.mul_f64(POLL_GROWTH).min(config.poll_pause_max);
+            pause = pause.mul_f64(limits::POLL_GROWTH).min(config.poll_pause_max);
         }
     }
 }
@@ -256,9 +256,9 @@ impl Default for OriginConfig {
     fn default() -> Self {
         Self {
             upload_chunk_len: limits::UPLOAD_CHUNK_LEN,
-            poll_pause: Duration::from_secs(1),
-            poll_pause_max: Duration::from_secs(5),
-            poll_time_max: Duration::from_secs(15 * 60),
+            poll_pause: limits::POLL_PAUSE,
+            poll_pause_max: limits::POLL_PAUSE_MAX,
+            poll_time_max: limits::POLL_TIME_MAX,
         }
     }
 }
@@ -269,6 +269,3 @@ fn is_of_the_host(error: &Error) -> bool {
         || error.kind() == ErrorKind::Unavailable
         || status_of(error).is_some_and(|status| status >= 500)
 }
-
-/// How much longer each pause is than the one before: uber/kraken's multiplier.
-const POLL_GROWTH: f64 = 1.3;

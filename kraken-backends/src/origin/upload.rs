@@ -7,7 +7,7 @@ use kraken_core::http::{Body, Method, escape_segment, status_of};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 use serde::Serialize;
 
-use super::host::{COMMIT, Origin, blob_path};
+use super::host::{Origin, blob_path};
 use crate::limits;
 use crate::source::UploadSource;
 
@@ -122,7 +122,7 @@ async fn commit(origin: &Origin, route: &Route<'_>, digest: &Digest, id: &str) -
             (format!("{}/{id}", uploads_path(route, digest)), Body::empty())
         }
     };
-    let request = origin.request(Method::PUT, path).body(body).head_timeout(COMMIT);
+    let request = origin.request(Method::PUT, path).body(body).head_timeout(limits::ORIGIN_COMMIT);
     origin.send(request).await.map(drop)
 }
 

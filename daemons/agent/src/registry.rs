@@ -5,6 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use kraken_backends::TagStore as _;
+use kraken_common::answer::outward;
+use kraken_core::http::status_of;
 use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, Tag, TagName};
 use kraken_registry_api::manifest::Document;
 use kraken_registry_api::{
@@ -29,7 +31,10 @@ impl AgentRegistry {
             Reference::Digest(digest) => Ok(*digest),
             Reference::Tag(name) => {
                 let tag = Tag { repository: repository.clone(), name: name.clone() };
-                self.parts.build_index.get(&tag).await
+                let asked = self.parts.build_index.get(&tag).await;
+                asked.map_err(|error| {
+                    outward(error, "the build-indexes", format_args!("find tag {tag}"))
+                })
             }
         }
     }
@@ -61,13 +66,15 @@ impl BlobSource for AgentRegistry {
             return Ok(len);
         }
         let namespace = repository.as_str().parse()?;
-        let metainfo = self.parts.tracker.metainfo(&namespace, digest).await?;
+        let asked = self.parts.tracker.metainfo(&namespace, digest).await;
+        let metainfo = asked.map_err(|error| of_swarm(error, digest))?;
         Ok(metainfo.geometry().blob_len())
     }
 
     async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {
         let namespace = repository.as_str().parse()?;
-        Ok(Box::new(fetch(&self.parts, &namespace, digest, u64::MAX).await?))
+        let blob = fetch(&self.parts, &namespace, digest, u64::MAX).await;
+        Ok(Box::new(blob.map_err(|error| of_swarm(error, digest))?))
     }
 }
 
@@ -82,7 +89,7 @@ impl Manifests for AgentRegistry {
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 return Err(Error::not_found(format!("manifest {digest}")).with_source(error));
             }
-            blob => blob?,
+            blob => blob.map_err(|error| of_swarm(error, &digest))?,
         };
         let mut bytes = Vec::with_capacity(blob.len as usize);
         let mut stream = blob.stream(0..blob.len);
@@ -107,6 +114,17 @@ impl Manifests for AgentRegistry {
 #[async_trait]
 impl Tags for AgentRegistry {
     async fn list(&self, repository: &Repository) -> Result<Vec<TagName>> {
-        self.parts.build_index.tags_of(repository).await
+        let asked = self.parts.build_index.tags_of(repository).await;
+        asked.map_err(|error| {
+            outward(error, "the build-indexes", format_args!("list the tags of {repository}"))
+        })
     }
+}
+
+/// The failure to get a blob, in words for a client.
+fn of_swarm(error: Error, digest: &Digest) -> Error {
+    // A disk is this agent's own unless somebody answered that it is full.
+    let own = error.kind() == ErrorKind::NoSpace && status_of(&error).is_none();
+    let whom = if own { "this agent" } else { "the swarm" };
+    outward(error, whom, format_args!("download {digest}"))
 }

@@ -46,7 +46,7 @@ pub fn failure(error: &Error) -> Answer {
     answer
 }
 
-/// The failure of asking `whom` (plural, as "the origins") for `what` as one that a client outside
+/// The failure of asking `whom` ("the origins") for `what` as one that a client outside
 /// the cluster may read: its outermost text says what is wrong, and not which hosts were asked by
 /// which paths. The failure itself stays below it, for the log.
 pub fn outward(error: Error, whom: &str, what: impl Display) -> Error {
@@ -54,9 +54,9 @@ pub fn outward(error: Error, whom: &str, what: impl Display) -> Error {
         ErrorKind::NotFound => format!("{what}: not found by {whom}"),
         ErrorKind::NoSpace => format!("{what}: No space left on device at {whom}"),
         ErrorKind::Unavailable => format!("{what}: {whom} cannot answer now"),
-        ErrorKind::Pending => format!("{what}: {whom} are still fetching it"),
+        ErrorKind::Pending => format!("{what}: still being fetched by {whom}"),
         ErrorKind::TooLarge => format!("{what}: too large for {whom}"),
-        ErrorKind::Mismatch => format!("{what}: {whom} have other bytes"),
+        ErrorKind::Mismatch => format!("{what}: other bytes at {whom}"),
         ErrorKind::Invalid | ErrorKind::Unsupported => format!("{what}: refused by {whom}"),
         _ => format!("{what}: {whom} failed"),
     };

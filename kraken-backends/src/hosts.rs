@@ -1,7 +1,7 @@
 //! The hosts of a remote cluster, and which of them failed a moment ago.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use kraken_core::health::{PassiveConfig, PassiveFilter};
@@ -10,24 +10,32 @@ use kraken_core::{Error, Result, Time};
 
 use crate::limits;
 
-/// `host:port` addresses that are asked in turn; one that just failed is asked last.
+/// `host:port` addresses that are asked in turn; one that just failed is asked last, and so is one
+/// that failed often.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     list: RwLock<Vec<String>>,
     turn: AtomicUsize,
-    health: Mutex<PassiveFilter>,
+    /// Who failed a moment ago.
+    just_failed: Mutex<PassiveFilter>,
+    /// Who failed so often that it is asked even after those.
+    ill: Mutex<PassiveFilter>,
     epoch: Instant,
 }
 
 impl Hosts {
     pub(crate) fn new(list: Vec<String>) -> Result<Self> {
+        Self::with_health(list, JUST_FAILED)
+    }
+
+    /// With when a host is so ill that it is asked even after those that just failed.
+    pub(crate) fn with_health(list: Vec<String>, health: PassiveConfig) -> Result<Self> {
         check(&list)?;
-        // One failure is enough, because such a host is asked last, not left out.
-        let config = PassiveConfig { fails: 1, fail_timeout: limits::FAILED_HOST_LAST };
         Ok(Self {
             list: RwLock::new(list),
             turn: AtomicUsize::new(0),
-            health: Mutex::new(PassiveFilter::new(config)),
+            just_failed: Mutex::new(PassiveFilter::new(JUST_FAILED)),
+            ill: Mutex::new(PassiveFilter::new(health)),
             epoch: Instant::now(),
         })
     }
@@ -46,11 +54,12 @@ impl Hosts {
         self.failed_last(hosts)
     }
 
-    /// `hosts` in their order, but for those that just failed.
+    /// `hosts` in their order, but for those that failed.
     pub(crate) fn failed_last(&self, mut hosts: Vec<String>) -> Vec<String> {
         let now = self.now();
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.sort_by_key(|host| !health.is_healthy(host, now));
+        let just_failed = lock(&self.just_failed);
+        let ill = lock(&self.ill);
+        hosts.sort_by_key(|host| (!ill.is_healthy(host, now), !just_failed.is_healthy(host, now)));
         hosts
     }
 
@@ -58,13 +67,18 @@ impl Hosts {
     pub(crate) fn note(&self, host: &str, error: &Error) {
         if is_network_error(error) {
             let now = self.now();
-            self.health.lock().unwrap_or_else(PoisonError::into_inner).failed(host, now);
+            lock(&self.just_failed).failed(host, now);
+            lock(&self.ill).failed(host, now);
         }
     }
 
     fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
     }
+}
+
+fn lock(filter: &Mutex<PassiveFilter>) -> MutexGuard<'_, PassiveFilter> {
+    filter.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn check(list: &[String]) -> Result<()> {
@@ -74,8 +88,16 @@ fn check(list: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// One failure is enough, because such a host is asked last, not left out.
+const JUST_FAILED: PassiveConfig =
+    PassiveConfig { fails: 1, fail_timeout: limits::FAILED_HOST_LAST };
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use kraken_core::http::{Client, ClientConfig, Method, Request};
+
     use super::*;
 
     #[test]
@@ -86,5 +108,20 @@ mod tests {
         hosts.replace(vec!["c:1".into()]).unwrap();
         assert_eq!(hosts.in_turn(), ["c:1"]);
         assert!(hosts.replace(Vec::new()).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_ill_host_is_asked_after_one_that_just_failed() {
+        let client = Client::new(ClientConfig::default());
+        let refused = client.send(Request::to(Method::GET, "127.0.0.1:1", "/")).await.unwrap_err();
+        let health = PassiveConfig { fails: 2, fail_timeout: Duration::from_secs(300) };
+        let list: Vec<String> = ["a:1", "b:1", "c:1"].map(Into::into).into();
+        let hosts = Hosts::with_health(list.clone(), health).unwrap();
+        hosts.note("a:1", &refused);
+        assert_eq!(hosts.failed_last(list.clone()), ["b:1", "c:1", "a:1"]);
+        hosts.note("b:1", &Error::not_found("an answer is no failure"));
+        hosts.note("a:1", &refused);
+        hosts.note("b:1", &refused);
+        assert_eq!(hosts.failed_last(list), ["c:1", "b:1", "a:1"]);
     }
 }

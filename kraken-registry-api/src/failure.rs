@@ -27,6 +27,8 @@ pub enum Code {
     BlobUploadInvalid,
     /// There is no such upload session.
     BlobUploadUnknown,
+    /// The client may not do that.
+    Denied,
     /// The digest is malformed or does not match the content.
     DigestInvalid,
     /// The manifest refers to content the registry does not have.
@@ -137,7 +139,13 @@ impl Failure {
         &self.message
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    /// 403: whoever asks may not; for what stands before a registry and lets not everybody in.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
+    }
+
+    /// The answer as it goes to the client.
+    pub fn into_response(self) -> Response<Body> {
         let document = Document {
             errors: [Entry { code: self.code.as_str(), message: &self.message, detail: () }],
         };
@@ -161,6 +169,7 @@ impl Code {
             Self::BlobUnknown => "BLOB_UNKNOWN",
             Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
             Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            Self::Denied => "DENIED",
             Self::DigestInvalid => "DIGEST_INVALID",
             Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
             Self::ManifestInvalid => "MANIFEST_INVALID",

@@ -43,7 +43,7 @@ mod tests {
         let held = Arc::new(());
         let work = |held: Arc<()>| async move {
             let _held = held;
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         };
         let companion = Companion::spawn(work(Arc::clone(&held)));
         tokio::task::yield_now().await;

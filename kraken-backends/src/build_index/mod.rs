@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kraken_core::health::PassiveConfig;
 use kraken_core::http::{Body, Client, Method, Request, escape_segment, status_of};
 use kraken_core::{Digest, Error, ErrorKind, Repository, Result, Tag, TagName};
 use serde::Serialize;
@@ -48,6 +49,14 @@ impl BuildIndex {
     /// The cluster of `hosts` (each `host:port`, at least one).
     pub fn new(hosts: Vec<String>, client: Client) -> Result<Self> {
         let hosts = Hosts::new(hosts).map_err(|error| error.context("build-index cluster"))?;
+        Ok(Self { hosts: Arc::new(hosts), client })
+    }
+
+    /// As [`BuildIndex::new`], with when a host that does not answer counts as ill: it is asked
+    /// after the others then.
+    pub fn with_health(hosts: Vec<String>, health: PassiveConfig, client: Client) -> Result<Self> {
+        let hosts = Hosts::with_health(hosts, health);
+        let hosts = hosts.map_err(|error| error.context("build-index cluster"))?;
         Ok(Self { hosts: Arc::new(hosts), client })
     }
 

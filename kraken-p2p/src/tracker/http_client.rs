@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use kraken_core::health::PassiveConfig;
 use kraken_core::http::{Client, ClientConfig, Request, escape_segment, is_network_error};
+use kraken_core::ring::REPLICAS_MAX_DEFAULT;
 use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time};
 use tokio::time::sleep;
@@ -19,7 +21,7 @@ use crate::limits;
 ///
 /// A blob's trackers are asked in their order; the next one only if one does not answer at all,
 /// since every answer, refusals included, is that of the tracker whose swarm it is. One that fails
-/// thrice in five minutes is left out for a while.
+/// often ([`HttpTrackerConfig::health`]) is left out for a while.
 #[derive(Debug)]
 pub struct HttpTrackerClient {
     http: Client,
@@ -29,7 +31,7 @@ pub struct HttpTrackerClient {
     config: HttpTrackerConfig,
 }
 
-/// How long an [`HttpTrackerClient`] waits.
+/// How long an [`HttpTrackerClient`] waits, and whom it asks.
 #[derive(Debug, Clone)]
 pub struct HttpTrackerConfig {
     /// Longest silence of a tracker in one request.
@@ -41,6 +43,11 @@ pub struct HttpTrackerConfig {
     pub poll_pause_max: Duration,
     /// How long to keep asking.
     pub poll_total: Duration,
+    /// How many trackers a blob belongs to, at least one. All agents of a cluster must have the
+    /// same number to be sure to meet.
+    pub replicas_max: usize,
+    /// When a tracker that does not answer is left out.
+    pub health: PassiveConfig,
 }
 
 impl HttpTrackerClient {
@@ -63,7 +70,8 @@ impl HttpTrackerClient {
         if trackers.is_empty() {
             return Err(Error::invalid("there is no tracker to ask"));
         }
-        let ring = Mutex::new(TrackerRing::new(trackers));
+        let ring = TrackerRing::new(trackers, config.replicas_max, config.health);
+        let ring = Mutex::new(ring);
         Ok(Self { http, ring, epoch: Instant::now(), config })
     }
 
@@ -73,6 +81,11 @@ impl HttpTrackerClient {
         if !trackers.is_empty() {
             self.ring().replace(trackers);
         }
+    }
+
+    /// All trackers there are, by their names.
+    pub fn trackers(&self) -> Vec<String> {
+        self.ring().hosts().to_vec()
     }
 
     /// Asks the blob's trackers in order until one answers.
@@ -173,13 +186,15 @@ impl TrackerClient for HttpTrackerClient {
 }
 
 impl Default for HttpTrackerConfig {
-    /// The times of uber/kraken's clients.
+    /// The times and numbers of uber/kraken's clients.
     fn default() -> Self {
         Self {
             silence_max: Duration::from_secs(10),
             poll_pause: Duration::from_secs(1),
             poll_pause_max: Duration::from_secs(5),
             poll_total: Duration::from_secs(15 * 60),
+            replicas_max: REPLICAS_MAX_DEFAULT,
+            health: PassiveConfig::default(),
         }
     }
 }

@@ -13,10 +13,14 @@ pub(super) struct TrackerRing {
 }
 
 impl TrackerRing {
-    pub(super) fn new(hosts: Vec<String>) -> Self {
-        let mut ring = Ring::default();
+    pub(super) fn new(hosts: Vec<String>, replicas_max: usize, health: PassiveConfig) -> Self {
+        let mut ring = Ring::new(replicas_max);
         ring.set_members(hosts);
-        Self { ring, health: PassiveFilter::new(PassiveConfig::default()) }
+        Self { ring, health: PassiveFilter::new(health) }
+    }
+
+    pub(super) fn hosts(&self) -> &[String] {
+        self.ring.members()
     }
 
     /// Takes other hosts; what is known of those that stay stays.
@@ -44,7 +48,13 @@ impl TrackerRing {
 mod tests {
     use std::time::Duration;
 
+    use kraken_core::ring::REPLICAS_MAX_DEFAULT;
+
     use super::*;
+
+    fn ring(count: u32) -> TrackerRing {
+        TrackerRing::new(hosts(count), REPLICAS_MAX_DEFAULT, PassiveConfig::default())
+    }
 
     fn hosts(count: u32) -> Vec<String> {
         (1..=count).map(|n| format!("tracker{n}:15003")).collect()
@@ -52,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_host_that_fails_thrice_is_left_out_for_a_while() {
-        let mut ring = TrackerRing::new(hosts(5));
+        let mut ring = ring(5);
         let digest = Digest::sha256(b"hello kraken");
         let at = |secs| Time::ZERO + Duration::from_secs(secs);
         let owners = ring.locations(&digest, at(0));
@@ -66,8 +76,21 @@ mod tests {
     }
 
     #[test]
+    fn how_many_own_a_blob_and_when_they_are_ill_is_chosen() {
+        let health = PassiveConfig { fails: 1, fail_timeout: Duration::from_secs(7) };
+        let mut ring = TrackerRing::new(hosts(5), 2, health);
+        let digest = Digest::sha256(b"hello kraken");
+        let at = |secs| Time::ZERO + Duration::from_secs(secs);
+        let owners = ring.locations(&digest, at(0));
+        assert_eq!(owners.len(), 2);
+        ring.failed(&owners[0], at(0));
+        assert_eq!(ring.locations(&digest, at(1)), owners[1..]);
+        assert_eq!(ring.locations(&digest, at(8)), owners);
+    }
+
+    #[test]
     fn there_is_always_somebody_to_ask() {
-        let mut ring = TrackerRing::new(hosts(4));
+        let mut ring = ring(4);
         let digest = Digest::sha256(b"hello kraken");
         let owners = ring.locations(&digest, Time::ZERO);
         let fail = |ring: &mut TrackerRing, host: &str| {

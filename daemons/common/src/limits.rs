@@ -70,3 +70,12 @@ pub const HOSTS_TTL: Duration = Duration::from_secs(5);
 
 /// The shortest time between two look-ups of a name: a `ttl` of zero would ask without end.
 pub const HOSTS_TTL_MIN: Duration = Duration::from_secs(1);
+
+/// Hosts asked for their health at the same time: all origins of a large cluster.
+pub const CHECKS_AT_ONCE_MAX: usize = 64;
+
+/// The shortest pause between two rounds of health checks: none would ask without end.
+pub const CHECK_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Longest body of an answer to a health check, in bytes: `OK`, or a page of a proxy between.
+pub const HEALTH_BODY_MAX: usize = 64 << 10;

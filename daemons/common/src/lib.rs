@@ -26,6 +26,7 @@ pub mod shutdown;
 pub mod task;
 #[cfg(feature = "program")]
 pub mod upstream;
+pub mod watch;
 
 pub use answer::Answer;
 pub use blocking::blocking;
@@ -36,3 +37,4 @@ pub use launch::{Role, main_with};
 pub use path::{Query, Segments};
 pub use serve::{ClientAddr, Server, Serving};
 pub use task::Companion;
+pub use watch::{HealthConfig, WatchedHosts};

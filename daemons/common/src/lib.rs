@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+#[cfg(feature = "backends")]
+pub mod backends;
 pub mod blocking;
 pub mod body;
 pub mod clients;
+pub mod dirs;
 pub mod durations;
 pub mod hosts;
 pub mod launch;
@@ -32,6 +35,7 @@ pub use answer::Answer;
 pub use blocking::blocking;
 pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
 pub use clients::{AllowedClients, Cidr};
+pub use dirs::StoreDirs;
 pub use hosts::{HostList, HostSource, Hosts};
 pub use launch::{Role, main_with};
 pub use path::{Query, Segments};

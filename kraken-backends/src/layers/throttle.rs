@@ -29,7 +29,7 @@ pub struct Throttle<B> {
 }
 
 /// What a [`Throttle`] allows. A rate of zero means no limit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ThrottleConfig {
     /// Bytes downloaded per second.
     pub ingress_bytes_per_sec: u64,

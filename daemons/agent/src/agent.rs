@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use hyper::service::Service as _;
 use kraken_backends::BuildIndex;
-use kraken_common::{Body, RequestBody, Role, Server, Serving, blocking};
+use kraken_common::{Body, Companion, Hosts, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::store::{Store, StoreConfig};
+use kraken_core::store::Store;
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
 use kraken_p2p::tracker::{HttpTrackerClient, TrackerClient};
 use kraken_registry_api::Registry;
 
+use crate::access;
 use crate::config::AgentConfig;
 use crate::parts::Parts;
 use crate::registry::AgentRegistry;
@@ -26,35 +26,31 @@ pub struct Agent {
     parts: Arc<Parts>,
     registry: Serving,
     server: Serving,
+    /// Follows the hosts of trackers and build-indexes.
+    following: Companion,
 }
 
 impl Agent {
     /// Opens the store, joins the swarm and listens. Blobs of an earlier run are there at once;
     /// downloads that were cut off go on when they are asked for.
     pub async fn start(config: AgentConfig) -> Result<Self> {
-        let registry = Server::bind(config.registry_listen, "the registry", "registry_listen")?;
-        let server = Server::bind(config.server_listen, "the agent server", "server_listen")?;
-        let store = open_store(&config).await?;
-        let tracker: Arc<dyn TrackerClient> =
-            Arc::new(HttpTrackerClient::new(config.trackers.clone())?);
+        let registry = Server::bind(config.registry_listen, "the registry", REGISTRY_PORT)?;
+        let server = Server::bind(config.server_listen, "the agent server", SERVER_PORT)?;
+        let store = config.store.clone();
+        let store = blocking("open the store", move || Store::open(store)).await?;
         let http = Client::new(ClientConfig::default());
-        let build_index = BuildIndex::new(config.build_indexes.clone(), http.clone())?;
-        let storage = Arc::new(StoreStorage::new(store.clone()));
-        let node = Node::builder(storage, Arc::clone(&tracker))
-            .config(config.node())
-            .start()
-            .await
-            .map_err(|error| error.context("`peer_listen`"))?;
-        let parts =
-            Arc::new(Parts { node, store, tracker, build_index, http, trackers: config.trackers });
+        let (parts, following) = join(&config, store, http).await?;
+        let zone = &config.zone;
+        tracing::info!(registry = %registry.addr(), server = %server.addr(), zone, "agent serves");
 
         let service = Registry::new(AgentRegistry::new(Arc::clone(&parts)));
+        let allowed = Arc::new(config.allowed_clients);
         let registry = registry.spawn(move |request: Request<RequestBody>| {
-            let answer = service.call(request);
+            let (service, allowed) = (service.clone(), Arc::clone(&allowed));
             async move {
-                match answer.await {
-                    Ok(response) => response.map(Body::new),
-                    Err(never) => match never {},
+                match access::refusal(&allowed, &request) {
+                    Some(refusal) => refusal,
+                    None => service.answer(request).await.map(Body::new),
                 }
             }
         });
@@ -62,7 +58,7 @@ impl Agent {
             let parts = Arc::clone(&parts);
             move |request| server::answer(Arc::clone(&parts), request)
         });
-        Ok(Self { parts, registry, server })
+        Ok(Self { parts, registry, server, following })
     }
 
     /// Where docker and containerd pull from.
@@ -87,7 +83,8 @@ impl Agent {
 
     /// Lets requests under way end, leaves the swarm, joins every task.
     pub async fn close(self) -> Result<()> {
-        // Pulls that wait for the swarm end with the node, so it goes first.
+        self.following.close().await;
+        // Pulls that wait for the swarm end with the node, so it goes before who serves them.
         self.parts.node.close().await;
         self.registry.close().await;
         self.server.close().await;
@@ -109,9 +106,45 @@ impl Role for Agent {
     }
 }
 
-async fn open_store(config: &AgentConfig) -> Result<Store> {
-    let under = StoreConfig::under(&config.data_dir);
-    // What is lost to a power failure here is fetched again.
-    let store = StoreConfig { capacity_bytes: config.capacity_bytes, durable: false, ..under };
-    blocking("open the store", move || Store::open(store)).await
+/// Finds the hosts to ask, starts the node, and begins to follow the hosts.
+async fn join(config: &AgentConfig, store: Store, http: Client) -> Result<(Arc<Parts>, Companion)> {
+    let trackers = resolve(&config.trackers, "tracker.hosts").await?;
+    let build_indexes = resolve(&config.build_indexes, "build_index.hosts").await?;
+    let tracker_client = config.tracker_client.clone();
+    let tracker = HttpTrackerClient::with_client(http.clone(), trackers.clone(), tracker_client)
+        .map_err(|error| error.context("tracker.hosts"))?;
+    let tracker = Arc::new(tracker);
+    let health = config.build_index_health;
+    let build_index = BuildIndex::with_health(build_indexes.clone(), health, http.clone())
+        .map_err(|error| error.context("build_index.hosts"))?;
+    let storage = Arc::new(StoreStorage::new(store.clone()));
+    let node = Node::builder(storage, Arc::clone(&tracker) as Arc<dyn TrackerClient>)
+        .config(config.node.clone())
+        .start()
+        .await
+        .map_err(|error| error.context(format_args!("`{PEER_PORT}`")))?;
+    let following = Companion::spawn({
+        let sources = (config.trackers.clone(), config.build_indexes.clone());
+        let (tracker, build_index) = (Arc::clone(&tracker), build_index.clone());
+        async move {
+            let trackers = sources.0.follow(trackers, |hosts| tracker.set_trackers(hosts));
+            let build_indexes = sources.1.follow(build_indexes, |hosts| {
+                if let Err(error) = build_index.set_hosts(hosts) {
+                    tracing::warn!(%error, "build-indexes stay as they were");
+                }
+            });
+            tokio::join!(trackers, build_indexes);
+        }
+    });
+    Ok((Arc::new(Parts { node, store, tracker, build_index, http }), following))
 }
+
+/// The hosts under `key` at this moment.
+async fn resolve(hosts: &Hosts, key: &str) -> Result<Vec<String>> {
+    hosts.resolve().await.map_err(|error| error.context(key))
+}
+
+/// What names the ports in errors: the flag, and the field.
+const REGISTRY_PORT: &str = "--agent-registry-port (registry_listen)";
+const SERVER_PORT: &str = "--agent-server-port (server_listen)";
+const PEER_PORT: &str = "--peer-port (peer_listen)";

@@ -1,92 +1,99 @@
 //! How an agent is set up.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use kraken_common::{AllowedClients, Hosts};
+use kraken_core::Result;
+use kraken_core::health::PassiveConfig;
+use kraken_core::store::StoreConfig;
 use kraken_p2p::node::{NodeConfig, PeerIdFactory};
-use kraken_p2p::swarm::SwarmConfig;
-use serde::Deserialize;
+use kraken_p2p::tracker::HttpTrackerConfig;
 
 /// Everything an agent is told.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone)]
 pub struct AgentConfig {
     /// Where docker and containerd pull from.
     pub registry_listen: SocketAddr,
-    /// Where peers connect to.
-    pub peer_listen: SocketAddr,
+    /// Who may pull from there; others get 403.
+    pub allowed_clients: AllowedClients,
     /// Where the HTTP endpoints are.
     pub server_listen: SocketAddr,
-    /// The IP address or host name peers reach this agent by; by default the one listened on.
-    pub peer_ip: Option<String>,
+    /// The part in the swarm: where peers connect to, limits of bandwidth, policies.
+    pub node: NodeConfig,
     /// Blobs, complete and arriving.
-    pub data_dir: PathBuf,
-    /// Most bytes kept on disk; complete blobs that were not used for longest make room.
-    pub capacity_bytes: Option<u64>,
-    /// The trackers, as `host:port`.
-    pub trackers: Vec<String>,
-    /// The build-indexes, as `host:port`.
-    pub build_indexes: Vec<String>,
-    /// Most bytes of pieces sent a second; 0 is no limit.
-    pub egress_bytes_per_sec: u64,
-    /// Most bytes of pieces received a second; 0 is no limit.
-    pub ingress_bytes_per_sec: u64,
-    /// Whether others may have pieces from here.
-    pub seed: bool,
-    /// The policies of the swarm.
-    #[serde(skip)]
-    pub swarm: SwarmConfig,
+    pub store: StoreConfig,
+    /// The trackers.
+    pub trackers: Hosts,
+    /// Which trackers a blob belongs to, and how long they are waited for.
+    pub tracker_client: HttpTrackerConfig,
+    /// The build-indexes.
+    pub build_indexes: Hosts,
+    /// When a build-index counts as ill.
+    pub build_index_health: PassiveConfig,
+    /// The zone of the data center, for the log.
+    pub zone: String,
 }
 
 impl AgentConfig {
-    /// An agent with its data under `data_dir`; `listen` is registry, peer port and server.
+    /// An agent with its data under `data_dir`; `listen` is registry, peer port and server. The
+    /// hosts are `host:port`.
     pub fn local(
         listen: [SocketAddr; 3],
         data_dir: &Path,
         trackers: Vec<String>,
         build_indexes: Vec<String>,
-    ) -> Self {
+    ) -> Result<Self> {
         let [registry_listen, peer_listen, server_listen] = listen;
-        Self {
+        let config = Self::default();
+        Ok(Self {
             registry_listen,
-            peer_listen,
             server_listen,
-            data_dir: data_dir.to_owned(),
-            trackers,
-            build_indexes,
-            ..Self::default()
-        }
+            node: NodeConfig { listen: peer_listen, ..config.node },
+            store: store_under(data_dir),
+            trackers: Hosts::fixed(trackers)?,
+            build_indexes: Hosts::fixed(build_indexes)?,
+            ..config
+        })
     }
 
-    pub(crate) fn node(&self) -> NodeConfig {
-        NodeConfig {
-            listen: self.peer_listen,
-            announce_ip: self.peer_ip.clone(),
-            peer_id: PeerIdFactory::AddrHash,
-            egress_bytes_per_sec: self.egress_bytes_per_sec,
-            ingress_bytes_per_sec: self.ingress_bytes_per_sec,
-            swarm: SwarmConfig { seed: self.seed, ..self.swarm.clone() },
-            ..NodeConfig::default()
+    /// The store in these two directories, which must be on one file system.
+    pub fn store_in(download_dir: &Path, cache_dir: &Path) -> StoreConfig {
+        StoreConfig {
+            // An agent takes no uploads, but a store has a place for them, which it wipes: one that
+            // nobody else can have files in.
+            upload_dir: download_dir.join("upload"),
+            download_dir: Some(download_dir.to_owned()),
+            cache_dir: cache_dir.to_owned(),
+            // What is lost to a power failure here is fetched again.
+            durable: false,
+            ..StoreConfig::default()
         }
     }
 }
 
+pub(crate) fn store_under(data_dir: &Path) -> StoreConfig {
+    AgentConfig::store_in(&data_dir.join("download"), &data_dir.join("cache"))
+}
+
 impl Default for AgentConfig {
+    /// An agent on free ports of the loopback, without hosts to ask, open to everybody who gets
+    /// there.
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let node =
+            NodeConfig { listen: any, peer_id: PeerIdFactory::AddrHash, ..NodeConfig::default() };
         Self {
             registry_listen: any,
-            peer_listen: any,
+            allowed_clients: AllowedClients::all(),
             server_listen: any,
-            peer_ip: None,
-            data_dir: PathBuf::from("/var/cache/kraken/kraken-agent"),
-            capacity_bytes: None,
-            trackers: Vec::new(),
-            build_indexes: Vec::new(),
-            egress_bytes_per_sec: 0,
-            ingress_bytes_per_sec: 0,
-            seed: true,
-            swarm: SwarmConfig::default(),
+            node,
+            store: store_under(Path::new("/var/cache/kraken/kraken-agent")),
+            trackers: Hosts::default(),
+            tracker_client: HttpTrackerConfig::default(),
+            build_indexes: Hosts::default(),
+            build_index_health: PassiveConfig::default(),
+            zone: String::new(),
         }
     }
 }

@@ -5,12 +5,20 @@
 //! swarm, tags from the build-index. It takes no pushes.
 #![forbid(unsafe_code)]
 
+mod access;
 mod agent;
 mod config;
+mod json;
 mod limits;
 mod parts;
+#[cfg(feature = "program")]
+mod program;
 mod registry;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use agent::Agent;
 pub use config::AgentConfig;
+#[cfg(feature = "program")]
+pub use program::Flags;

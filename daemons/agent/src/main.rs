@@ -1,5 +1,5 @@
-//! The agent as a program.
+//! The agent as a program: `kraken-agent --config FILE`.
 
 fn main() -> std::process::ExitCode {
-    kraken_common::main_with::<kraken_agent::Agent>()
+    kraken_common::program::main::<kraken_agent::Agent>()
 }

@@ -13,7 +13,7 @@ use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::TorrentFile;
-use kraken_p2p::tracker::TrackerClient;
+use kraken_p2p::tracker::HttpTrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
 use crate::limits;
@@ -23,10 +23,9 @@ use crate::limits;
 pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) store: Store,
-    pub(crate) tracker: Arc<dyn TrackerClient>,
+    pub(crate) tracker: Arc<HttpTrackerClient>,
     pub(crate) build_index: BuildIndex,
     pub(crate) http: Client,
-    pub(crate) trackers: Vec<String>,
 }
 
 /// A blob that is here and verified.

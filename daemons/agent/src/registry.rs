@@ -8,6 +8,7 @@ use kraken_backends::TagStore as _;
 use kraken_common::answer::outward;
 use kraken_core::http::status_of;
 use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, Tag, TagName};
+use kraken_p2p::tracker::TrackerClient as _;
 use kraken_registry_api::manifest::Document;
 use kraken_registry_api::{
     Backend, BlobReader, BlobSource, Manifest, ManifestStat, Manifests, Tags, limits,

@@ -81,7 +81,7 @@ async fn readiness(parts: &Parts) -> Answer {
 /// One of the trackers answers its own `/readiness`.
 async fn tracker_ready(parts: &Parts) -> Result<()> {
     let mut result = Err(Error::new(ErrorKind::Unavailable, "no tracker is configured"));
-    for tracker in &parts.trackers {
+    for tracker in parts.tracker.trackers() {
         let request = Request::get(format!("http://{tracker}/readiness"));
         result = parts.http.send(request.head_timeout(limits::READY_TIMEOUT)).await.map(drop);
         if result.is_ok() {

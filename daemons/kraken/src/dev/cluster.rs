@@ -81,7 +81,7 @@ impl Cluster {
                 &data_dir.join(format!("agent-{number}")),
                 vec![tracker.addr().to_string()],
                 build_indexes.clone(),
-            );
+            )?;
             agents.push(Agent::start(config).await.map_err(hint)?);
         }
         Ok(Self { proxy, agents, origin, build_index, tracker })

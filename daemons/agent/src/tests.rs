@@ -1,0 +1,81 @@
+//! An agent over real HTTP, with nobody to ask.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use kraken_common::AllowedClients;
+use kraken_core::ErrorKind;
+use kraken_core::http::{Client, ClientConfig, Method, Request};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Agent, AgentConfig};
+
+fn config(dir: &TempDir) -> AgentConfig {
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let nobody = vec!["127.0.0.1:1".to_owned()];
+    AgentConfig::local([free; 3], dir.path(), nobody.clone(), nobody).unwrap()
+}
+
+/// Status and body.
+async fn get(addr: SocketAddr, path: &str) -> (u16, Vec<u8>) {
+    let request = Request::to(Method::GET, addr.to_string(), path);
+    let any: Vec<u16> = (100..600).collect();
+    let response = Client::new(ClientConfig::default()).send(request.expect(&any)).await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.bytes(1 << 20).await.unwrap().to_vec())
+}
+
+#[tokio::test]
+async fn others_get_403_from_the_registry_and_only_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let allowed_clients = AllowedClients::only(vec!["10.0.0.0/8".parse().unwrap()]);
+    let agent = Agent::start(AgentConfig { allowed_clients, ..config(&dir) }).await.unwrap();
+    for path in ["/v2/", "/v2/library/a/manifests/1", "/nothing"] {
+        let (status, body) = get(agent.registry_addr(), path).await;
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status, &body["errors"][0]["code"]), (403, &"DENIED".into()), "{path}");
+        let message = body["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains("127.0.0.1"), "{message}");
+    }
+    assert_eq!(get(agent.server_addr(), "/health").await.0, 200);
+    agent.close().await.unwrap();
+
+    let allowed_clients = AllowedClients::only(vec!["127.0.0.1".parse().unwrap()]);
+    let agent = Agent::start(AgentConfig { allowed_clients, ..config(&dir) }).await.unwrap();
+    assert_eq!(get(agent.registry_addr(), "/v2/").await.0, 200);
+    agent.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_keeps_an_agent_from_starting_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let mut ports = [config(&dir), config(&dir), config(&dir)];
+    ports[0].registry_listen = addr;
+    ports[1].server_listen = addr;
+    ports[2].node.listen = addr;
+    let flags = ["--agent-registry-port", "--agent-server-port", "--peer-port"];
+    for (config, flag) in ports.into_iter().zip(flags) {
+        let error = Agent::start(config).await.unwrap_err().to_string();
+        assert!(error.contains(flag) && error.contains(&addr.to_string()), "{error}");
+    }
+    let unknown = |name: &str| kraken_common::Hosts {
+        source: kraken_common::HostSource::Dns(name.into()),
+        ttl: std::time::Duration::ZERO,
+    };
+    let hosts = [
+        (AgentConfig { trackers: unknown("t.invalid:1"), ..config(&dir) }, "tracker.hosts"),
+        (
+            AgentConfig { build_indexes: unknown("b.invalid:1"), ..config(&dir) },
+            "build_index.hosts",
+        ),
+    ];
+    for (config, key) in hosts {
+        let error = Agent::start(config).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains(key) && error.to_string().contains(".invalid:1"));
+    }
+    let none = AgentConfig { trackers: kraken_common::Hosts::default(), ..config(&dir) };
+    assert_eq!(Agent::start(none).await.unwrap_err().kind(), ErrorKind::Invalid);
+}

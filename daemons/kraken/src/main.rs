@@ -1,6 +1,7 @@
 //! Kraken in one program: `kraken dev` runs a whole cluster on embedded defaults, and
 //! `kraken <role> --config FILE` is the daemon of that role.
 
+mod config;
 mod dev;
 
 use std::process::ExitCode;
@@ -14,6 +15,9 @@ use kraken_common::launch;
 enum Command {
     /// Run a whole cluster in this process, prove that it works, then serve until Ctrl-C
     Dev(dev::Args),
+    /// Look at configuration files
+    #[command(subcommand)]
+    Config(config::Action),
     /// Run the agent: a pull-only registry on every host, fed by the swarm
     #[command(disable_help_flag = true)]
     Agent(RoleArgs),
@@ -45,6 +49,7 @@ struct RoleArgs {
 fn main() -> ExitCode {
     match Command::parse() {
         Command::Dev(args) => dev::main(args),
+        Command::Config(action) => config::main(action),
         Command::Agent(args) => launch::run_with::<kraken_agent::Agent>(args.flags),
         Command::Origin(args) => launch::run_with::<kraken_origin::Origin>(args.flags),
         Command::Tracker(args) => launch::run_with::<kraken_tracker::Tracker>(args.flags),

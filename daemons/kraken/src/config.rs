@@ -1,0 +1,64 @@
+//! `kraken config check`: what a configuration comes to, and what is wrong with it.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kraken_common::launch::EXIT_CONFIG;
+use kraken_common::upstream::{Load, RoleName, effective_yaml};
+
+/// What to do with a configuration.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Action {
+    /// Check a configuration file, and print what it comes to: every value with its origin
+    Check(Check),
+}
+
+/// The flags of `kraken config check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The file, as a daemon's --config names it
+    file: PathBuf,
+    /// Whose configuration it is; guessed from its keys if not given
+    #[arg(long, value_parser = role)]
+    role: Option<RoleName>,
+    /// A file of secrets, laid over it; its values are not printed
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Take unknown keys for errors
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Runs the command: 0 if a daemon could be started with the file once TLS is built, 64 if not.
+pub(crate) fn main(action: Action) -> ExitCode {
+    let Action::Check(check) = action;
+    let load = Load::new(check.file).secrets(check.secrets).role(check.role).strict(check.strict);
+    let settings = match load.read() {
+        Ok(settings) => settings,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    for warning in settings.warnings().as_slice() {
+        eprintln!("{warning}");
+    }
+    if settings.role_is_guessed() {
+        eprintln!("taken for the configuration of {}; --role says otherwise", settings.role());
+    }
+    if let Some(notice) = settings.notice() {
+        eprintln!("{notice}");
+    }
+    if let Err(error) = settings.require_plain() {
+        eprintln!("a daemon does not start with it yet: {error}");
+    }
+    // A closed pipe, as of `| head`, is no failure of the check.
+    let _ = std::io::stdout().write_all(effective_yaml(&settings).as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn role(name: &str) -> Result<RoleName, String> {
+    let names = || RoleName::ALL.map(RoleName::as_str).join(", ");
+    RoleName::from_name(name).ok_or_else(|| format!("one of {}", names()))
+}

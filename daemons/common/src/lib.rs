@@ -10,8 +10,9 @@ pub mod answer;
 pub mod backends;
 pub mod blocking;
 pub mod body;
+#[cfg(feature = "program")]
+pub mod castore;
 pub mod clients;
-pub mod dirs;
 pub mod durations;
 pub mod hosts;
 pub mod launch;
@@ -35,7 +36,6 @@ pub use answer::Answer;
 pub use blocking::blocking;
 pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
 pub use clients::{AllowedClients, Cidr};
-pub use dirs::StoreDirs;
 pub use hosts::{HostList, HostSource, Hosts};
 pub use launch::{Role, main_with};
 pub use path::{Query, Segments};

@@ -15,14 +15,12 @@ use kraken_backends::{
 };
 use kraken_core::Result;
 use kraken_core::http::Client;
-use serde::Deserialize;
 
 #[cfg(feature = "program")]
 pub use settings::configured;
 
 /// One place where blobs or tags are kept for good, and for whom.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "LocalEntry")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendConfig {
     /// A regular expression that matches anywhere in the namespaces that are kept there.
     pub namespace: String,
@@ -60,22 +58,20 @@ pub struct WriteBackConfig {
 #[derive(Debug, Default)]
 pub struct Bandwidths(Vec<(ThrottleConfig, Arc<dyn Adjust>)>);
 
-/// A backend in a file of the time before YAML.
-#[derive(Deserialize)]
-struct LocalEntry {
-    namespace: String,
-    local: PathBuf,
-}
-
 /// A throttle, whatever it throttles.
 trait Adjust: fmt::Debug + Send + Sync {
     fn adjust(&self, config: &ThrottleConfig);
 }
 
 impl BackendConfig {
-    /// Everything in `root`.
-    pub fn local(root: PathBuf) -> Self {
-        LocalEntry { namespace: ".*".into(), local: root }.into()
+    /// Everything in the directory `root`.
+    pub fn local(root: impl Into<PathBuf>) -> Self {
+        Self {
+            namespace: ".*".into(),
+            kind: BackendKind::Local(root.into()),
+            must_ready: false,
+            bandwidth: ThrottleConfig::default(),
+        }
     }
 }
 
@@ -105,17 +101,6 @@ impl Default for WriteBackConfig {
     fn default() -> Self {
         let interval = Duration::from_secs(2);
         Self { retry_interval: interval, probe_interval: interval, at_once: 6, spare: 2 }
-    }
-}
-
-impl From<LocalEntry> for BackendConfig {
-    fn from(entry: LocalEntry) -> Self {
-        Self {
-            namespace: entry.namespace,
-            kind: BackendKind::Local(entry.local),
-            must_ready: false,
-            bandwidth: ThrottleConfig::default(),
-        }
     }
 }
 

@@ -8,9 +8,10 @@ use super::*;
 #[tokio::test]
 async fn the_first_that_matches_is_used() {
     let dir = tempfile::tempdir().unwrap();
-    let file = r#"{"namespace": "^library/", "local": "LOCAL"}"#;
-    let file = file.replace("LOCAL", dir.path().join("a").to_str().unwrap());
-    let first: BackendConfig = serde_json::from_str(&file).unwrap();
+    let first = BackendConfig {
+        namespace: "^library/".into(),
+        ..BackendConfig::local(dir.path().join("a"))
+    };
     let second = BackendConfig {
         namespace: "x".into(),
         bandwidth: ThrottleConfig { ingress_bytes_per_sec: 9, egress_bytes_per_sec: 1 },
@@ -31,7 +32,7 @@ async fn the_first_that_matches_is_used() {
 #[tokio::test]
 async fn a_directory_that_cannot_be_made_is_named_with_its_namespace() {
     let client = Client::new(ClientConfig::default());
-    let config = BackendConfig::local("/proc/none".into());
+    let config = BackendConfig::local("/proc/none");
     let error = open(&[config], Layout::Identity, &client).await.unwrap_err().to_string();
     assert!(error.contains("\".*\"") && error.contains("/proc/none"), "{error}");
 }
@@ -56,7 +57,7 @@ mod yaml {
     fn every_key_counts() {
         assert_eq!(read("").unwrap(), []);
         let plain = one("{namespace: .*, backend: {local: {root_directory: /b}}}");
-        assert_eq!(plain, BackendConfig::local("/b".into()));
+        assert_eq!(plain, BackendConfig::local("/b"));
         let testfs = "testfs: {addr: 'h:1', root: blobs, name_path: sharded_docker_blob}";
         let full = one(&format!("{{namespace: a/.*, must_ready: true, backend: {{{testfs}}}}}"));
         let layout = Layout::ShardedDockerBlob;

@@ -3,18 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use kraken_common::durations;
+use kraken_common::{Hosts, WatchedHosts, durations};
+use kraken_core::Result;
 use kraken_p2p::tracker::HandoutPolicy;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// The configuration of a [`Tracker`](crate::Tracker).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct TrackerConfig {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The origins, as `host:port`.
-    pub origins: Vec<String>,
+    /// The origins.
+    pub origins: WatchedHosts,
     /// Peers in one handout at most, origins not counted.
     pub announce_limit: usize,
     /// How long a peer waits between announces.
@@ -30,7 +31,7 @@ pub struct TrackerConfig {
 }
 
 /// In which order peers are handed out; a peer dials the first ones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
     /// Complete peers, then origins, then incomplete peers: origins are spared.
@@ -41,7 +42,7 @@ pub enum Policy {
 }
 
 /// How long what origins say is believed; the defaults are those of uber/kraken and its nginx.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct CacheConfig {
     /// Which origins own a blob.
@@ -73,23 +74,25 @@ impl From<Policy> for HandoutPolicy {
 }
 
 impl TrackerConfig {
-    /// The defaults, in front of `origins`.
-    pub fn new(origins: Vec<String>) -> Self {
+    /// The defaults, in front of `origins`, each `host:port`.
+    pub fn new(origins: Vec<String>) -> Result<Self> {
+        let origins = Hosts::fixed(origins)?.into();
+        Ok(Self { origins, ..Self::default() })
+    }
+}
+
+impl Default for TrackerConfig {
+    /// Without origins, which there must be.
+    fn default() -> Self {
         Self {
             listen: (Ipv4Addr::UNSPECIFIED, 0).into(),
-            origins,
+            origins: WatchedHosts::default(),
             announce_limit: 50,
             announce_interval: Duration::from_secs(3),
             policy: Policy::default(),
             peer_ttl: Duration::from_secs(5 * 60 * 60),
             cache: CacheConfig::default(),
         }
-    }
-}
-
-impl Default for TrackerConfig {
-    fn default() -> Self {
-        Self::new(Vec::new())
     }
 }
 

@@ -9,10 +9,14 @@ mod config;
 mod limits;
 mod memo;
 mod origins;
+#[cfg(feature = "program")]
+mod program;
 mod server;
 #[cfg(test)]
 mod tests;
 mod tracker;
 
 pub use config::{CacheConfig, Policy, TrackerConfig};
+#[cfg(feature = "program")]
+pub use program::Flags;
 pub use tracker::Tracker;

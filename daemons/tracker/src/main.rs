@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kraken_common::main_with::<kraken_tracker::Tracker>()
+    kraken_common::program::main::<kraken_tracker::Tracker>()
 }

@@ -1,8 +1,8 @@
 //! What the tracker asks of the origins: who has a blob, where they accept peers, metainfo.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -24,7 +24,8 @@ use crate::memo::{Fetched, Memo};
 #[derive(Debug)]
 pub(crate) struct Origins {
     http: Client,
-    hosts: Vec<String>,
+    /// Those that are well.
+    hosts: RwLock<Vec<String>>,
     /// Which host is asked first next time.
     turn: AtomicUsize,
     cache: CacheConfig,
@@ -58,20 +59,29 @@ struct MetaInfoKey {
 }
 
 impl Origins {
-    pub(crate) fn new(hosts: HostList, cache: CacheConfig) -> Self {
-        let http = Client::new(ClientConfig {
-            connect_timeout: limits::ORIGIN_CONNECT_MAX,
-            ..ClientConfig::default()
-        });
+    pub(crate) fn new(http: Client, hosts: Vec<String>, cache: CacheConfig) -> Self {
         Self {
             http,
-            hosts: hosts.into_vec(),
+            hosts: RwLock::new(hosts),
             turn: AtomicUsize::new(0),
             locations: Memo::new(limits::LOCATIONS_CACHED_MAX, limits::LOCATIONS_CACHED_MAX),
             contexts: Memo::new(limits::CONTEXTS_CACHED_MAX, limits::CONTEXTS_CACHED_MAX),
             metainfo: Memo::new(limits::METAINFO_CACHED_MAX, cache.metainfo_bytes_max),
             cache,
         }
+    }
+
+    /// A client with the patience that there is for origins.
+    pub(crate) fn client() -> Client {
+        Client::new(ClientConfig {
+            connect_timeout: limits::ORIGIN_CONNECT_MAX,
+            ..ClientConfig::default()
+        })
+    }
+
+    /// Asks these from now on.
+    pub(crate) fn set_hosts(&self, hosts: Vec<String>) {
+        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
     /// The origins that seed `digest`, as peers; those that do not answer are left out, and it is
@@ -131,11 +141,9 @@ impl Origins {
 
     /// All hosts, each time another one first.
     fn hosts_in_turn(&self) -> Vec<String> {
-        let mut hosts = self.hosts.clone();
-        if !hosts.is_empty() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            hosts.rotate_left(turn % self.hosts.len());
-        }
+        let mut hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % hosts.len().max(1);
+        hosts.rotate_left(turn);
         hosts
     }
 

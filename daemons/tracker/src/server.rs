@@ -27,6 +27,11 @@ impl Service {
         Arc::new(Self { announcer, origins, start: Instant::now() })
     }
 
+    /// Asks these origins from now on.
+    pub(crate) fn set_origins(&self, hosts: Vec<String>) {
+        self.origins.set_hosts(hosts);
+    }
+
     /// Answers any request.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Answer {
         answer::settle(self.route(request).await)

@@ -1,6 +1,7 @@
 //! A tracker over real HTTP, before origins that say what each test wants.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request as HttpRequest, StatusCode};
 use kraken_common::answer::{self, Answer};
-use kraken_common::{RequestBody, Server, Serving};
+use kraken_common::watch::Checks;
+use kraken_common::{HealthConfig, HostSource, Hosts, RequestBody, Server, Serving, WatchedHosts};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, InfoHash, MetaInfo, PeerContext, PeerId, PeerInfo};
 use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse};
@@ -20,6 +22,9 @@ struct FakeOrigin {
     serving: Serving,
     asked: Arc<AtomicUsize>,
 }
+
+/// From this id on an origin answers, but says that it is ill.
+const ILL: u8 = 200;
 
 /// Answers by namespace: status, `no-store`, body.
 type Script = Arc<Mutex<BTreeMap<&'static str, (u16, bool, Bytes)>>>;
@@ -72,7 +77,7 @@ fn fake_answer(
         };
         return answer::json(&context).unwrap();
     }
-    if path == "/readiness" {
+    if path == "/readiness" || path == "/health" && id < ILL {
         return answer::ok();
     }
     asked.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +98,7 @@ async fn tracker(origins: Vec<String>) -> Tracker {
     let config = TrackerConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         cache: CacheConfig { origin_unavailable_ttl: Duration::ZERO, ..CacheConfig::default() },
-        ..TrackerConfig::new(origins)
+        ..TrackerConfig::new(origins).unwrap()
     };
     Tracker::start(config).await.unwrap()
 }
@@ -204,7 +209,7 @@ async fn without_origins_peers_still_meet() {
         listen: ([127, 0, 0, 1], 0).into(),
         policy: Policy::Default,
         cache: CacheConfig { locations_error_ttl: Duration::ZERO, ..CacheConfig::default() },
-        ..TrackerConfig::new(vec![origin.addr()])
+        ..TrackerConfig::new(vec![origin.addr()]).unwrap()
     };
     origin.serving.close().await;
     let tracker = Tracker::start(config).await.unwrap();
@@ -285,8 +290,54 @@ async fn the_next_owner_is_asked_for_metainfo() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_is_refused() {
-    for origins in [vec![], vec!["nonsense".to_owned()]] {
-        assert!(Tracker::start(TrackerConfig::new(origins)).await.is_err());
+async fn an_ill_origin_is_asked_no_more() {
+    let (well, ill) = (
+        FakeOrigin::start(7, Script::default(), &[]),
+        FakeOrigin::start(ILL, Script::default(), &[]),
+    );
+    let health = HealthConfig { fails: 1, ..HealthConfig::default() };
+    let origins = WatchedHosts {
+        hosts: Hosts::fixed(vec![well.addr(), ill.addr()]).unwrap(),
+        checks: Some(Checks { interval: Duration::ZERO, health }),
+    };
+    let config = TrackerConfig { listen: LISTEN, origins, ..TrackerConfig::default() };
+    let tracker = Tracker::start(config).await.unwrap();
+    let mut blobs = 0_u64..;
+    // Each origin names itself as the owner, so who is asked for an owner is asked for metainfo.
+    let mut of_ill_in_a_round = async || {
+        let before = ill.asked.load(Ordering::Relaxed);
+        for blob in blobs.by_ref().take(2) {
+            let digest = Digest::sha256(&blob.to_be_bytes());
+            let path = format!("/namespace/ns/blobs/{digest}/metainfo");
+            send(to(&tracker, Method::GET, &path)).await;
+        }
+        ill.asked.load(Ordering::Relaxed) - before
+    };
+    while of_ill_in_a_round().await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert!(well.asked.load(Ordering::Relaxed) > 0);
+    tracker.close().await.unwrap();
+    well.serving.close().await;
+    ill.serving.close().await;
 }
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused() {
+    assert!(TrackerConfig::new(vec!["nonsense".to_owned()]).is_err());
+    let config = TrackerConfig { listen: LISTEN, ..TrackerConfig::default() };
+    let error = Tracker::start(config.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("origin.hosts"), "{error}");
+    let unknown = HostSource::Dns("origins.invalid:15002".into());
+    let hosts = Hosts { source: unknown, ttl: Duration::ZERO };
+    let error = Tracker::start(TrackerConfig { origins: hosts.into(), ..config.clone() }).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("origin.hosts") && error.contains("origins.invalid"), "{error}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listen, origins) = (taken.local_addr().unwrap(), vec!["127.0.0.1:1".into()]);
+    let config = TrackerConfig { listen, ..TrackerConfig::new(origins).unwrap() };
+    let error = Tracker::start(config).await.unwrap_err().to_string();
+    assert!(error.contains("--port") && error.contains(&listen.to_string()), "{error}");
+}
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kraken_common::{HostList, Role, Server, Serving};
+use kraken_common::{Companion, Role, Server, Serving};
 use kraken_core::{Error, Result};
 use kraken_p2p::tracker::{
     Announcer, HandoutConfig, MemoryPeerStore, PeerStore, limits as p2p_limits,
@@ -18,6 +18,8 @@ use crate::server::Service;
 #[derive(Debug)]
 pub struct Tracker {
     serving: Serving,
+    /// Follows the origins' names and their health.
+    following: Companion,
 }
 
 impl Tracker {
@@ -30,9 +32,8 @@ impl Tracker {
     /// Starts a tracker that remembers peers in `peers`; `peer_ttl` is then that store's affair.
     pub async fn start_with(config: TrackerConfig, peers: Arc<dyn PeerStore>) -> Result<Self> {
         let TrackerConfig { listen, origins, announce_limit, announce_interval, .. } = config;
-        let origins = HostList::new(origins).map_err(|e| e.context("origins"))?;
-        if origins.is_empty() {
-            return Err(Error::invalid("origins: a tracker needs at least one"));
+        if origins.hosts.is_empty() {
+            return Err(Error::invalid("origin.hosts: a tracker needs at least one origin"));
         }
         if announce_interval.is_zero() {
             return Err(Error::invalid("announce_interval: peers would announce without a pause"));
@@ -44,12 +45,18 @@ impl Tracker {
         };
         // A number nobody can guess, so that no peer can choose its place in handouts.
         let seed = RandomState::new().hash_one(0);
-        let service =
-            Service::new(Announcer::new(peers, handout, seed), Origins::new(origins, config.cache));
-        let server = Server::bind(listen, "the tracker", "listen")?;
+        let server = Server::bind(listen, "the tracker", "--port (listen)")?;
+        let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
+        let http = Origins::client();
+        let asked = Origins::new(http.clone(), known.clone(), config.cache);
+        let service = Service::new(Announcer::new(peers, handout, seed), asked);
+        let following = Companion::spawn({
+            let service = Arc::clone(&service);
+            async move { origins.follow(known, &http, |hosts| service.set_origins(hosts)).await }
+        });
         let serving = server.spawn(move |request| Arc::clone(&service).answer(request));
         tracing::info!(addr = %serving.addr(), "tracker serves");
-        Ok(Self { serving })
+        Ok(Self { serving, following })
     }
 
     /// Where it listens.
@@ -60,6 +67,7 @@ impl Tracker {
     /// Lets requests under way end, then ends; joins every task.
     pub async fn close(self) -> Result<()> {
         self.serving.close().await;
+        self.following.close().await;
         Ok(())
     }
 }

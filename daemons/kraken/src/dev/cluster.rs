@@ -53,7 +53,7 @@ impl Cluster {
             .map_err(hint)?;
         let origins = vec![origin.addr().to_string()];
         let tracker =
-            Tracker::start(TrackerConfig { listen: at(3)?, ..TrackerConfig::new(origins.clone()) })
+            Tracker::start(TrackerConfig { listen: at(3)?, ..TrackerConfig::new(origins.clone())? })
                 .await
                 .map_err(hint)?;
         let build_index = BuildIndex::start(BuildIndexConfig {

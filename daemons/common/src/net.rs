@@ -1,4 +1,4 @@
-//! Which address of this host others reach it by.
+//! Which address of this host others reach it by, and what it is called.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -32,6 +32,12 @@ pub fn peer_ip(asked: &str, bind: IpAddr) -> Result<String> {
         .map(|interface| Interface { address: interface.ip(), name: interface.name })
         .collect();
     choose(&found).map(|address| address.to_string())
+}
+
+/// What this host calls itself; empty if it cannot be said in a host list.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if HostList::new(vec![format!("{name}:1")]).is_ok() { name } else { String::new() }
 }
 
 /// `asked`, if a peer could dial it.
@@ -119,6 +125,12 @@ mod tests {
         assert!(error.contains("172.17.0.1 of docker0, 10.2.0.1 of ens3; pass"), "{error}");
         let error = chosen(&[lo]).unwrap_err().to_string();
         assert!(error.contains("no IPv4 address") && error.contains("--peer-ip"), "{error}");
+    }
+
+    #[test]
+    fn this_host_has_a_name() {
+        let name = host_name();
+        assert!(!name.contains(['/', ':', ' ']), "{name}");
     }
 
     #[test]

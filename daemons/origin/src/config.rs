@@ -1,134 +1,120 @@
 //! How an origin is set up.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use kraken_backends::{Layout, LocalDisk, Route, Router};
-use kraken_core::Result;
+use kraken_common::backends::{BackendConfig, WriteBackConfig};
+use kraken_common::{HealthConfig, Hosts};
 use kraken_core::piece::PieceLengths;
+use kraken_core::ring::REPLICAS_MAX_DEFAULT;
+use kraken_core::store::StoreConfig;
 use kraken_p2p::node::{NodeConfig, PeerIdFactory};
 use kraken_p2p::swarm::SwarmConfig;
-use serde::Deserialize;
 
 /// Everything an origin is told.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone)]
 pub struct OriginConfig {
     /// Where the HTTP endpoints are.
     pub listen: SocketAddr,
-    /// Where peers connect to.
-    pub peer_listen: SocketAddr,
-    /// The IP address or host name peers reach this origin by; by default the one listened on.
-    pub peer_ip: Option<String>,
-    /// How the cluster names this origin, as `host:port`; by default the address listened on.
-    pub name: Option<String>,
-    /// Every origin of the ring, as `host:port`, this one among them; empty for a lone origin.
-    pub cluster: Vec<String>,
-    /// How many origins own a blob.
-    pub max_replica: usize,
+    /// The part in the swarm: where peers connect to, limits of bandwidth, policies.
+    pub node: NodeConfig,
+    /// The zone of the data center, as peers are told.
+    pub zone: String,
+    /// The name of the cluster, as peers are told.
+    pub cluster_name: String,
+    /// The ring of origins that this one belongs to.
+    pub ring: RingConfig,
     /// Uploads and blobs.
-    pub data_dir: PathBuf,
-    /// Most bytes kept on disk; blobs that are written back and were not used for longest make
-    /// room.
-    pub capacity_bytes: Option<u64>,
-    /// Piece length in bytes by blob size, from that size on.
-    pub piece_lengths: BTreeMap<u64, u64>,
+    pub store: StoreConfig,
+    /// How blobs are cut into pieces.
+    pub piece_lengths: PieceLengths,
     /// Where blobs are kept for good, by namespace; the first that matches.
     pub backends: Vec<BackendConfig>,
-    /// The first pause before a failed write-back is tried again, in milliseconds; it doubles up
-    /// to [`Self::write_back_retry_max_ms`].
-    pub write_back_retry_ms: u64,
-    /// The longest pause between tries of a write-back, in milliseconds: how late a blob may be
-    /// written back after an outage of the backend.
-    pub write_back_retry_max_ms: u64,
-    /// Whether pieces are sent to peers.
-    pub seed: bool,
-    /// Most bytes of pieces sent a second; 0 is no limit.
-    pub egress_bytes_per_sec: u64,
-    /// The policies of the swarm.
-    #[serde(skip)]
-    pub swarm: Option<SwarmConfig>,
+    /// How pushed blobs get there.
+    pub write_back: WriteBackConfig,
+    /// How much later each further owner of a blob writes it back too, should the first fail.
+    pub write_back_stagger: Duration,
+    /// Larger blobs are not fetched from a backend; `None` for no limit.
+    pub fetch_bytes_max: Option<u64>,
 }
 
-/// One place where blobs are kept for good.
-#[derive(Debug, Clone, Deserialize)]
-pub struct BackendConfig {
-    /// A regular expression over the namespace, unanchored.
-    pub namespace: String,
-    /// The directory of a backend on the local disk, in docker/distribution's layout.
-    pub local: PathBuf,
+/// The ring of origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingConfig {
+    /// How it may call this origin, each as `host:port`, the first that is in it; without any, the
+    /// address listened on.
+    pub names: Vec<String>,
+    /// Every origin of it, this one among them; none for a lone origin.
+    pub origins: Hosts,
+    /// How many origins own a blob.
+    pub replicas_max: usize,
+    /// How often the origins are looked up, and asked how they are.
+    pub refresh_interval: Duration,
+    /// When another origin counts as ill.
+    pub health: HealthConfig,
+    /// How long a start waits until a name that resolves to the origins resolves to this one.
+    pub wait_max: Duration,
+    /// The time between two looks while it waits.
+    pub wait_interval: Duration,
 }
 
 impl OriginConfig {
     /// A lone origin with its data and its backend under `data_dir`.
     pub fn local(listen: SocketAddr, peer_listen: SocketAddr, data_dir: &Path) -> Self {
-        let backend = BackendConfig { namespace: ".*".into(), local: data_dir.join("backend") };
+        let config = Self::default();
         Self {
             listen,
-            peer_listen,
-            data_dir: data_dir.to_owned(),
-            backends: vec![backend],
-            ..Self::default()
+            node: NodeConfig { listen: peer_listen, ..config.node },
+            store: store_under(data_dir),
+            backends: vec![BackendConfig::local(data_dir.join("backend"))],
+            ..config
         }
-    }
-
-    pub(crate) fn node(&self) -> NodeConfig {
-        let swarm = self.swarm.clone().unwrap_or_else(SwarmConfig::origin);
-        NodeConfig {
-            listen: self.peer_listen,
-            announce_ip: self.peer_ip.clone(),
-            peer_id: PeerIdFactory::AddrHash,
-            origin: true,
-            egress_bytes_per_sec: self.egress_bytes_per_sec,
-            swarm: SwarmConfig { seed: self.seed, ..swarm },
-            ..NodeConfig::default()
-        }
-    }
-
-    pub(crate) fn piece_lengths(&self) -> Result<PieceLengths> {
-        if self.piece_lengths.is_empty() {
-            return Ok(PieceLengths::default());
-        }
-        PieceLengths::new(self.piece_lengths.iter().map(|(&from, &len)| (from, len)).collect())
-    }
-
-    pub(crate) async fn router(&self) -> Result<Router> {
-        let mut routes = Vec::new();
-        for backend in &self.backends {
-            let local = LocalDisk::open(&backend.local, Layout::ShardedDockerBlob).await?;
-            routes.push(Route::new(&backend.namespace, Arc::new(local))?);
-        }
-        Ok(Router::new(routes))
-    }
-
-    pub(crate) fn retry_pauses(&self) -> (Duration, Duration) {
-        let first = Duration::from_millis(self.write_back_retry_ms.max(1));
-        (first, Duration::from_millis(self.write_back_retry_max_ms).max(first))
     }
 }
 
+pub(crate) fn store_under(data_dir: &Path) -> StoreConfig {
+    StoreConfig { download_dir: None, ..StoreConfig::under(data_dir) }
+}
+
 impl Default for OriginConfig {
+    /// A lone origin without backends on free ports of the loopback.
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let node = NodeConfig {
+            listen: any,
+            peer_id: PeerIdFactory::AddrHash,
+            origin: true,
+            swarm: SwarmConfig::origin(),
+            ..NodeConfig::default()
+        };
         Self {
             listen: any,
-            peer_listen: any,
-            peer_ip: None,
-            name: None,
-            cluster: Vec::new(),
-            max_replica: 3,
-            data_dir: PathBuf::from("/var/cache/kraken/kraken-origin"),
-            capacity_bytes: None,
-            piece_lengths: BTreeMap::new(),
+            node,
+            zone: String::new(),
+            cluster_name: String::new(),
+            ring: RingConfig::default(),
+            store: store_under(Path::new("/var/cache/kraken/kraken-origin")),
+            piece_lengths: PieceLengths::default(),
             backends: Vec::new(),
-            write_back_retry_ms: 250,
-            write_back_retry_max_ms: 2000,
-            seed: true,
-            egress_bytes_per_sec: 0,
-            swarm: None,
+            write_back: WriteBackConfig::default(),
+            write_back_stagger: Duration::from_secs(30 * 60),
+            fetch_bytes_max: None,
+        }
+    }
+}
+
+impl Default for RingConfig {
+    /// A lone origin; the times are uber/kraken's.
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            origins: Hosts::default(),
+            replicas_max: REPLICAS_MAX_DEFAULT,
+            refresh_interval: Duration::from_secs(10),
+            health: HealthConfig::default(),
+            wait_max: Duration::from_secs(60),
+            wait_interval: Duration::from_millis(500),
         }
     }
 }

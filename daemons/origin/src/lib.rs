@@ -10,9 +10,13 @@ mod blobs;
 mod commit;
 mod config;
 mod fetches;
+mod json;
 mod limits;
+mod membership;
 mod origin;
 mod parts;
+#[cfg(feature = "program")]
+mod program;
 mod queue;
 mod refresh;
 mod replicate;
@@ -20,5 +24,5 @@ mod server;
 mod uploads;
 mod write_back;
 
-pub use config::{BackendConfig, OriginConfig};
+pub use config::{OriginConfig, RingConfig};
 pub use origin::Origin;

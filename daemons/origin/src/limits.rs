@@ -17,13 +17,12 @@ pub(crate) const REFUSED_LEN_MAX: u64 = 64 << 20;
 /// Longest body of a duplicate commit, in bytes: `{"Delay":<ns>}` and what later versions may add.
 pub(crate) const DUPLICATE_BODY_MAX: usize = 4096;
 
-/// How much longer each further replica waits before it writes back by itself: a safety net, should
-/// this origin never do it (uber/kraken's `duplicate_write_back_stagger`).
-pub(crate) const WRITE_BACK_STAGGER: Duration = Duration::from_secs(30 * 60);
+/// The shortest pause between two looks at the ring: none would ask the other origins without end.
+pub(crate) const REFRESH_PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// Write-backs under way at once: enough to fill a link to a store that is far away, few enough
-/// that each of them gets on.
-pub(crate) const WRITE_BACKS_AT_ONCE: usize = 8;
+/// The shortest pause between two looks for this origin in the ring, so that they end up nowhere
+/// near a load for a name server.
+pub(crate) const WAIT_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The pause before sidecars that could not be read are tried again: a disk that fails for a moment
 /// must not leave a blob to the next start, and one that stays unreadable must not fill the log.

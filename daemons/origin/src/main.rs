@@ -1,5 +1,5 @@
 //! The origin as a program.
 
 fn main() -> std::process::ExitCode {
-    kraken_common::main_with::<kraken_origin::Origin>()
+    kraken_common::program::main::<kraken_origin::Origin>()
 }

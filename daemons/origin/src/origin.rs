@@ -1,15 +1,14 @@
 //! An origin as it runs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
-use kraken_backends::OriginCluster;
 use kraken_backends::origin::OriginConfig as ClusterConfig;
-use kraken_common::{Role, Server, Serving, blocking};
+use kraken_backends::{Layout, OriginCluster};
+use kraken_common::{Role, Server, Serving, backends, blocking};
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::ring::Ring;
-use kraken_core::store::{Store, StoreConfig};
+use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::OriginConfig;
+use crate::membership::Membership;
 use crate::parts::Parts;
 use crate::queue::WriteBackQueue;
 use crate::refresh;
@@ -31,49 +31,14 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Opens the store, takes up the write-backs that an earlier run left, seeds and listens.
+    /// Finds itself in its ring, opens the store, takes up the write-backs that an earlier run
+    /// left, seeds and listens.
     pub async fn start(config: OriginConfig) -> Result<Self> {
-        let server = Server::bind(config.listen, "the origin", "listen")?;
-        let name = config.name.clone().unwrap_or_else(|| server.addr().to_string());
-        let ring = ring(&config, &name)?;
-        let router = Arc::new(config.router().await?);
-        let piece_lengths = config.piece_lengths()?;
-        let store = open_store(&config).await?;
-        // A handshake for a blob that is not here starts its refresh; the parts exist only after
-        // the node, so the hook finds them through a cell.
-        let cell: Arc<std::sync::OnceLock<Weak<Parts>>> = Arc::default();
-        let found = Arc::clone(&cell);
-        let refresh = move |digest: &Digest, namespace: &Namespace| {
-            if let Some(parts) = found.get().and_then(Weak::upgrade) {
-                refresh::start(&parts, namespace, digest);
-            }
-        };
-        let storage = StoreStorage::new(store.clone()).on_missing(Arc::new(refresh));
-        let node = Node::builder(Arc::new(storage), Arc::new(NoTracker))
-            .config(config.node())
-            .start()
-            .await
-            .map_err(|error| error.context("`peer_listen`"))?;
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let write_back = Arc::new(WriteBackQueue::new(config.retry_pauses()));
-        let client = Client::new(ClientConfig::default());
-        let members = ring.members().to_vec();
-        let cluster = OriginCluster::new(members, client, ClusterConfig::default())?;
-        let parts = Arc::new(Parts {
-            name,
-            node,
-            store,
-            router,
-            ring,
-            cluster,
-            piece_lengths,
-            fetches: Arc::default(),
-            write_back,
-            tasks,
-            stop,
-        });
-        let _ = cell.set(Arc::downgrade(&parts));
+        let server = Server::bind(config.listen, "the origin", BLOBSERVER_PORT)?;
+        let parts = open(config, server.addr()).await?;
         crate::write_back::start(&parts).await;
+        let task = Arc::clone(&parts);
+        parts.tasks.spawn(async move { task.stop.run_until_cancelled(follow(&task)).await });
         let serving = server.spawn({
             let parts = Arc::clone(&parts);
             move |request| server::answer(Arc::clone(&parts), request)
@@ -122,26 +87,60 @@ impl Role for Origin {
     }
 }
 
-fn ring(config: &OriginConfig, name: &str) -> Result<Ring> {
-    let mut members = config.cluster.clone();
-    if members.is_empty() {
-        members.push(name.to_owned());
-    }
-    if !members.iter().any(|member| member == name) {
-        return Err(Error::invalid(format!(
-            "this origin, {name}, is not in its cluster {members:?}: set name to how the cluster \
-             lists it"
-        )));
-    }
-    let mut ring = Ring::new(config.max_replica);
-    ring.set_members(members);
-    Ok(ring)
+/// All that an origin that listens at `addr` consists of, but for its tasks.
+async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
+    let membership = Membership::join(config.ring, addr.to_string()).await?;
+    let members = membership.members();
+    let client = Client::new(ClientConfig::default());
+    let (router, bandwidths) =
+        backends::open(&config.backends, Layout::ShardedDockerBlob, &client).await?;
+    bandwidths.divide(members.len());
+    let store = blocking("open the store", move || Store::open(config.store)).await?;
+    // A handshake for a blob that is not here starts its refresh; the parts exist only after the
+    // node, so the hook finds them through a cell.
+    let cell: Arc<OnceLock<Weak<Parts>>> = Arc::default();
+    let found = Arc::clone(&cell);
+    let refresh = move |digest: &Digest, namespace: &Namespace| {
+        if let Some(parts) = found.get().and_then(Weak::upgrade) {
+            refresh::start(&parts, namespace, digest);
+        }
+    };
+    let storage = StoreStorage::new(store.clone()).on_missing(Arc::new(refresh));
+    let node = Node::builder(Arc::new(storage), Arc::new(NoTracker))
+        .config(config.node)
+        .start()
+        .await
+        .map_err(|error| error.context(format_args!("`{PEER_PORT}`")))?;
+    let parts = Arc::new(Parts {
+        membership,
+        place: (config.zone, config.cluster_name),
+        node,
+        store,
+        router: Arc::new(router),
+        bandwidths,
+        cluster: OriginCluster::new(members, client.clone(), ClusterConfig::default())?,
+        client,
+        piece_lengths: config.piece_lengths,
+        fetches: Arc::default(),
+        write_back: Arc::new(WriteBackQueue::new(&config.write_back)),
+        write_back_stagger: config.write_back_stagger,
+        fetch_bytes_max: config.fetch_bytes_max,
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    });
+    let _ = cell.set(Arc::downgrade(&parts));
+    Ok(parts)
 }
 
-async fn open_store(config: &OriginConfig) -> Result<Store> {
-    let under = StoreConfig::under(&config.data_dir);
-    let store = StoreConfig { capacity_bytes: config.capacity_bytes, download_dir: None, ..under };
-    blocking("open the store", move || Store::open(store)).await
+/// Follows the ring for ever.
+async fn follow(parts: &Parts) {
+    let change = |members: Vec<String>| {
+        parts.bandwidths.divide(members.len());
+        if let Err(error) = parts.cluster.set_hosts(members) {
+            tracing::warn!(%error, "copies go to the origins that were there before");
+        }
+    };
+    parts.membership.follow(parts.client.clone(), change).await;
 }
 
 /// An origin neither announces nor downloads from the swarm.
@@ -158,3 +157,7 @@ impl TrackerClient for NoTracker {
         Err(Error::new(ErrorKind::Unsupported, "an origin asks no tracker"))
     }
 }
+
+/// What names the ports in errors: the flag, and the field.
+const BLOBSERVER_PORT: &str = "--blobserver-port (listen)";
+const PEER_PORT: &str = "--peer-port (peer_listen)";

@@ -1,10 +1,12 @@
 //! What requests and background tasks share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kraken_backends::{ObjectName, OriginCluster, Router};
+use kraken_common::backends::Bandwidths;
+use kraken_core::http::Client;
 use kraken_core::piece::PieceLengths;
-use kraken_core::ring::Ring;
 use kraken_core::store::Store;
 use kraken_core::{Digest, PeerContext, Result};
 use kraken_p2p::node::Node;
@@ -12,32 +14,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fetches::Fetches;
+use crate::membership::Membership;
 use crate::queue::WriteBackQueue;
 
 /// An origin's parts.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    /// How the cluster names this origin.
-    pub(crate) name: String,
+    pub(crate) membership: Membership,
+    /// The zone of the data center and the name of the cluster.
+    pub(crate) place: (String, String),
     pub(crate) node: Node,
     pub(crate) store: Store,
     pub(crate) router: Arc<Router>,
-    pub(crate) ring: Ring,
+    pub(crate) bandwidths: Bandwidths,
     pub(crate) cluster: OriginCluster,
+    pub(crate) client: Client,
     pub(crate) piece_lengths: PieceLengths,
     pub(crate) fetches: Arc<Fetches>,
     pub(crate) write_back: Arc<WriteBackQueue>,
+    pub(crate) write_back_stagger: Duration,
+    pub(crate) fetch_bytes_max: Option<u64>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
 
 impl Parts {
-    /// The owners of a blob, best first.
-    pub(crate) fn owners(&self, digest: &Digest) -> Vec<String> {
-        // No active health checks yet: every member counts as healthy.
-        self.ring.locations(digest, |_| true).into_iter().map(str::to_owned).collect()
-    }
-
     /// What the tracker hands out of this origin.
     pub(crate) fn peer_context(&self) -> PeerContext {
         let peer = self.node.peer_info().clone();
@@ -45,8 +46,8 @@ impl Parts {
             ip: peer.ip,
             port: peer.port,
             peer_id: peer.peer_id,
-            zone: String::new(),
-            cluster: String::new(),
+            zone: self.place.0.clone(),
+            cluster: self.place.1.clone(),
             origin: true,
         }
     }

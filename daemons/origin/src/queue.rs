@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kraken_common::backends::WriteBackConfig;
 use kraken_core::retry::{RetryConfig, RetryQueue};
 use kraken_core::{Digest, Namespace, Time};
 use tokio::sync::Notify;
-
-use crate::limits;
 
 /// What is written back: a blob, to the backend of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,13 +33,15 @@ pub(crate) struct Slot {
 }
 
 impl WriteBackQueue {
-    /// The first and the longest pause between two tries.
-    pub(crate) fn new((first, longest): (Duration, Duration)) -> Self {
+    /// An empty queue.
+    pub(crate) fn new(config: &WriteBackConfig) -> Self {
+        let at_once = config.at_once.max(1);
         let config = RetryConfig {
-            retry_initial: first,
-            retry_interval: longest,
-            probe_interval: longest,
-            in_flight_max: limits::WRITE_BACKS_AT_ONCE,
+            retry_initial: config.retry_initial(),
+            retry_interval: config.retry_interval,
+            probe_interval: config.probe_interval.min(config.retry_interval),
+            in_flight_max: at_once.saturating_add(config.spare),
+            lane_in_flight_max: at_once,
             ..RetryConfig::default()
         };
         Self {
@@ -100,7 +101,12 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_that_panics_or_is_dropped_gives_its_place_back_and_is_tried_again() {
         let pause = Duration::from_millis(1);
-        let queue = Arc::new(WriteBackQueue::new((pause, pause)));
+        let config = WriteBackConfig {
+            retry_interval: pause,
+            probe_interval: pause,
+            ..WriteBackConfig::default()
+        };
+        let queue = Arc::new(WriteBackQueue::new(&config));
         let digest = Digest::sha256(b"x");
         let namespaces: [Namespace; 2] = ["one", "two"].map(|name| name.parse().unwrap());
         for namespace in &namespaces {

@@ -16,7 +16,8 @@ use crate::replicate;
 /// Starts fetching a blob unless that is going on; what to answer meanwhile: `Pending`, `NotFound`,
 /// or why it cannot be fetched.
 pub(crate) async fn request(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Error {
-    if let Err(error) = stat_backend(parts, namespace, digest).await {
+    let stat = stat_backend(parts, namespace, digest).await;
+    if let Err(error) = stat.and_then(|len| refuse_oversize(parts, digest, len)) {
         return error;
     }
     start(parts, namespace, digest).unwrap_or_else(|| pending(digest))
@@ -53,12 +54,23 @@ pub(crate) async fn stat_backend(
     Ok(backend.stat(namespace, &ObjectName::from(digest)).await?.len)
 }
 
+fn refuse_oversize(parts: &Parts, digest: &Digest, len: u64) -> Result<()> {
+    match parts.fetch_bytes_max {
+        Some(max) if len > max => {
+            let message = format!("fetch {digest}: {len} bytes, more than {max} (size_limit)");
+            Err(Error::new(ErrorKind::TooLarge, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Downloads, verifies and commits the blob, then copies it to the other owners.
 async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Result<()> {
     let started = Instant::now();
     let backend = parts.router.route(namespace)?;
     let name = ObjectName::from(digest);
     let stat = backend.stat(namespace, &name).await?;
+    refuse_oversize(parts, digest, stat.len)?;
     let mut bytes = backend.download(namespace, &name, None, stat.version.as_ref()).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
     let upload = blocking("fetch a blob", move || store.create_upload(algorithm)).await?;

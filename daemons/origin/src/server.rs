@@ -138,7 +138,7 @@ fn started(id: &str) -> Result<Answer> {
 
 fn locations(parts: &Parts, digest: &Digest) -> Result<Answer> {
     let mut answer = answer::empty(StatusCode::OK);
-    let owners = HeaderValue::from_str(&parts.owners(digest).join(","))
+    let owners = HeaderValue::from_str(&parts.membership.owners(digest).join(","))
         .map_err(|error| Error::new(ErrorKind::Internal, "name the owners").with_source(error))?;
     answer.headers_mut().insert(ORIGIN_LOCATIONS, owners);
     Ok(answer)

@@ -47,6 +47,10 @@ pub(crate) async fn start(
     digest: &Digest,
     namespace: Option<&Namespace>,
 ) -> Result<String> {
+    if let Some(namespace) = namespace {
+        // What could never be written back is refused before its bytes come.
+        parts.router.route(namespace)?;
+    }
     refuse_known(parts, digest, namespace).await?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
     blocking("write an upload", move || {
@@ -136,6 +140,9 @@ pub(crate) async fn commit(
     purpose: Purpose<'_>,
 ) -> Result<()> {
     let upload = find(parts, id)?;
+    if let Some(namespace) = purpose.namespace() {
+        parts.router.route(namespace)?;
+    }
     let sidecars = purpose.namespace().map(write_back::sidecars).unwrap_or_default();
     let committed = match refuse_known(parts, digest, purpose.namespace()).await {
         Ok(()) => commit_upload(parts, upload.clone(), digest, sidecars)

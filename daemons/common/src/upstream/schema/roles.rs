@@ -123,7 +123,7 @@ pub(super) static TRACKER: Table = Table::of(&[
 ]);
 
 static TRACKER_SERVER: Table = Table::of(&[
-    key("announce_limit", Integer, "Most peers in one answer.").or("50"),
+    key("announce_limit", Integer, "Most peers in one answer, up to 1000.").or("50"),
     key("announce_interval", Duration, "How long a peer waits between two announces.").or("3s"),
     key("get_metainfo_limit", Duration, "Nothing; uber/kraken never reads it.").unused(),
     LISTENER,

@@ -93,6 +93,8 @@ pub struct Backoff {
 #[derive(Debug)]
 struct Entry<L> {
     lane: L,
+    /// When it was pushed first.
+    since: Time,
     failures: u32,
     due: Time,
     state: State,
@@ -161,7 +163,8 @@ impl<K: Ord + Clone, L: Ord + Clone> RetryQueue<K, L> {
         if self.tasks.len() >= self.config.tasks_max && !self.make_room(&lane, due, now) {
             return Pushed::Full;
         }
-        let entry = Entry { lane, failures: 0, due, state: State::InFlight { again: None } };
+        let state = State::InFlight { again: None };
+        let entry = Entry { lane, since: now, failures: 0, due, state };
         self.tasks.insert(key.clone(), entry);
         self.put_back(key, State::Fresh, due);
         Pushed::Queued
@@ -208,6 +211,7 @@ impl<K: Ord + Clone, L: Ord + Clone> RetryQueue<K, L> {
             Some(due) => {
                 if let Some(entry) = self.tasks.get_mut(key) {
                     entry.failures = 0;
+                    entry.since = now;
                 }
                 self.put_back(key.clone(), State::Fresh, due);
             }
@@ -299,6 +303,11 @@ impl<K: Ord + Clone, L: Ord + Clone> RetryQueue<K, L> {
     /// Tasks in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// When the task was pushed that has been here longest. Looks at every task.
+    pub fn oldest(&self) -> Option<Time> {
+        self.tasks.values().map(|entry| entry.since).min()
     }
 
     /// Whether `lane` is out: its tasks wait for a probe to succeed.

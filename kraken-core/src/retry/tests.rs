@@ -51,6 +51,21 @@ fn tasks_come_in_the_order_of_their_times_and_once() {
 }
 
 #[test]
+fn the_oldest_is_the_one_pushed_first_however_often_it_failed() {
+    let mut queue = queue();
+    assert_eq!(queue.oldest(), None);
+    queue.push(1, "a", at(5), at(5));
+    queue.push(2, "a", at(0), at(7));
+    assert!(queue.next(at(7)).is_some());
+    queue.failed(&2, at(8));
+    assert_eq!(queue.oldest(), Some(at(5)));
+    assert_eq!(keys(&mut queue, at(9)), [1]);
+    queue.push(1, "a", at(9), at(9));
+    assert!(!queue.done(&1, at(10)));
+    assert_eq!(queue.oldest(), Some(at(7)));
+}
+
+#[test]
 fn a_task_pushed_while_in_flight_runs_again() {
     let mut queue = queue();
     queue.push(1, "a", at(0), at(0));

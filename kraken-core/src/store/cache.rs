@@ -11,7 +11,7 @@ use crate::metainfo::MetaInfo;
 use crate::store::blob::Blob;
 use crate::store::config::StoreConfig;
 use crate::store::evict::Pin;
-use crate::store::index::{Cached, Exclusive, Inner, unix_now};
+use crate::store::index::{Cached, Exclusive, Inner, Slot, unix_now};
 use crate::store::layout::DATA;
 use crate::store::recall::Recall;
 use crate::store::sidecar::{self, Sidecar};
@@ -39,6 +39,23 @@ pub struct Entry {
     pub modified: SystemTime,
     /// Whether it has not been written back.
     pub persist: bool,
+}
+
+/// What a store holds and has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStats {
+    /// Bytes taken by cache, downloads and uploads together.
+    pub used_bytes: u64,
+    /// The most they may be; `None` where there is no ceiling.
+    pub capacity_bytes: Option<u64>,
+    /// Complete blobs.
+    pub complete: usize,
+    /// Blobs that are arriving.
+    pub arriving: usize,
+    /// Blobs removed to make room, complete and arriving.
+    pub evicted_blobs: u64,
+    /// Their bytes.
+    pub evicted_bytes: u64,
 }
 
 impl Store {
@@ -122,6 +139,21 @@ impl Store {
     /// Bytes taken by cache, downloads and uploads together. Does not block on disk.
     pub fn used_bytes(&self) -> u64 {
         self.inner.index().used
+    }
+
+    /// What it holds and has done. Does not block on disk.
+    pub fn stats(&self) -> StoreStats {
+        let index = self.inner.index();
+        let count =
+            |here: fn(&Slot) -> bool| index.slots.values().filter(|slot| here(slot)).count();
+        StoreStats {
+            used_bytes: index.used,
+            capacity_bytes: self.inner.config.capacity_bytes,
+            complete: count(|slot| slot.cached.is_some()),
+            arriving: count(|slot| slot.partial.is_some()),
+            evicted_blobs: index.evicted.0,
+            evicted_bytes: index.evicted.1,
+        }
     }
 
     /// Removes the least recently used blobs that may go until `bytes` are free; how many bytes

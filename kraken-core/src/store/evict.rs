@@ -174,6 +174,8 @@ impl Inner {
                 if victim.partial {
                     index.remove_partial(&victim.digest);
                 }
+                index.evicted.0 += u64::from(victim.cached) + u64::from(victim.partial);
+                index.evicted.1 += victim.bytes;
             }
             index.spare(&[victim]);
             drop(index);

@@ -33,6 +33,8 @@ pub(super) struct Index {
     pub(super) used: u64,
     /// Bytes that some thread is removing just now.
     pub(super) leaving: u64,
+    /// Blobs removed to make room so far, complete and arriving, and their bytes.
+    pub(super) evicted: (u64, u64),
     pub(super) slots: HashMap<Digest, Slot>,
     /// Blobs in the order of their last use: what eviction goes by. Those that must stay because
     /// they are not written back are not in it.

@@ -36,7 +36,7 @@ mod write_backs;
 mod tests;
 
 pub use blob::Blob;
-pub use cache::{Entry, Store};
+pub use cache::{Entry, Store, StoreStats};
 pub use config::StoreConfig;
 pub use evict::Pin;
 pub use recall::Recall;

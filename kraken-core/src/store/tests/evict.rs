@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Fixture, hello, put};
 use crate::store::sidecar::encode_access_time;
-use crate::store::{Recall, Sidecar, Store};
+use crate::store::{Recall, Sidecar, Store, StoreStats};
 use crate::{Algorithm, Digest, ErrorKind, MetaInfo};
 
 /// Ten bytes that differ by `seed`.
@@ -29,6 +29,15 @@ fn the_least_recently_used_goes_first() {
     assert_eq!(store.used_bytes(), 30);
     put(&store, &[7; 20]);
     assert_eq!(there(&store, &[1, 3, 4]), [false, false, true]);
+    let stats = StoreStats {
+        used_bytes: 30,
+        capacity_bytes: Some(30),
+        complete: 2,
+        arriving: 0,
+        evicted_blobs: 3,
+        evicted_bytes: 30,
+    };
+    assert_eq!(store.stats(), stats);
 }
 
 #[test]

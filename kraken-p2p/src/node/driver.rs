@@ -15,7 +15,7 @@ use super::limits::EVENTS_PER_TURN_MAX;
 use super::link::ConnLink;
 use super::recalled::Recalled;
 use super::shared::Shared;
-use super::stats::NodeStats;
+use super::stats::{DownloadTotals, NodeStats};
 use super::subscription::{Progress, Released, State, Subscription};
 use super::torrent::Torrent;
 use crate::swarm::{CloseReason, ConnId, DemandId, PieceOutcome, Refused, Swarm, TorrentSpec};
@@ -33,6 +33,8 @@ pub(super) struct Driver {
     pub(super) conns: BTreeMap<ConnId, ConnLink>,
     pub(super) dials: BTreeMap<ConnId, Dial>,
     pub(super) entries: BTreeMap<Digest, Entry>,
+    pub(super) totals: DownloadTotals,
+    announces_failed: u64,
     demands: u64,
 }
 
@@ -50,7 +52,7 @@ pub(super) struct Dial {
 pub(super) struct Entry {
     pub(super) torrent: Arc<Torrent>,
     pub(super) state: watch::Sender<State>,
-    /// When somebody first waited for it.
+    /// When the first of those who wait for it began to.
     pub(super) since: Option<Time>,
 }
 
@@ -82,6 +84,8 @@ impl Driver {
             conns: BTreeMap::new(),
             dials: BTreeMap::new(),
             entries: BTreeMap::new(),
+            totals: DownloadTotals::default(),
+            announces_failed: 0,
             demands: 0,
         }
     }
@@ -106,6 +110,7 @@ impl Driver {
         for (_, entry) in std::mem::take(&mut self.entries) {
             entry.fail(ErrorKind::Cancelled, "the node is closing");
         }
+        self.shared.complaints.finish();
     }
 
     async fn select(&mut self) -> Action {
@@ -160,12 +165,13 @@ impl Driver {
             Event::Stalled { conn } => self.swarm.handle_stalled(now, conn),
             Event::Closed { conn, reason } => {
                 if let Some(link) = self.conns.remove(&conn) {
-                    tracing::debug!(conn = conn.0, peer = link.peer, %reason, "connection ended");
+                    self.shared.complaints.closed(now, &link.peer, &link.digest, &reason);
                 }
                 self.swarm.handle_closed(now, conn, reason);
             }
             Event::Announced { torrent, result } => {
                 if let Err(error) = &result {
+                    self.announces_failed += 1;
                     tracing::debug!(digest = %torrent, %error, "announce failed");
                 }
                 self.swarm.handle_announced(now, &torrent, result);
@@ -315,8 +321,11 @@ impl Driver {
                 self.swarm.set_seeding(now, on);
                 let _ = answer.send(());
             }
-            Command::Stats { answer } => {
-                let _ = answer.send(self.stats());
+            Command::Stats { torrents, answer } => {
+                let _ = answer.send(self.stats(torrents));
+            }
+            Command::Running { limit, answer } => {
+                let _ = answer.send(self.running(now, limit));
             }
             Command::Blacklist { answer } => {
                 let _ = answer.send(self.swarm.blacklist(now));
@@ -348,7 +357,9 @@ impl Driver {
 
     fn join(&mut self, now: Time, digest: Digest) -> Option<Subscription> {
         let entry = self.entries.get_mut(&digest)?;
-        entry.since.get_or_insert(now);
+        if entry.state.receiver_count() == 0 {
+            entry.since = Some(now);
+        }
         self.demands += 1;
         let id = DemandId(self.demands);
         let whole = 0..entry.torrent.meta.geometry().blob_len();
@@ -357,22 +368,30 @@ impl Driver {
         Some(Subscription { digest, id, state, released: Arc::clone(&self.released) })
     }
 
-    fn stats(&self) -> NodeStats {
-        let torrents = self
-            .swarm
-            .torrents()
-            .filter_map(|digest| Some((digest, self.swarm.snapshot(&digest)?)))
-            .collect();
-        NodeStats { conns: self.conns.len(), torrents, ..self.shared.counters.snapshot() }
+    fn stats(&self, describe: bool) -> NodeStats {
+        let torrents = self.swarm.torrents().filter(|_| describe);
+        let torrents = torrents.filter_map(|digest| Some((digest, self.swarm.snapshot(&digest)?)));
+        NodeStats {
+            violations: self.shared.complaints.count(),
+            swarm: self.swarm.counters(),
+            downloads: self.totals,
+            announces_failed: self.announces_failed,
+            downloads_running: self.entries.values().filter(|entry| entry.is_running()).count(),
+            conns: self.conns.len(),
+            torrents_len: self.swarm.torrents().count(),
+            torrents: torrents.collect(),
+            ..self.shared.counters.snapshot()
+        }
     }
 
     /// Ends a connection that takes nothing more, by this side's doing.
     pub(super) fn hang_up(&mut self, conn: ConnId, reason: CloseReason) {
+        let now = self.shared.clock.now();
         if let Some(link) = self.conns.remove(&conn) {
-            tracing::debug!(conn = conn.0, peer = link.peer, %reason, "connection closed");
+            self.shared.complaints.closed(now, &link.peer, &link.digest, &reason);
             link.token.cancel();
         }
-        self.swarm.handle_closed(self.shared.clock.now(), conn, reason);
+        self.swarm.handle_closed(now, conn, reason);
     }
 }
 

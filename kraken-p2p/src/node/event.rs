@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::link::ConnEnd;
+use super::running::RunningDownload;
 use super::stats::NodeStats;
 use super::subscription::Subscription;
 use super::torrent::Torrent;
@@ -73,8 +74,10 @@ pub(super) enum Command {
     Remove { digest: Digest, answer: oneshot::Sender<bool> },
     /// Switches seeding.
     SetSeeding { on: bool, answer: oneshot::Sender<()> },
-    /// Counts.
-    Stats { answer: oneshot::Sender<NodeStats> },
+    /// Counts; with `torrents` it describes every torrent.
+    Stats { torrents: bool, answer: oneshot::Sender<NodeStats> },
+    /// Lists at most so many downloads that somebody waits for.
+    Running { limit: usize, answer: oneshot::Sender<Vec<RunningDownload>> },
     /// Lists who is shunned.
     Blacklist { answer: oneshot::Sender<Vec<Blacklisted>> },
     /// Answers.

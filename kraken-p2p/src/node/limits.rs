@@ -69,6 +69,10 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a quiet peer is first asked whether it is still there, and how often after that.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Lines a second on peers that broke the protocol: enough to see who and why, and some gigabytes a
+/// month at most.
+pub(super) const COMPLAINTS_PER_SEC: u32 = 10;
+
 /// Pauses of the accept loop when the system refuses a socket: from one to the other, doubling.
 pub(super) const ACCEPT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_secs(1));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kraken_core::PieceIndex;
+use kraken_core::{Digest, PieceIndex};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ pub(super) struct ConnLink {
     pub(super) token: CancellationToken,
     /// The other side, for the log.
     pub(super) peer: String,
+    /// The torrent's, for the log.
+    pub(super) digest: Digest,
 }
 
 /// The connection's tasks' end.
@@ -48,6 +50,7 @@ impl ConnLink {
     ) -> (Self, ConnEnd) {
         let (control, control_rx) = mpsc::channel(limits::SEND_QUEUE_MAX);
         let (pieces, pieces_rx) = mpsc::channel(limits::PIECE_REQUESTS_QUEUED_MAX);
+        let digest = torrent.meta.digest();
         let end = ConnEnd {
             id,
             torrent,
@@ -56,7 +59,7 @@ impl ConnLink {
             pieces: pieces_rx,
             token: token.clone(),
         };
-        (Self { control, pieces, token, peer }, end)
+        (Self { control, pieces, token, peer, digest }, end)
     }
 
     /// Queues a message; refused when the queue is full.

@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use kraken_core::Result;
+use kraken_core::{Digest, PeerId, Result};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::commands::{Commands, add};
-use super::conn;
+use super::conn::{self, NoHandshake};
 use super::event::{Accepted, Event};
 use super::limits::ACCEPT_PAUSE;
 use super::shared::Shared;
@@ -67,13 +67,63 @@ fn welcome(shared: &Arc<Shared>, commands: &Commands, socket: TcpStream, from: S
             Some(Ok((accepted, socket, buffered))) => {
                 conn::run(shared, accepted.end, socket, buffered).await;
             }
-            Some(Err(reason)) => {
+            Some(Err(turned)) => {
                 stats::add(&shared.counters.refused, 1);
-                tracing::debug!(%ip, reason, "connection refused");
+                turned.log(&shared, ip);
             }
             None => {}
         }
     });
+}
+
+/// Why a connection was not accepted.
+#[derive(Debug)]
+struct TurnedAway {
+    /// What its handshake said, if there was one.
+    who: Option<(PeerId, Digest)>,
+    /// Whether the peer broke the protocol, or was banned for that.
+    breach: bool,
+    reason: String,
+}
+
+impl TurnedAway {
+    fn log(&self, shared: &Shared, ip: IpAddr) {
+        let Self { who, breach, reason } = self;
+        let (peer_id, digest) = who.unzip();
+        let peer = match peer_id {
+            Some(peer_id) => format!("{peer_id} at {ip}"),
+            None => ip.to_string(),
+        };
+        if *breach {
+            let now = shared.clock.now();
+            shared.complaints.broke_protocol(now, &peer, digest.as_ref(), reason);
+        } else {
+            let digest = digest.map(tracing::field::display);
+            tracing::debug!(peer, digest, reason, "connection refused");
+        }
+    }
+}
+
+impl From<String> for TurnedAway {
+    /// For no fault of the peer's.
+    fn from(reason: String) -> Self {
+        Self { who: None, breach: false, reason }
+    }
+}
+
+impl From<NoHandshake> for TurnedAway {
+    fn from(why: NoHandshake) -> Self {
+        let breach = matches!(why, NoHandshake::Wrong(_));
+        Self { breach, ..Self::from(why.to_string()) }
+    }
+}
+
+impl From<Option<Refused>> for TurnedAway {
+    fn from(refused: Option<Refused>) -> Self {
+        let breach = matches!(refused, Some(Refused::Invalid(_) | Refused::Banned));
+        let reason = refused.map_or_else(|| "closing".to_owned(), |why| format!("{why:?}"));
+        Self { breach, ..Self::from(reason) }
+    }
 }
 
 /// The accepting side of the handshake.
@@ -82,16 +132,19 @@ async fn greet(
     commands: &Commands,
     mut socket: TcpStream,
     ip: IpAddr,
-) -> Result<(Accepted, TcpStream, BytesMut), String> {
+) -> Result<(Accepted, TcpStream, BytesMut), TurnedAway> {
     let limit = shared.config.handshake_timeout;
     conn::prepare(&socket).map_err(|e| e.to_string())?;
     let (handshake, buffered) = conn::read_handshake(&mut socket, limit).await?;
-    let accepted = admit(shared, commands, ip, handshake).await?;
+    let who = Some((handshake.peer_id, handshake.digest));
+    let accepted = admit(shared, commands, ip, handshake)
+        .await
+        .map_err(|turned| TurnedAway { who, ..turned })?;
     let reply = accepted.reply.clone();
     if let Err(error) = conn::write_handshake(&mut socket, reply, limit).await {
         let reason = CloseReason::HandshakeFailed(error.clone());
         shared.report(Event::Closed { conn: accepted.end.id, reason }).await;
-        return Err(error);
+        return Err(TurnedAway { who, ..error.into() });
     }
     Ok((accepted, socket, buffered))
 }
@@ -102,13 +155,13 @@ async fn admit(
     commands: &Commands,
     ip: IpAddr,
     handshake: Handshake,
-) -> Result<Accepted, String> {
+) -> Result<Accepted, TurnedAway> {
     let refused = match ask(shared, ip, handshake.clone()).await {
         Ok(accepted) => return Ok(accepted),
         Err(refused) => refused,
     };
     if refused != Some(Refused::UnknownTorrent) {
-        return Err(refused.map_or_else(|| "closing".to_owned(), |why| format!("{why:?}")));
+        return Err(refused.into());
     }
     let digest = handshake.digest;
     let late = |_| format!("{digest} not found in time");
@@ -117,14 +170,13 @@ async fn admit(
     let _turn = timeout(limit, shared.openings.enter(&digest)).await.map_err(late)?;
     match ask(shared, ip, handshake.clone()).await {
         Err(Some(Refused::UnknownTorrent)) => {}
-        answer => return answer.map_err(|why| format!("{why:?} when it was opened")),
+        answer => return answer.map_err(TurnedAway::from),
     }
     let found = timeout(limit, find(shared, commands, &handshake)).await.map_err(late)?;
     if !found.map_err(|error| error.to_string())? {
-        return Err(format!("{digest} is not here"));
+        return Err(format!("{digest} is not here").into());
     }
-    let refused = |why: Option<Refused>| format!("{why:?} after a look into storage");
-    ask(shared, ip, handshake).await.map_err(refused)
+    ask(shared, ip, handshake).await.map_err(TurnedAway::from)
 }
 
 /// The swarm's answer; `None` when there is nobody to answer.

@@ -8,6 +8,7 @@
 mod blocking;
 mod buffers;
 mod commands;
+mod complaints;
 mod config;
 mod conn;
 mod download;
@@ -21,6 +22,7 @@ mod listen;
 mod openings;
 mod output;
 mod recalled;
+mod running;
 mod shaping;
 mod shared;
 mod stats;
@@ -41,13 +43,15 @@ use tokio::time::timeout;
 
 pub use config::{NodeConfig, PeerIdFactory};
 pub use download::Download;
-pub use stats::NodeStats;
+pub use running::{DownloadPhase, RunningDownload};
+pub use stats::{DownloadTotals, NodeStats};
 pub use subscription::Progress;
 
 use commands::add;
 use driver::Driver;
 use event::Command;
 use inner::NodeInner;
+use running::Asking;
 use shared::Shared;
 use torrent::Torrent;
 
@@ -188,9 +192,27 @@ impl Node {
         self.0.shared.tasks.wait().await;
     }
 
-    /// What it counted so far.
+    /// What it counted so far, and every torrent with its connections.
     pub async fn stats(&self) -> Result<NodeStats> {
-        self.0.call("stats", |answer| Command::Stats { answer }).await
+        self.0.call("stats", |answer| Command::Stats { torrents: true, answer }).await
+    }
+
+    /// As [`Node::stats`], but without describing the torrents, of which there may be thousands:
+    /// for whoever asks every few seconds.
+    pub async fn totals(&self) -> Result<NodeStats> {
+        self.0.call("totals", |answer| Command::Stats { torrents: false, answer }).await
+    }
+
+    /// At most `limit` of the downloads that somebody waits for, those that have waited longest
+    /// first.
+    pub async fn downloads(&self, limit: usize) -> Result<Vec<RunningDownload>> {
+        let running = self.0.call("downloads", |answer| Command::Running { limit, answer });
+        let mut downloads = running.await?;
+        let asking = self.0.shared.asking.list(self.0.shared.clock.now());
+        downloads.extend(asking);
+        downloads.sort_by_key(|download| std::cmp::Reverse(download.age));
+        downloads.truncate(limit);
+        Ok(downloads)
     }
 
     /// Whom it will not dial or accept at the moment.
@@ -245,6 +267,7 @@ impl Node {
     /// The metainfo as the tracker knows it.
     async fn ask_for_metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
         let shared = &self.0.shared;
+        let _asked = Asking::enter(&shared.asking, digest, namespace, shared.clock.now());
         let ask = shared.tracker.metainfo(namespace, digest);
         let meta = match shared.closing.run_until_cancelled(ask).await {
             Some(meta) => meta?,

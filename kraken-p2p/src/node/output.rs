@@ -45,6 +45,7 @@ impl Driver {
                 Output::Dropped { torrent, reason } => {
                     tracing::info!(digest = %torrent, reason, "torrent dropped");
                     if let Some(entry) = self.entries.remove(&torrent) {
+                        self.totals.failed += u64::from(entry.is_running());
                         entry.fail(ErrorKind::Unavailable, &reason);
                     }
                 }
@@ -86,7 +87,8 @@ impl Driver {
 
     fn close(&mut self, conn: ConnId, reason: &CloseReason) {
         if let Some(link) = self.conns.remove(&conn) {
-            tracing::debug!(conn = conn.0, peer = link.peer, %reason, "connection closed");
+            let now = self.shared.clock.now();
+            self.shared.complaints.closed(now, &link.peer, &link.digest, reason);
             link.token.cancel();
         }
         if let Some(dial) = self.dials.remove(&conn) {
@@ -116,17 +118,24 @@ impl Driver {
         });
     }
 
-    fn completed(&self, digest: Digest) {
+    fn completed(&mut self, digest: Digest) {
         let Some(entry) = self.entries.get(&digest) else { return };
+        let bytes = entry.torrent.meta.geometry().blob_len();
         entry.state.send_modify(|state| {
             state.progress.complete = true;
             state.progress.pieces = state.progress.pieces_total;
         });
         let progress = entry.state.borrow().progress;
         let took = entry.since.map(|since| self.shared.clock.now().since(since));
+        if let Some(took) = took {
+            self.totals.completed += 1;
+            self.totals.completed_bytes += bytes;
+            self.totals.completed_time += took;
+        }
         tracing::info!(
             %digest,
-            bytes = entry.torrent.meta.geometry().blob_len(),
+            namespace = %entry.torrent.namespace,
+            bytes,
             duration_ms = took.map(|took| took.as_millis() as u64),
             bytes_from_origins = progress.bytes_from_origins,
             bytes_from_peers = progress.bytes_from_peers,

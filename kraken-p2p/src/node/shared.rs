@@ -9,10 +9,12 @@ use tokio_util::task::TaskTracker;
 
 use super::blocking::Blocking;
 use super::buffers::BufferPool;
+use super::complaints::Complaints;
 use super::config::NodeConfig;
 use super::event::Event;
 use super::limits as node_limits;
 use super::openings::Openings;
+use super::running::Asking;
 use super::shaping::{Clock, Shaper};
 use super::stats::Counters;
 use crate::limits;
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     pub(super) egress: Shaper,
     pub(super) ingress: Shaper,
     pub(super) counters: Counters,
+    pub(super) complaints: Complaints,
+    pub(super) asking: Arc<Asking>,
     pub(super) openings: Openings,
     /// Bounds the incoming handshakes under way.
     pub(super) handshakes: Arc<Semaphore>,
@@ -64,6 +68,8 @@ impl Shared {
             egress: Shaper::new(config.egress_bytes_per_sec, clock),
             ingress: Shaper::new(config.ingress_bytes_per_sec, clock),
             counters: Counters::default(),
+            complaints: Complaints::default(),
+            asking: Arc::default(),
             openings: Openings::default(),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)),
             announces: Semaphore::new(node_limits::ANNOUNCES_MAX),

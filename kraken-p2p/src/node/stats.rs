@@ -1,10 +1,11 @@
 //! What a node counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use kraken_core::Digest;
 
-use crate::swarm::TorrentSnapshot;
+use crate::swarm::{Counters as SwarmCounters, TorrentSnapshot};
 
 /// Counters since the node's start, and the torrents of this moment.
 #[derive(Debug, Clone, Default)]
@@ -21,10 +22,35 @@ pub struct NodeStats {
     pub corrupt_pieces: u64,
     /// Connections accepted whose handshake was refused or never came.
     pub refused: u64,
+    /// Connections that ended, or were refused, because the peer broke the protocol or lied.
+    pub violations: u64,
+    /// What the swarm counted.
+    pub swarm: SwarmCounters,
+    /// What became of downloads.
+    pub downloads: DownloadTotals,
+    /// Announces that no tracker answered.
+    pub announces_failed: u64,
+    /// Downloads that somebody waits for now.
+    pub downloads_running: usize,
     /// Connections open now.
     pub conns: usize,
-    /// The torrents, in order of their digests.
+    /// How many torrents there are now.
+    pub torrents_len: usize,
+    /// The torrents, in order of their digests; none if they were not asked for.
     pub torrents: Vec<(Digest, TorrentSnapshot)>,
+}
+
+/// What became of the downloads that somebody waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DownloadTotals {
+    /// How many were verified and committed.
+    pub completed: u64,
+    /// The bytes of their blobs.
+    pub completed_bytes: u64,
+    /// How long they took together, each from the first who waited.
+    pub completed_time: Duration,
+    /// How many were given up.
+    pub failed: u64,
 }
 
 /// The counters that tasks write.
@@ -54,8 +80,7 @@ impl Counters {
             duplicate_pieces: load(&self.duplicate_pieces),
             corrupt_pieces: load(&self.corrupt_pieces),
             refused: load(&self.refused),
-            conns: 0,
-            torrents: Vec::new(),
+            ..NodeStats::default()
         }
     }
 }

@@ -8,12 +8,13 @@ mod support;
 
 use std::sync::Arc;
 
-use kraken_core::{Bitfield, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex};
+use kraken_core::{Bitfield, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Time};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use super::{Node, NodeConfig, PeerIdFactory};
+use super::running::Asking;
+use super::{DownloadPhase, Node, NodeConfig, PeerIdFactory};
 use crate::wire::Message;
 use support::{
     Host, PIECE_LEN, Played, Storage, Tracker, blob, handshake, loopback, namespace, soon,
@@ -36,6 +37,13 @@ async fn one_seed_and_two_leechers_end_with_equal_bytes() {
     }
     let stats = origin.node.stats().await.unwrap();
     assert!(stats.sent >= first.bytes_from_origins + second.bytes_from_origins);
+    assert_eq!(stats.torrents.len(), 1);
+    let totals = a.node.totals().await.unwrap();
+    let downloads = totals.downloads;
+    assert_eq!((downloads.completed, downloads.completed_bytes), (1, BLOB_LEN as u64));
+    assert!(!downloads.completed_time.is_zero() && totals.swarm.announces > 0);
+    assert_eq!((totals.torrents_len, totals.torrents.len(), totals.downloads_running), (1, 0, 0));
+    assert_eq!(a.node.downloads(9).await.unwrap(), []);
     for host in [a, b, origin] {
         host.node.close().await;
     }
@@ -213,7 +221,8 @@ async fn bad_handshakes_are_hung_up_on() {
     for peer in &mut strangers {
         assert_eq!(peer.receive().await, None);
     }
-    assert_eq!(host.node.stats().await.unwrap().refused, 4);
+    let stats = host.node.stats().await.unwrap();
+    assert_eq!((stats.refused, stats.violations), (4, 2));
     let mut welcome = Played::dial(host.node.local_addr()).await;
     welcome.send(hello(&meta)).await;
     assert!(matches!(welcome.receive().await, Some(Message::Handshake(_))));
@@ -260,6 +269,37 @@ async fn removed_torrents_fail_their_downloads_and_complete_ones_return_at_once(
     host.storage.put(&meta, &bytes);
     host.pull(&meta, &bytes).await;
     host.node.seed(&meta).await.unwrap();
+    host.node.close().await;
+}
+
+#[tokio::test]
+async fn downloads_are_listed_while_somebody_waits() {
+    let (bytes, meta) = blob(BLOB_LEN, 11);
+    let (_, other) = blob(10, 12);
+    let tracker = Arc::new(Tracker::default());
+    let host = Host::agent(&tracker).await;
+    for meta in [&meta, &other] {
+        tracker.add(meta, PeerInfo { port: 1, ..peer() });
+    }
+    let first = host.node.download(&namespace(), &meta.digest()).await.unwrap();
+    let second = host.node.download(&namespace(), &other.digest()).await.unwrap();
+    let list = host.node.downloads(9).await.unwrap();
+    let digests: Vec<_> = list.iter().map(|download| download.digest).collect();
+    assert_eq!(digests, [meta.digest(), other.digest()], "the oldest is first");
+    assert_eq!(list[0].phase, DownloadPhase::LookingForPeers);
+    assert_eq!(list[0].blob_len, Some(bytes.len() as u64));
+    assert_eq!((list[0].bytes_verified, list[0].peers), (0, 0));
+    assert_eq!(host.node.downloads(1).await.unwrap().len(), 1);
+    assert_eq!(host.node.totals().await.unwrap().downloads_running, 2);
+    drop((first, second));
+    assert_eq!(host.node.downloads(9).await.unwrap(), []);
+
+    let asking = &host.node.0.shared.asking;
+    let asked = Asking::enter(asking, &meta.digest(), &namespace(), Time::ZERO);
+    let list = host.node.downloads(9).await.unwrap();
+    assert_eq!((list.len(), list[0].phase), (1, DownloadPhase::AskingForMetainfo));
+    drop(asked);
+    assert_eq!(host.node.downloads(9).await.unwrap(), []);
     host.node.close().await;
 }
 

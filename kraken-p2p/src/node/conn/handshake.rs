@@ -1,5 +1,6 @@
 //! Sockets and the first message each way.
 
+use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -16,6 +17,23 @@ use crate::node::limits::{CONNECT_TIMEOUT, KEEPALIVE, READ_BUFFER_LEN};
 use crate::node::shared::Shared;
 use crate::swarm::CloseReason;
 use crate::wire::{self, Handshake, Message};
+
+/// Why there is no handshake.
+#[derive(Debug)]
+pub(in crate::node) enum NoHandshake {
+    /// What came breaks the protocol.
+    Wrong(String),
+    /// None came.
+    None(String),
+}
+
+impl fmt::Display for NoHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(text) | Self::None(text) => f.write_str(text),
+        }
+    }
+}
 
 /// Connects to a peer and exchanges handshakes. Cancel safe.
 pub(in crate::node) async fn dial(
@@ -34,11 +52,19 @@ pub(in crate::node) async fn dial(
     };
     prepare(&socket).map_err(|error| failed("set up the socket to", &error))?;
     let limit = shared.config.handshake_timeout;
+    let digest = handshake.digest;
     write_handshake(&mut socket, handshake, limit)
         .await
         .map_err(|error| failed("send the handshake to", &error))?;
     let (reply, buffered) = read_handshake(&mut socket, limit)
         .await
+        .inspect_err(|error| {
+            if matches!(error, NoHandshake::Wrong(_)) {
+                let peer = format!("{} at {}:{}", peer.peer_id, peer.ip, peer.port);
+                let now = shared.clock.now();
+                shared.complaints.broke_protocol(now, &peer, Some(&digest), error);
+            }
+        })
         .map_err(|error| failed("read the handshake of", &error))?;
     if reply.peer_id != peer.peer_id {
         return Err(failed("read the handshake of", &format!("it calls itself {}", reply.peer_id)));
@@ -87,25 +113,29 @@ pub(in crate::node) fn prepare(socket: &TcpStream) -> io::Result<()> {
 pub(in crate::node) async fn read_handshake(
     socket: &mut TcpStream,
     limit: Duration,
-) -> Result<(Handshake, BytesMut), String> {
+) -> Result<(Handshake, BytesMut), NoHandshake> {
     let read = async {
         let mut buffer = BytesMut::with_capacity(READ_BUFFER_LEN / 16);
         loop {
             match wire::decode_frame(&mut buffer) {
                 Ok(Some(Message::Handshake(handshake))) => return Ok((*handshake, buffer)),
-                Ok(Some(_)) => return Err("the first message is no handshake".to_owned()),
+                Ok(Some(_)) => {
+                    let text = "the first message is no handshake".to_owned();
+                    return Err(NoHandshake::Wrong(text));
+                }
                 Ok(None) => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(NoHandshake::Wrong(error.to_string())),
             }
             // A frame's length is checked as soon as its four bytes are here, so this ends.
             match socket.read_buf(&mut buffer).await {
-                Ok(0) => return Err("closed by the peer".to_owned()),
+                Ok(0) => return Err(NoHandshake::None("closed by the peer".to_owned())),
                 Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(NoHandshake::None(error.to_string())),
             }
         }
     };
-    timeout(limit, read).await.unwrap_or_else(|_| Err("no handshake in time".to_owned()))
+    let late = |_| Err(NoHandshake::None("no handshake in time".to_owned()));
+    timeout(limit, read).await.unwrap_or_else(late)
 }
 
 /// Sends a handshake.

@@ -10,7 +10,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::BytesMut;
 use tokio::net::TcpStream;
 
-pub(super) use handshake::{dial, prepare, read_handshake, set_congestion, write_handshake};
+pub(super) use handshake::{
+    NoHandshake, dial, prepare, read_handshake, set_congestion, write_handshake,
+};
 use reader::Reader;
 use requests::Requests;
 use writer::Writer;

@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kraken_backends::TagStore;
-use serde::Deserialize;
+use kraken_common::backends::{BackendConfig, WriteBackConfig};
+use kraken_common::{Hosts, WatchedHosts};
 
 /// The configuration of a [`BuildIndex`](crate::BuildIndex).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone)]
 pub struct BuildIndexConfig {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -17,34 +18,49 @@ pub struct BuildIndexConfig {
     pub data_dir: PathBuf,
     /// Where tags are kept.
     pub backend: TagBackend,
-    /// The origins, as `host:port`.
-    pub origins: Vec<String>,
-    /// The other build-indexes of the cluster, as `host:port`; they are told of every put.
-    pub neighbors: Vec<String>,
+    /// How tags get there.
+    pub write_back: WriteBackConfig,
+    /// The origins.
+    pub origins: WatchedHosts,
+    /// All build-indexes of the cluster; the others are told of every put. This one is left out
+    /// where it is known: by [`Self::names`], or by an address of this host with its own port.
+    pub cluster: WatchedHosts,
+    /// How the cluster may list this one, each as `host:port`.
+    pub names: Vec<String>,
+    /// How much later each further build-index is told to write a tag back too. uber/kraken's do;
+    /// this one writes at once what it is told of.
+    pub put_stagger: Duration,
     /// Whether a put is answered only once the backend has the tag. Otherwise it is answered once
     /// the tag is safe on the local disk.
     pub write_through: bool,
-    /// What tags name.
-    pub tag_type: TagType,
+    /// What tags name: the first rule that matches; a put that none matches is refused.
+    pub tag_rules: Vec<TagRule>,
 }
 
 /// Where tags are kept.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Default)]
 pub enum TagBackend {
     /// A directory inside `data_dir`.
     #[default]
     Embedded,
-    /// This directory, laid out as docker/distribution does.
-    LocalDisk(PathBuf),
+    /// In these, the first whose namespace matches `repository:tag`; puts reach them through a
+    /// journal on the local disk. A put that none matches is refused.
+    Routed(Vec<BackendConfig>),
     /// A store elsewhere; puts reach it through a journal on the local disk.
-    #[serde(skip)]
     Store(Arc<dyn TagStore>),
 }
 
+/// What some tags name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRule {
+    /// A regular expression that matches anywhere in `repository:tag`.
+    pub namespace: String,
+    /// What those tags name.
+    pub tag_type: TagType,
+}
+
 /// What tags name, and so what must be there before a tag is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TagType {
     /// A manifest or index, with all that it refers to.
     #[default]
@@ -55,38 +71,25 @@ pub enum TagType {
 
 impl BuildIndexConfig {
     /// Everything under `data_dir`, in front of `origins`.
-    pub fn local(data_dir: &Path, origins: Vec<String>) -> Self {
+    pub fn local(data_dir: &Path, origins: Hosts) -> Self {
         Self {
             listen: (Ipv4Addr::UNSPECIFIED, 0).into(),
             data_dir: data_dir.to_owned(),
             backend: TagBackend::Embedded,
-            origins,
-            neighbors: Vec::new(),
+            write_back: WriteBackConfig::default(),
+            origins: origins.into(),
+            cluster: WatchedHosts::default(),
+            names: Vec::new(),
+            put_stagger: Duration::from_secs(20 * 60),
             write_through: false,
-            tag_type: TagType::Docker,
+            tag_rules: vec![TagRule::all(TagType::Docker)],
         }
     }
 }
 
-impl Default for BuildIndexConfig {
-    fn default() -> Self {
-        Self::local(Path::new(""), Vec::new())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_names_a_backend() {
-        let text = r#"{"data_dir":"/d","origins":["a:1"],"backend":{"local_disk":"/tags"}}"#;
-        let config: BuildIndexConfig = serde_json::from_str(text).unwrap();
-        assert!(
-            matches!(config.backend, TagBackend::LocalDisk(path) if path == Path::new("/tags"))
-        );
-        let config: BuildIndexConfig = serde_json::from_str(r#"{"tag_type":"default"}"#).unwrap();
-        assert!(matches!(config.backend, TagBackend::Embedded));
-        assert_eq!(config.tag_type, TagType::Default);
+impl TagRule {
+    /// All tags name this.
+    pub fn all(tag_type: TagType) -> Self {
+        Self { namespace: ".*".into(), tag_type }
     }
 }

@@ -9,12 +9,16 @@ mod build_index;
 mod config;
 mod dependencies;
 mod journal;
+mod json;
 mod limits;
 mod listing;
+mod neighbors;
+#[cfg(feature = "program")]
+mod program;
 mod server;
 mod tags;
 #[cfg(test)]
 mod tests;
 
 pub use build_index::BuildIndex;
-pub use config::{BuildIndexConfig, TagBackend, TagType};
+pub use config::{BuildIndexConfig, TagBackend, TagRule, TagType};

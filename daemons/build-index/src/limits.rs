@@ -30,14 +30,8 @@ pub(crate) const LISTED_AT_ONCE_MAX: usize = 50_000;
 /// that has been away for so many pushes needs a person.
 pub(crate) const UNWRITTEN_MAX: usize = 100_000;
 
-/// Tags written back at once.
-pub(crate) const WRITES_AT_ONCE_MAX: usize = 16;
-
 /// How long one write to the backend may take before it is tried again.
 pub(crate) const WRITE_MAX: Duration = Duration::from_secs(30);
-
-/// The pause after writes have failed: a backend that comes back has everything a second later.
-pub(crate) const WRITE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a put waits for the backend where puts are written through; clients wait 30 s.
 pub(crate) const WRITE_THROUGH_MAX: Duration = Duration::from_secs(25);
@@ -47,10 +41,6 @@ pub(crate) const LISTING_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How long neighbours may take to be told of a put, all together.
 pub(crate) const NEIGHBORS_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// By how much later each next uber/kraken neighbour writes a tag back by itself, in case the one
-/// that was asked to is gone: its `duplicate_put_stagger`.
-pub(crate) const NEIGHBOR_STAGGER: Duration = Duration::from_secs(20 * 60);
 
 /// Longest line of the journal in bytes: a tag of 384 and a digest of 135.
 pub(crate) const JOURNAL_LINE_LEN_MAX: u64 = 1024;

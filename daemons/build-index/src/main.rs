@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kraken_common::main_with::<kraken_build_index::BuildIndex>()
+    kraken_common::program::main::<kraken_build_index::BuildIndex>()
 }

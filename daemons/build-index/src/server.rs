@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
-use kraken_backends::{BuildIndex as NeighborClient, OriginCluster, TagScope};
+use kraken_backends::{OriginCluster, TagScope};
 use kraken_common::answer::{self, Answer, Cause};
 use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
+use regex::Regex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::TagType;
+use crate::neighbors::Neighbors;
 use crate::tags::Tags;
 use crate::{dependencies, limits, listing};
 
@@ -19,13 +20,11 @@ use crate::{dependencies, limits, listing};
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) tags: Tags,
-    pub(crate) tag_type: TagType,
+    pub(crate) tag_rules: Vec<(Regex, TagType)>,
     pub(crate) origins: OriginCluster,
     /// What other clusters are told as this cluster's origin.
     pub(crate) origin_name: String,
-    pub(crate) neighbors: Vec<String>,
-    /// A client of the neighbours; `None` if there are none.
-    pub(crate) neighbor_client: Option<NeighborClient>,
+    pub(crate) neighbors: Neighbors,
 }
 
 /// The body of a duplicate put. The delay after which to write back is not kept to: what is written
@@ -85,6 +84,7 @@ impl Service {
             (&Method::PUT, ["internal", "duplicate", "tags", tag, "digest", digest]) => {
                 let (tag, digest) = (parse_tag(tag)?, path::digest(digest)?);
                 read_json::<DuplicatePut>(request).await?;
+                self.tags.check(&tag)?;
                 self.tags.put(&tag, &digest).await.map_err(|e| e.context("storage"))?;
                 Ok(answer::empty(StatusCode::OK))
             }
@@ -103,19 +103,20 @@ impl Service {
 
     async fn readiness(&self) -> Answer {
         // Any digest does: it only picks who is asked first.
-        match self.origins.ready(&Digest::sha256(&[])).await {
-            Ok(()) => answer::ok(),
+        let any = Digest::sha256(&[]);
+        match tokio::try_join!(self.origins.ready(&any), self.tags.ready()) {
+            Ok(_) => answer::ok(),
             Err(e) => answer::not_ready(&e),
         }
     }
 
-    /// The digest of a tag as text. A backend that is away is a 404, as in uber/kraken: a push
-    /// looks its tag up first, and must not fail for that.
+    /// The digest of a tag as text. A backend that is away, or not there for such tags, is a 404, as
+    /// in uber/kraken: a push looks its tag up first, and must not fail for that.
     async fn find(&self, tag: &Tag) -> Result<Answer> {
         match self.tags.find(tag).await {
             Ok(digest) => Ok(answer::text(StatusCode::OK, digest.to_string())),
-            Err(e) if e.kind() == ErrorKind::Unavailable => {
-                tracing::warn!(%tag, error = %e, "tag not found because the backend is away");
+            Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Unsupported) => {
+                tracing::warn!(%tag, error = %e, "tag not found because its backend is not there");
                 let mut answer = answer::empty(StatusCode::NOT_FOUND);
                 answer.extensions_mut().insert(Cause(e.to_string()));
                 Ok(answer)
@@ -130,24 +131,22 @@ impl Service {
     }
 
     async fn put(&self, tag: &Tag, digest: Digest) -> Result<Answer> {
-        dependencies::check(&self.origins, tag, digest, self.tag_type).await?;
+        let tag_type = self.tag_type(tag)?;
+        self.tags.check(tag)?;
+        dependencies::check(&self.origins, tag, digest, tag_type).await?;
         self.tags.put(tag, &digest).await.map_err(|e| e.context("storage"))?;
-        self.tell_neighbors(tag, &digest).await;
+        self.neighbors.tell(tag, &digest).await;
         Ok(answer::empty(StatusCode::OK))
     }
 
-    /// Gives the put to the neighbours; those that do not take it find it in the backend.
-    async fn tell_neighbors(&self, tag: &Tag, digest: &Digest) {
-        let Some(client) = &self.neighbor_client else { return };
-        let told = self.neighbors.iter().zip(1..).map(|(host, turn)| async move {
-            let delay = limits::NEIGHBOR_STAGGER.saturating_mul(turn);
-            if let Err(e) = client.duplicate_put(host, tag, digest, delay).await {
-                tracing::warn!(%tag, neighbor = host, error = %e, "neighbour not told of a tag");
-            }
-        });
-        if tokio::time::timeout(limits::NEIGHBORS_WAIT_MAX, join_all(told)).await.is_err() {
-            tracing::warn!(%tag, "not every neighbour was told of a tag in time");
-        }
+    /// What the tag names.
+    fn tag_type(&self, tag: &Tag) -> Result<TagType> {
+        let text = tag.to_string();
+        let rule = self.tag_rules.iter().find(|(namespace, _)| namespace.is_match(&text));
+        rule.map(|(_, tag_type)| *tag_type).ok_or_else(|| {
+            let message = format!("no entry of tag_types is for tag {text:?}");
+            Error::new(ErrorKind::Unsupported, message)
+        })
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use kraken_backends::{BackendTags, Layout, LocalDisk, Page, TagPage, TagScope, TagStore};
+use kraken_backends::{BackendTags, Layout, LocalDisk, Page, Router, TagPage, TagScope, TagStore};
+use kraken_common::backends::{self, WriteBackConfig};
+use kraken_core::http::Client;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -17,6 +19,8 @@ use crate::limits;
 #[derive(Debug)]
 pub(crate) struct Tags {
     backend: Arc<dyn TagStore>,
+    /// The backend, where it is many.
+    routed: Option<Arc<BackendTags<Router>>>,
     write_back: Option<WriteBack>,
     write_through: bool,
 }
@@ -40,35 +44,62 @@ struct Writing {
     journal: Journal,
     copies: Arc<BackendTags<LocalDisk>>,
     cancel: CancellationToken,
+    config: WriteBackConfig,
 }
 
 impl Tags {
     /// Opens the tags of a build-index, and starts the task that writes back if there is one.
-    pub(crate) async fn open(config: &BuildIndexConfig) -> Result<(Self, Option<Writer>)> {
+    pub(crate) async fn open(
+        config: &BuildIndexConfig,
+        client: &Client,
+    ) -> Result<(Self, Option<Writer>)> {
         let write_through = config.write_through;
         let dir = &config.data_dir;
-        let root = match &config.backend {
-            TagBackend::Embedded => dir.join("tags"),
-            TagBackend::LocalDisk(root) => root.clone(),
-            TagBackend::Store(backend) => {
-                let backend = Arc::clone(backend);
-                let journal = Journal::open(dir.join("journal")).await?;
-                let copies = LocalDisk::open(dir.join("copies"), Layout::DockerTag).await?;
-                let copies = Arc::new(BackendTags::new(copies));
-                let cancel = CancellationToken::new();
-                let writing = Writing {
-                    backend: Arc::clone(&backend),
-                    journal: journal.clone(),
-                    copies: Arc::clone(&copies),
-                    cancel: cancel.clone(),
-                };
-                let writer = Writer(tokio::spawn(writing.run()));
-                let write_back = Some(WriteBack { journal, copies, cancel });
-                return Ok((Self { backend, write_back, write_through }, Some(writer)));
+        let mut routed = None;
+        let backend: Arc<dyn TagStore> = match &config.backend {
+            TagBackend::Embedded => {
+                let local = LocalDisk::open(dir.join("tags"), Layout::DockerTag).await?;
+                let backend = Arc::new(BackendTags::new(local));
+                return Ok((Self { backend, routed, write_back: None, write_through }, None));
             }
+            TagBackend::Routed(configs) => {
+                let (router, _) = backends::open(configs, Layout::DockerTag, client).await?;
+                let router = Arc::new(BackendTags::new(router));
+                routed = Some(Arc::clone(&router));
+                router
+            }
+            TagBackend::Store(backend) => Arc::clone(backend),
         };
-        let backend = BackendTags::new(LocalDisk::open(root, Layout::DockerTag).await?);
-        Ok((Self { backend: Arc::new(backend), write_back: None, write_through }, None))
+        let journal = Journal::open(dir.join("journal")).await?;
+        let copies = LocalDisk::open(dir.join("copies"), Layout::DockerTag).await?;
+        let copies = Arc::new(BackendTags::new(copies));
+        let cancel = CancellationToken::new();
+        let writing = Writing {
+            backend: Arc::clone(&backend),
+            journal: journal.clone(),
+            copies: Arc::clone(&copies),
+            cancel: cancel.clone(),
+            config: config.write_back,
+        };
+        let writer = Writer(tokio::spawn(writing.run()));
+        let write_back = Some(WriteBack { journal, copies, cancel });
+        Ok((Self { backend, routed, write_back, write_through }, Some(writer)))
+    }
+
+    /// Fails if no backend is for the tag: a put of it could never be written back.
+    pub(crate) fn check(&self, tag: &Tag) -> Result<()> {
+        match &self.routed {
+            Some(routed) => routed.backend().route(&tag.to_string().parse()?).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the backends that must be ready are.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        match &self.routed {
+            Some(routed) => routed.backend().ready(&"readiness:readiness".parse()?).await,
+            None => Ok(()),
+        }
     }
 
     /// The digest the tag names: the latest put, wherever it has got to. While the backend is away,
@@ -86,7 +117,8 @@ impl Tags {
         }
     }
 
-    /// Makes the tag name `digest`: durable, and what [`Tags::find`] finds, on return.
+    /// Makes the tag, which [`Tags::check`] allows, name `digest`: durable, and what
+    /// [`Tags::find`] finds, on return.
     ///
     /// Where puts are written through and the backend is away this fails, although the put stays in
     /// the journal: the client cannot know, and may put again.
@@ -142,9 +174,13 @@ impl Writing {
     async fn run(self) {
         let mut changes = self.journal.changes();
         let (mut after, mut failed) = (0, false);
+        let first_pause = self.config.retry_initial();
+        let longest_pause = self.config.retry_interval.min(self.config.probe_interval);
+        let at_once = self.config.at_once.saturating_add(self.config.spare).max(1);
+        let mut pause = first_pause;
         loop {
             changes.mark_unchanged();
-            let round = self.journal.unwritten(after, limits::WRITES_AT_ONCE_MAX);
+            let round = self.journal.unwritten(after, at_once);
             if let Some(last) = round.last() {
                 after = last.number;
                 let writes = join_all(round.iter().map(|put| self.write(put)));
@@ -155,7 +191,7 @@ impl Writing {
             // All have had their turn: those that failed get another one after a pause.
             let wait = async {
                 if failed {
-                    tokio::time::sleep(limits::WRITE_PAUSE).await;
+                    tokio::time::sleep(pause).await;
                 } else if after == 0 {
                     // The journal lives as long as this, so it cannot have gone.
                     let _ = changes.changed().await;
@@ -164,6 +200,10 @@ impl Writing {
             if self.cancel.run_until_cancelled(wait).await.is_none() {
                 return;
             }
+            pause = match failed {
+                true => pause.saturating_mul(2).min(longest_pause).max(first_pause),
+                false => first_pause,
+            };
             (after, failed) = (0, false);
         }
     }

@@ -10,11 +10,12 @@ use http::{Request as HttpRequest, StatusCode};
 use kraken_backends::build_index::ListResponse;
 use kraken_backends::{BuildIndex as IndexClient, Page, TagScope, TagStore as _};
 use kraken_common::answer::{self, Answer};
-use kraken_common::{RequestBody, Segments, Server, Serving};
+use kraken_common::backends::BackendConfig;
+use kraken_common::{Hosts, RequestBody, Segments, Server, Serving};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, ErrorKind, Tag};
 
-use crate::{BuildIndex, BuildIndexConfig, TagType};
+use crate::{BuildIndex, BuildIndexConfig, TagBackend, TagRule, TagType};
 
 /// An origin that is the only one.
 struct FakeOrigin {
@@ -143,7 +144,7 @@ async fn index(
 ) -> BuildIndex {
     let mut config = BuildIndexConfig {
         listen: ([127, 0, 0, 1], 0).into(),
-        ..BuildIndexConfig::local(dir, vec![origin.addr()])
+        ..BuildIndexConfig::local(dir, Hosts::fixed(vec![origin.addr()]).unwrap())
     };
     change(&mut config);
     BuildIndex::start(config).await.unwrap()
@@ -218,7 +219,10 @@ async fn everything_a_tag_refers_to_must_be_there() {
 #[tokio::test]
 async fn other_tags_name_any_blob() {
     let (origin, dir) = (FakeOrigin::start(), tempfile::tempdir().unwrap());
-    let index = index(&origin, dir.path(), |config| config.tag_type = TagType::Default).await;
+    let index = index(&origin, dir.path(), |config| {
+        config.tag_rules = vec![TagRule::all(TagType::Default)];
+    })
+    .await;
     let cluster = Cluster { origin, index, dir };
     let blob = cluster.origin.hold("anything");
     assert_eq!(cluster.put("a:b", &blob).await.0, 200);
@@ -350,8 +354,9 @@ async fn neighbors_are_told() {
     let second = index(&origin, dirs[1].path(), |_| ()).await;
     let dead = FakeOrigin::start();
     let neighbors = vec![dead.addr(), second.addr().to_string()];
+    let neighbors = Hosts::fixed(neighbors).unwrap().into();
     dead.serving.close().await;
-    let first = index(&origin, dirs[0].path(), |config| config.neighbors = neighbors).await;
+    let first = index(&origin, dirs[0].path(), |config| config.cluster = neighbors).await;
     let path = format!("/tags/a:b/digest/{digest}");
     assert_eq!(send(Request::to(Method::PUT, first.addr().to_string(), path)).await.0, 200);
     let found = send(Request::to(Method::GET, second.addr().to_string(), "/tags/a:b")).await;
@@ -363,11 +368,56 @@ async fn neighbors_are_told() {
 
 #[tokio::test]
 async fn a_wrong_configuration_is_refused() {
+    let hosts = |all: &[&str]| Hosts::fixed(all.iter().map(|&host| host.into()).collect()).unwrap();
+    let rule = TagRule { namespace: "(".into(), tag_type: TagType::Docker };
     for config in [
-        BuildIndexConfig::local(Path::new("/tmp"), Vec::new()),
-        BuildIndexConfig::local(Path::new("/tmp"), vec!["nonsense".into()]),
-        BuildIndexConfig::local(Path::new(""), vec!["a:1".into()]),
+        BuildIndexConfig::local(Path::new("/tmp"), hosts(&[])),
+        BuildIndexConfig::local(Path::new(""), hosts(&["a:1"])),
+        BuildIndexConfig {
+            tag_rules: vec![rule],
+            ..BuildIndexConfig::local(Path::new("/tmp"), hosts(&["a:1"]))
+        },
     ] {
-        assert_eq!(BuildIndex::start(config).await.unwrap_err().kind(), ErrorKind::Invalid);
+        let refused = BuildIndex::start(config).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
     }
+}
+
+#[tokio::test]
+async fn tags_go_where_their_namespace_says_and_others_are_refused() {
+    let (origin, dir) = (FakeOrigin::start(), tempfile::tempdir().unwrap());
+    let backend = BackendConfig {
+        namespace: "^lib/".into(),
+        must_ready: true,
+        ..BackendConfig::local(dir.path().join("backend"))
+    };
+    let index = index(&origin, dir.path(), |config| {
+        config.backend = TagBackend::Routed(vec![backend]);
+        let rule = |namespace: &str, tag_type| TagRule { namespace: namespace.into(), tag_type };
+        config.tag_rules =
+            vec![rule(":blob$", TagType::Default), rule("^(lib|other)/", TagType::Docker)];
+        config.write_through = true;
+    })
+    .await;
+    let cluster = Cluster { origin, index, dir };
+    let (image, layer) = cluster.origin.hold_image("x");
+    assert_eq!(cluster.put("lib/a:1", &image).await, (200, Bytes::new()));
+    let file = "docker/registry/v2/repositories/lib/a/_manifests/tags/1/current/link";
+    let file = cluster.dir.path().join("backend").join(file);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), image.to_string());
+    assert_eq!(cluster.put("lib/a:2", &layer).await.0, 400, "a layer is no manifest");
+    assert_eq!(cluster.put("lib/a:blob", &layer).await.0, 200);
+    let duplicate = format!("/internal/duplicate/tags/other%2Fa:1/digest/{image}");
+    let duplicate = Request::to(Method::PUT, cluster.index.addr().to_string(), duplicate);
+    for (answer, reason) in [
+        (cluster.put("other/a:1", &image).await, "no backend is configured for namespace"),
+        (cluster.put("third/a:1", &image).await, "no entry of tag_types is for tag"),
+        (send(duplicate.body("{}")).await, "no backend is configured for namespace"),
+    ] {
+        assert_eq!(answer.0, 501);
+        assert!(String::from_utf8_lossy(&answer.1).contains(reason), "{answer:?}");
+    }
+    assert_eq!(cluster.find("other/a:1").await.0, 404);
+    assert_eq!(cluster.send(Method::GET, "/readiness").await.0, 200);
+    cluster.close().await;
 }

@@ -60,10 +60,10 @@ pub struct HealthChecks {
 }
 
 impl WatchedHosts {
-    /// What a section for hosts with active health checks says; `None` if it names no hosts.
+    /// What a section for hosts with active health checks says; an error if it names no hosts.
     #[cfg(feature = "program")]
-    pub fn configured(section: &Section<'_>) -> Result<Option<Self>> {
-        let Some(hosts) = section.optional_hosts("hosts")? else { return Ok(None) };
+    pub fn configured(section: &Section<'_>) -> Result<Self> {
+        let hosts = section.hosts("hosts")?;
         let check = section.section("healthcheck");
         let checks = match check.value("disabled")? {
             true => None,
@@ -72,7 +72,7 @@ impl WatchedHosts {
                 health: HealthConfig::configured(&check.section("filter"))?,
             }),
         };
-        Ok(Some(Self { hosts, checks }))
+        Ok(Self { hosts, checks })
     }
 
     /// The hosts at this moment, taken for well. Cancel safe.
@@ -323,9 +323,9 @@ mod tests {
 
         let configured = |text: &str| {
             let settings = Settings::parse(RoleName::Tracker, "inline", text).unwrap();
-            WatchedHosts::configured(&settings.root().section("origin")).unwrap()
+            WatchedHosts::configured(&settings.root().section("origin"))
         };
-        assert_eq!(configured(""), None);
+        assert!(configured("").is_err());
         let hosts = "hosts: {static: ['a:1']}";
         let plain = configured(&format!("origin: {{{hosts}}}")).unwrap();
         assert_eq!(plain.hosts.source, Hosts::fixed(vec!["a:1".into()]).unwrap().source);

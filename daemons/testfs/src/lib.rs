@@ -8,10 +8,14 @@ mod config;
 mod files;
 mod limits;
 mod name;
+#[cfg(feature = "program")]
+mod program;
 mod server;
 mod testfs;
 #[cfg(test)]
 mod tests;
 
 pub use config::TestFsConfig;
+#[cfg(feature = "program")]
+pub use program::{main, run};
 pub use testfs::TestFs;

@@ -1,7 +1,5 @@
-//! The file server as a program: `kraken-testfs --config FILE`.
+//! The file server as a program: `kraken-testfs --port PORT`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    kraken_common::main_with::<kraken_testfs::TestFs>()
+fn main() -> std::process::ExitCode {
+    kraken_testfs::main()
 }

@@ -24,7 +24,7 @@ pub struct TestFs {
 impl TestFs {
     /// Opens the root and listens.
     pub async fn start(config: TestFsConfig) -> Result<Self> {
-        let server = Server::bind(config.listen, "testfs", "listen")?;
+        let server = Server::bind(config.listen, "testfs", PORT)?;
         let (files, fresh) = blocking("open the root", move || {
             if let Some(root) = config.root {
                 return Ok((Files::open(&root)?, None));
@@ -76,3 +76,6 @@ impl Role for TestFs {
         self.close()
     }
 }
+
+/// What names the port in errors: the flag, and the field.
+const PORT: &str = "--port (listen)";

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kraken_common::Hosts;
+use kraken_core::http::ClientConfig;
 
 use super::*;
 
@@ -59,9 +61,9 @@ async fn open(dir: &Path, store: &Arc<Store>, write_through: bool) -> (Tags, Wri
     let config = BuildIndexConfig {
         backend: TagBackend::Store(backend),
         write_through,
-        ..BuildIndexConfig::local(dir, Vec::new())
+        ..BuildIndexConfig::local(dir, Hosts::default())
     };
-    let (tags, writer) = Tags::open(&config).await.unwrap();
+    let (tags, writer) = Tags::open(&config, &Client::new(ClientConfig::default())).await.unwrap();
     (tags, writer.unwrap())
 }
 

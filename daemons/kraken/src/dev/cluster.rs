@@ -6,6 +6,7 @@ use std::path::Path;
 
 use kraken_agent::{Agent, AgentConfig};
 use kraken_build_index::{BuildIndex, BuildIndexConfig};
+use kraken_common::Hosts;
 use kraken_core::{Error, Result};
 use kraken_origin::{Origin, OriginConfig};
 use kraken_proxy::{Proxy, ProxyConfig};
@@ -52,13 +53,15 @@ impl Cluster {
             .await
             .map_err(hint)?;
         let origins = vec![origin.addr().to_string()];
-        let tracker =
-            Tracker::start(TrackerConfig { listen: at(3)?, ..TrackerConfig::new(origins.clone())? })
-                .await
-                .map_err(hint)?;
+        let tracker = Tracker::start(TrackerConfig {
+            listen: at(3)?,
+            ..TrackerConfig::new(origins.clone())?
+        })
+        .await
+        .map_err(hint)?;
         let build_index = BuildIndex::start(BuildIndexConfig {
             listen: at(4)?,
-            ..BuildIndexConfig::local(&data_dir.join("build-index"), origins.clone())
+            ..BuildIndexConfig::local(&data_dir.join("build-index"), Hosts::fixed(origins.clone())?)
         })
         .await
         .map_err(hint)?;

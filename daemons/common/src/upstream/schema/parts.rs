@@ -301,6 +301,7 @@ static SCHEDULER: Table = Table::shared(
         key("leecher_tti", Duration, "A torrent that gets no piece is given up after so long.")
             .or("5m"),
         key("conn_tti", Duration, "A connection without pieces is closed after so long.").or("30s"),
+        key("seed", Bool, "Whether peers may have pieces from here.").or("true").ours(),
         key("conn_ttl", Duration, "A connection is closed after so long, used or not.").unused(),
         key("preemption_interval", Duration, "How often connections are looked at.").unused(),
         key("emit_stats_interval", Duration, "How often gauges are sent.").unused(),
@@ -394,11 +395,21 @@ pub(super) static BACKOFF: Table = Table::shared(
 pub(super) static RETRY: Table = Table::shared(
     "Persisted retry",
     &[
-        key("retry_interval", Duration, "The pause before what failed is tried again.").or("30s"),
-        key("poll_retries_interval", Duration, "How often it is looked up what is to be retried.")
-            .or("15s"),
-        key("num_incoming_workers", Integer, "How many first tries run at once.").or("4"),
-        key("num_retry_workers", Integer, "How many further tries run at once.").or("2"),
+        key(
+            "retry_interval",
+            Duration,
+            "The longest pause before what failed is tried again; pauses double from 250 ms on.",
+        )
+        .or("30s"),
+        key(
+            "poll_retries_interval",
+            Duration,
+            "The longest pause between two tries while the other side is away, if that is shorter.",
+        )
+        .or("15s"),
+        key("num_incoming_workers", Integer, "How many tries run at once.").or("4"),
+        key("num_retry_workers", Integer, "How many more run at once where not all are for one.")
+            .or("2"),
         key("incoming_buffer", Integer, "First tries that may wait.").unused(),
         key("retry_buffer", Integer, "Further tries that may wait.").unused(),
         key("max_task_throughput", Duration, "The pause of a worker after each try.").unused(),

@@ -199,8 +199,9 @@ pub(super) static BUILD_INDEX: Table = Table::of(&[
 ]);
 
 static TAG_FILES: Table = Table::of(&[
-    key("upload_dir", Path, "Files that are being written; emptied at each start."),
-    key("cache_dir", Path, "Tags."),
+    key("upload_dir", Path, "Files that are being written. Here they are below `cache_dir`.")
+        .unused(),
+    key("cache_dir", Path, "Tags that the backend does not have yet, and copies of those it has."),
     UPLOAD_CLEANUP,
     CACHE_CLEANUP,
     READ_PART_SIZE,
@@ -237,7 +238,8 @@ static TAG_SERVER: Table = Table::of(&[
     key(
         "duplicate_put_stagger",
         Duration,
-        "How much later each further build-index writes a tag back too, should the first fail.",
+        "How much later each further build-index of uber/kraken's writes a tag back too, should \
+         the first fail. One of this program does so at once.",
     )
     .or("20m"),
     key("cache", Free, "Nothing; uber/kraken never reads it.").unused(),

@@ -33,8 +33,9 @@ pub struct SwarmConfig {
     pub request_timeout_min: Duration,
     /// …or this long per MiB of piece, whichever is longer; longer with a peer known to be slow.
     pub request_timeout_per_mib: Duration,
-    /// When no piece is left to ask for, one that has been on order for this long is asked of
-    /// another peer too.
+    /// A piece that has been on order for this long is moved to a peer that would bring it much
+    /// sooner; when no piece is left to ask for, it is asked of that one too if the first neither
+    /// brings it nor lets go of it, and this much time is to be won.
     pub duplicate_after: Duration,
     /// How long between announces when the tracker does not say.
     pub announce_interval: Duration,

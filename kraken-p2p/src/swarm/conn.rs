@@ -10,7 +10,9 @@ use super::config::SwarmConfig;
 use super::io::ConnId;
 use super::limits::{RECEIVE_PACE_MIN, REQUEST_TIMEOUT_MAX, SIGN_OF_LIFE, TIMEOUTS_MAX};
 use super::snapshot::ConnSnapshot;
+use super::torrent::CANCELS_ANSWERED;
 use crate::limits::REQUESTS_PER_CONN_MAX;
+use crate::wire::Capabilities;
 
 /// An open connection.
 #[derive(Debug)]
@@ -19,11 +21,15 @@ pub(super) struct Conn {
     pub(super) remote: Remote,
     /// Whether it is a peer of ours: it sent field 100 in its handshake.
     pub(super) ours: bool,
+    /// Whether it says so when it has taken a cancelled request out of its line.
+    pub(super) answers_cancels: bool,
     /// What the other side has; pieces sent to it count as had.
     pub(super) bits: Bitfield,
     pub(super) bits_count: u32,
     /// Requests open with the other side, with the time each was sent.
     pub(super) requests: BTreeMap<PieceIndex, Time>,
+    /// Pieces that it is to be asked for once others have let go of them.
+    pub(super) promised: usize,
     /// Set when a search found nothing to ask of it; cleared when that may have changed.
     pub(super) dry: bool,
     /// Seconds a piece takes here once it is its turn, averaged; `None` before the first.
@@ -74,7 +80,7 @@ impl Conn {
     pub(super) fn new(
         peer_id: PeerId,
         remote: Remote,
-        ours: bool,
+        capabilities: Option<Capabilities>,
         bits: Bitfield,
         now: Time,
     ) -> Self {
@@ -82,10 +88,13 @@ impl Conn {
         Self {
             peer_id,
             remote,
-            ours,
+            ours: capabilities.is_some(),
+            answers_cancels: capabilities
+                .is_some_and(|Capabilities(bits)| bits & CANCELS_ANSWERED != 0),
             bits,
             bits_count,
             requests: BTreeMap::new(),
+            promised: 0,
             dry: false,
             service: None,
             busy_since: now,
@@ -113,8 +122,9 @@ impl Conn {
         self.requests.insert(index, now);
     }
 
-    /// Notes that so many more bytes of a requested piece came, or that this side pauses. Enough of them are a sign of life
-    /// like a whole piece; a peer that drips does not hold its requests for ever.
+    /// Notes that so many more bytes of a requested piece came, or that this side pauses. Enough of
+    /// them are a sign of life like a whole piece; a peer that drips does not hold its requests for
+    /// ever.
     pub(super) fn on_progress(&mut self, now: Time, bytes: u64) {
         self.progress_at = now;
         if bytes == 0 {
@@ -201,12 +211,35 @@ impl Conn {
     /// seconds per piece of the torrent's other connections.
     pub(super) fn expected_wait(&self, now: Time, typical: f64) -> f64 {
         let service = self.service.unwrap_or(typical).max(self.silent_for(now).as_secs_f64());
-        service * (self.requests.len() + 1) as f64
+        service * (self.requests.len() + self.promised + 1) as f64
+    }
+
+    /// Seconds until an open request is answered, by what is known, if answers come in the order of
+    /// requests. What takes three times as long as usual may take as long again.
+    pub(super) fn expected_left(&self, now: Time, typical: f64, index: PieceIndex) -> Option<f64> {
+        let sent = self.requests.get(&index)?;
+        let service = self.service.unwrap_or(typical);
+        let taken = now.since(self.busy_since).as_secs_f64();
+        let first = if taken < service {
+            service - taken
+        } else if taken < service * PATIENCE {
+            service
+        } else {
+            taken
+        };
+        let before = self.requests.values().filter(|other| *other < sent).count();
+        Some(first + service * before as f64)
+    }
+
+    /// Whether a request can be taken back: one of several is not being answered yet, and the other
+    /// side says when it lets go of it.
+    pub(super) fn can_recall(&self) -> bool {
+        self.answers_cancels && self.requests.len() >= 2
     }
 
     /// Whether one more request may be sent.
     pub(super) fn has_room(&self, now: Time, typical: f64, config: &SwarmConfig) -> bool {
-        let open = self.requests.len();
+        let open = self.requests.len() + self.promised;
         let pipeline = match (self.ours, self.is_origin()) {
             (true, _) => config.pipeline_ours,
             (false, true) => config.pipeline_origin,

@@ -12,6 +12,7 @@ use super::io::{Announced, CloseReason, ConnId, Output, Refused};
 use super::limits::{FAILED_ANNOUNCE_RETRY_MAX, INTERVAL_MAX};
 use super::snapshot::Blacklisted;
 use super::torrent::{Cx, Phase, Torrent};
+use super::upload::CANCELLED;
 use crate::limits::{BANS_MAX, CANDIDATES_MAX, HANDOUT_MAX};
 use crate::wire::{Handshake, Message};
 
@@ -321,8 +322,8 @@ impl Torrent {
                 else {
                     return;
                 };
-                let ours = handshake.capabilities.is_some();
-                let conn = Conn::new(peer_id, Remote::Dialed(dial.peer), ours, bits, cx.now);
+                let (remote, known) = (Remote::Dialed(dial.peer), handshake.capabilities);
+                let conn = Conn::new(peer_id, remote, known, bits, cx.now);
                 self.attach(cx, id, conn);
                 self.catch_up(cx, id, &dial.claimed);
                 return;
@@ -399,7 +400,8 @@ impl Torrent {
         let reply = self.handshake(cx, false);
         let id = cx.fresh_conn(self.digest);
         cx.counters.accepted += 1;
-        let conn = Conn::new(peer_id, Remote::Accepted(ip), ours, bits, cx.now);
+        let known = handshake.capabilities;
+        let conn = Conn::new(peer_id, Remote::Accepted(ip), known, bits, cx.now);
         self.attach(cx, id, conn);
         Ok((id, reply))
     }
@@ -437,7 +439,8 @@ impl Torrent {
                 self.on_piece_request(cx, id, index, (offset, length));
             }
             Message::AnnouncePiece { index } => self.on_announced_piece(cx, id, index),
-            Message::CancelPiece { index } => self.on_cancel(id, index),
+            Message::CancelPiece { index } => self.on_cancel(cx, id, index),
+            Message::Error { index, code: CANCELLED, .. } => self.on_recalled(cx, id, index),
             Message::Error { index, .. } => self.on_refused(cx, id, index),
             Message::Complete => self.on_peer_complete(cx, id),
             // A second handshake, a stray payload header and what newer peers may say are

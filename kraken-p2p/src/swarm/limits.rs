@@ -21,9 +21,16 @@ pub(super) const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// message stays cheap at 25,600 pieces.
 pub(super) const SAMPLE: u32 = 256;
 
-/// Second requests per look at what is overdue: a hung peer is helped out of within a second, a
-/// slow network is not flooded.
-pub(super) const DOUBLES_PER_TICK: usize = 4;
+/// Pieces moved or asked for twice per look at what is overdue: a hung peer is helped out of within
+/// a second, a slow network is not flooded.
+pub(super) const HASTENED_PER_TICK: usize = 4;
+
+/// One piece of so many may be asked of two peers and come in vain: three percent of the traffic,
+/// however busy the machines are.
+pub(super) const VAIN_SHARE: u64 = 32;
+
+/// In small torrents so many may: one peer that hangs does not hold up the end.
+pub(super) const VAIN_MIN: u64 = 2;
 
 /// A peer that refused so many requests in a row claims what it does not have.
 pub(super) const ERRORS_MAX: u32 = 16;

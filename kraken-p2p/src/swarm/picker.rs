@@ -13,10 +13,7 @@ use kraken_core::{Bitfield, PieceIndex, Time};
 
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
-use super::limits::{
-    CATCH_UP_MAX, CORRUPT_MAX, DOUBLES_PER_TICK, ERRORS_MAX, SAMPLE, STORAGE_FAILURES_MAX,
-    TIMEOUTS_MAX,
-};
+use super::limits::{CATCH_UP_MAX, CORRUPT_MAX, ERRORS_MAX, SAMPLE, STORAGE_FAILURES_MAX};
 use super::torrent::{Cx, Phase, TICK, Torrent};
 use crate::wire::Message;
 
@@ -39,87 +36,7 @@ impl Torrent {
         }
     }
 
-    /// Takes up requests that are overdue: gives up those of silent peers, asks a second peer where
-    /// nothing better is left to do.
-    pub(super) fn chase(&mut self, cx: &mut Cx<'_>) {
-        self.expire(cx);
-        self.fill(cx);
-        if !self.wants_pieces() || cx.now < self.pause_until {
-            return;
-        }
-        let spare = self.room(cx) > 0;
-        let overdue: Vec<PieceIndex> = self
-            .owners
-            .iter()
-            .filter(|(index, owners)| owners.len() == 1 && (spare || self.is_urgent(**index)))
-            .map(|(index, _)| *index)
-            .collect();
-        let mut doubled = 0;
-        for index in overdue {
-            if doubled < DOUBLES_PER_TICK && self.double(cx, index) {
-                doubled += 1;
-            }
-        }
-    }
-
-    /// Asks a second peer for a piece that is on order, if that promises to be quicker.
-    fn double(&mut self, cx: &mut Cx<'_>, index: PieceIndex) -> bool {
-        let Some(&owner) = self.owners.get(&index).and_then(|owners| owners.first()) else {
-            return false;
-        };
-        let sent = self.conns.get(&owner).and_then(|conn| conn.requests.get(&index));
-        let age = sent.map_or(Duration::ZERO, |sent| cx.now.since(*sent));
-        if age < cx.config.duplicate_after || self.contended.contains_key(&index) {
-            return false;
-        }
-        let other = self
-            .quickest(cx, |conn| conn.bits.contains(index) && !conn.requests.contains_key(&index));
-        let Some(other) = other else { return false };
-        let wait = self.conns[&other].expected_wait(cx.now, self.typical_service);
-        if wait * 2.0 > age.as_secs_f64() {
-            return false;
-        }
-        self.request(cx, other, index);
-        true
-    }
-
-    /// Gives up requests of peers from which nothing came for too long.
-    fn expire(&mut self, cx: &mut Cx<'_>) {
-        let timeout = self.request_timeout(cx);
-        let mut late = Vec::new();
-        for (&id, conn) in &self.conns {
-            for (&index, &sent) in &conn.requests {
-                if conn.is_overdue(cx.now, sent, timeout) {
-                    late.push((id, index));
-                }
-            }
-        }
-        let mut before = None;
-        for (id, index) in late {
-            self.release(id, index);
-            cx.counters.requests_timed_out += 1;
-            let Some(conn) = self.conns.get_mut(&id) else { continue };
-            if conn.ours {
-                cx.send(id, Message::CancelPiece { index });
-            }
-            if before.replace(id) != Some(id) {
-                conn.on_timed_out();
-                self.rest(cx, id, timeout);
-            }
-        }
-        let hopeless: Vec<_> = self
-            .conns
-            .iter()
-            .filter(|(_, conn)| conn.timeouts >= TIMEOUTS_MAX)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in hopeless {
-            self.close(cx, id, CloseReason::Stalled);
-            self.dial(cx);
-        }
-    }
-
-    fn request(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+    pub(super) fn request(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         if self.owners.is_empty() {
             self.tick_at = cx.now + TICK;
         }
@@ -138,6 +55,7 @@ impl Torrent {
         if !was_open {
             return false;
         }
+        self.forget_recall(index);
         if let Some(owners) = self.owners.get_mut(&index) {
             owners.retain(|owner| *owner != id);
             if owners.is_empty() {
@@ -152,7 +70,7 @@ impl Torrent {
     }
 
     /// Asks nothing of a peer for a while.
-    fn rest(&mut self, cx: &Cx<'_>, id: ConnId, pause: Duration) {
+    pub(super) fn rest(&mut self, cx: &Cx<'_>, id: ConnId, pause: Duration) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.rest_until = cx.now + pause;
             self.plan_resume(cx.now);
@@ -168,11 +86,16 @@ impl Torrent {
 
     /// Another connection was writing a piece: nobody is asked for it for a while.
     fn on_duplicate(&mut self, cx: &mut Cx<'_>, index: PieceIndex) {
-        cx.counters.pieces_duplicate += 1;
+        self.count_vain(cx);
         if self.phase == Phase::Fetching && !self.have.contains(index) {
             self.contended.insert(index, cx.now + cx.config.duplicate_after);
             self.plan_resume(cx.now);
         }
+    }
+
+    fn count_vain(&mut self, cx: &mut Cx<'_>) {
+        cx.counters.pieces_duplicate += 1;
+        self.in_vain += 1;
     }
 
     /// Lets pieces be asked for again that have rested enough.
@@ -209,7 +132,7 @@ impl Torrent {
     }
 
     /// How many more pieces may be put on order. What is open with silent peers does not count.
-    fn room(&self, cx: &Cx<'_>) -> u64 {
+    pub(super) fn room(&self, cx: &Cx<'_>) -> u64 {
         let most = (cx.config.in_flight_bytes / self.geometry.piece_len()).max(IN_FLIGHT_MIN);
         let open: usize = self
             .conns
@@ -220,14 +143,18 @@ impl Torrent {
         most.saturating_sub(open as u64)
     }
 
-    fn request_timeout(&self, cx: &Cx<'_>) -> Duration {
+    pub(super) fn request_timeout(&self, cx: &Cx<'_>) -> Duration {
         let mib = self.geometry.piece_len() as f64 / f64::from(1 << 20);
         cx.config.request_timeout_per_mib.mul_f64(mib).max(cx.config.request_timeout_min)
     }
 
     /// Among the connections with room for a request that pass `filter`, the one with the smallest
     /// expected wait; near ties are broken at random, so that neighbours do not all choose alike.
-    fn quickest(&self, cx: &mut Cx<'_>, filter: impl Fn(&Conn) -> bool) -> Option<ConnId> {
+    pub(super) fn quickest(
+        &self,
+        cx: &mut Cx<'_>,
+        filter: impl Fn(&Conn) -> bool,
+    ) -> Option<ConnId> {
         let typical = self.typical_service;
         let mut best: Option<(f64, ConnId)> = None;
         for (&id, conn) in &self.conns {
@@ -295,7 +222,7 @@ impl Torrent {
 
     /// Visits, in order, the pieces of a run that are neither here nor on order nor contended (and
     /// are in `among`).
-    fn each_wanted(
+    pub(super) fn each_wanted(
         &self,
         among: Option<&Bitfield>,
         run: Range<u32>,
@@ -323,7 +250,7 @@ impl Torrent {
     }
 
     /// Whether a reader waits for just this piece, or one of the next few.
-    fn is_urgent(&self, index: PieceIndex) -> bool {
+    pub(super) fn is_urgent(&self, index: PieceIndex) -> bool {
         self.demands.values().any(|demand| {
             !demand.whole
                 && (demand.cursor..demand.pieces.end.min(demand.cursor + IN_ORDER))
@@ -357,7 +284,7 @@ impl Torrent {
         match outcome {
             PieceOutcome::Stored => self.on_stored(cx, id, index),
             PieceOutcome::Present => {
-                cx.counters.pieces_duplicate += 1;
+                self.count_vain(cx);
                 self.on_present(cx, id, index);
             }
             PieceOutcome::Duplicate => self.on_duplicate(cx, index),
@@ -499,27 +426,6 @@ impl Torrent {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.dry = false;
         }
-        self.fill(cx);
-    }
-
-    /// Asks the peer that just got a piece for it, instead of one with a long queue: an origin then
-    /// sends it once, not to everyone who asked before anyone had it.
-    fn reroute(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
-        let [owner] = self.owners.get(&index).map_or(&[][..], Vec::as_slice) else { return };
-        let (owner, typical) = (*owner, self.typical_service);
-        let (Some(old), Some(new)) = (self.conns.get(&owner), self.conns.get(&id)) else { return };
-        // What is being sent already cannot be taken back; a queue of one is being sent.
-        let waits = old.ours && old.requests.len() >= 2;
-        let wait = old.expected_wait(cx.now, typical);
-        if !waits
-            || !new.has_room(cx.now, typical, cx.config)
-            || new.expected_wait(cx.now, typical) * 2.0 > wait
-        {
-            return;
-        }
-        self.release(owner, index);
-        cx.send(owner, Message::CancelPiece { index });
-        self.request(cx, id, index);
         self.fill(cx);
     }
 

@@ -11,6 +11,7 @@ use kraken_core::{
     PieceIndex, Time,
 };
 
+use super::chase::Recall;
 use super::config::SwarmConfig;
 use super::conn::Conn;
 use super::dialer::{Announcer, Dialer};
@@ -34,6 +35,10 @@ pub(super) struct Torrent {
     pub(super) requested: Bitfield,
     /// With whom each piece is on order.
     pub(super) owners: BTreeMap<PieceIndex, Vec<ConnId>>,
+    /// Requests that were taken back and may still be answered; each with one owner.
+    pub(super) recalled: BTreeMap<PieceIndex, Recall>,
+    /// Pieces that were here already when they came, or were being written.
+    pub(super) in_vain: u64,
     /// Pieces that another connection was found writing, each not asked for before its time: the
     /// bytes would be thrown away again.
     pub(super) contended: BTreeMap<PieceIndex, Time>,
@@ -149,6 +154,8 @@ impl Torrent {
             have_count: 0,
             requested: Bitfield::new(pieces),
             owners: BTreeMap::new(),
+            recalled: BTreeMap::new(),
+            in_vain: 0,
             contended: BTreeMap::new(),
             availability: vec![0; pieces as usize],
             sent: vec![0; pieces as usize],
@@ -474,7 +481,7 @@ impl Torrent {
             namespace: if dialing { self.namespace.clone() } else { no_namespace() },
             bitfield: Bytes::from(claimed.to_wire()),
             remote_peers: Vec::new(),
-            capabilities: Some(Capabilities(0)),
+            capabilities: Some(Capabilities(CANCELS_ANSWERED)),
         }
     }
 
@@ -507,6 +514,9 @@ pub(super) fn info_hash_of(sums: &Sums) -> InfoHash {
 fn no_namespace() -> Namespace {
     "".parse().expect("the empty text is short enough for a namespace")
 }
+
+/// The capability of a peer that answers a cancel which came in time: the piece will not be sent.
+pub(super) const CANCELS_ANSWERED: u64 = 1;
 
 /// Seconds a piece is thought to take before any was seen.
 const SERVICE_GUESS: f64 = 0.1;

@@ -137,10 +137,14 @@ impl Torrent {
         cx.uplink.join(self.digest, id, conn);
     }
 
-    /// The other side no longer waits for a piece.
-    pub(super) fn on_cancel(&mut self, id: ConnId, index: PieceIndex) {
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.queue.retain(|queued| *queued != index);
+    /// The other side no longer waits for a piece. It is told if the piece will not be sent; one
+    /// that is being sent arrives.
+    pub(super) fn on_cancel(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let waited = conn.queue.len();
+        conn.queue.retain(|queued| *queued != index);
+        if conn.queue.len() < waited && conn.answers_cancels {
+            cx.send(id, Message::Error { index, code: CANCELLED, text: "cancelled".into() });
         }
     }
 
@@ -215,3 +219,7 @@ impl Torrent {
 pub(super) fn refusal(index: PieceIndex, text: &str) -> Message {
     Message::Error { index, code: ErrorCode::PieceRequestFailed, text: text.into() }
 }
+
+/// The code of the answer to a cancel that came in time. uber/kraken has none such, and is not sent
+/// it.
+pub(super) const CANCELLED: ErrorCode = ErrorCode::Unknown(100);

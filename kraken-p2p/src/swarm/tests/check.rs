@@ -96,6 +96,14 @@ impl Torrent {
         assert_eq!(requested, self.owners.keys().copied().collect::<Vec<_>>());
         assert!(self.owners.values().all(|owners| (1..=2).contains(&owners.len())));
         assert!(self.owners.keys().all(|index| !self.have.contains(*index)));
+        for (index, recall) in &self.recalled {
+            assert_eq!(self.owners[index].len(), 1, "what is asked for twice is not taken back");
+            assert!(recall.to.is_none_or(|to| !self.owners[index].contains(&to)));
+        }
+        for (id, conn) in &self.conns {
+            let promised = self.recalled.values().filter(|recall| recall.to == Some(*id)).count();
+            assert_eq!(conn.promised, promised);
+        }
         assert!(self.contended.keys().all(|index| !self.have.contains(*index)));
         if self.wants_pieces() {
             let rests = self.conns.values().map(|conn| conn.rest_until);

@@ -31,6 +31,11 @@ pub(super) struct Crowd {
     links: BTreeMap<(usize, ConnId), (usize, ConnId)>,
     next: u64,
     rng: Rng,
+    /// From when to when the piece sent last over each end goes out; what a writer sends next
+    /// waits for its last byte.
+    sending: BTreeMap<(usize, ConnId), (Time, Time)>,
+    /// Whether what is said waits for a piece that is going out over the same connection.
+    pub(super) said_after_pieces: bool,
 }
 
 /// One node.
@@ -53,6 +58,8 @@ pub(super) struct Host {
     pub(super) closes: Vec<CloseReason>,
     pub(super) sent: u64,
     pub(super) messages: u64,
+    /// From when to when it gets nothing done, in order: others have its processor.
+    stalls: Vec<(Time, Time)>,
 }
 
 enum Event {
@@ -90,6 +97,8 @@ impl Crowd {
             links: BTreeMap::new(),
             next: 0,
             rng: Rng::new(7),
+            sending: BTreeMap::new(),
+            said_after_pieces: false,
         }
     }
 
@@ -122,6 +131,7 @@ impl Crowd {
             closes: Vec::new(),
             sent: 0,
             messages: 0,
+            stalls: Vec::new(),
         });
         at
     }
@@ -169,6 +179,11 @@ impl Crowd {
         self.drain(at);
     }
 
+    /// Pieces that came in vain, over all hosts.
+    pub(super) fn duplicates(&self) -> u64 {
+        self.hosts.iter().map(|host| host.swarm.counters().pieces_duplicate).sum()
+    }
+
     /// Runs until every host but `except` is complete; panics after `limit` seconds.
     pub(super) fn run(&mut self, limit: u64, except: &[usize]) -> f64 {
         let start = self.now;
@@ -196,8 +211,23 @@ impl Crowd {
         self.now = end;
     }
 
+    /// Puts all hosts on machines that others keep busy: each gets nothing done for a while, again
+    /// and again, and what is said waits for the piece before it.
+    pub(super) fn load(&mut self, seed: u64) {
+        self.said_after_pieces = true;
+        let mut rng = Rng::new(seed);
+        for host in &mut self.hosts {
+            let mut at = Time::ZERO;
+            while at < Time::from_millis(300_000) {
+                let from = at + Duration::from_secs_f64(0.2 + 2.0 * rng.fraction());
+                at = from + Duration::from_secs_f64(0.3 + 1.7 * rng.fraction().powi(2));
+                host.stalls.push((from, at));
+            }
+        }
+    }
+
     fn next_at(&self) -> Option<Time> {
-        let timer = self.hosts.iter().filter_map(|host| host.swarm.poll_timeout()).min();
+        let timer = self.hosts.iter().filter_map(Host::wakes).min();
         let event = self.events.keys().next().map(|(at, _)| *at);
         [timer, event].into_iter().flatten().min()
     }
@@ -211,8 +241,8 @@ impl Crowd {
             self.apply(event);
             return true;
         }
-        let due = (0..self.hosts.len())
-            .find(|at| self.hosts[*at].swarm.poll_timeout().is_some_and(|t| t <= self.now));
+        let due =
+            (0..self.hosts.len()).find(|at| self.hosts[*at].wakes().is_some_and(|t| t <= self.now));
         if let Some(due) = due {
             self.hosts[due].swarm.handle_timeout(self.now);
             assert!(
@@ -225,6 +255,7 @@ impl Crowd {
     }
 
     fn schedule(&mut self, at: Time, event: Event) {
+        let at = self.hosts[event.host()].awake(at);
         self.next += 1;
         self.events.insert((at, self.next), event);
     }
@@ -343,7 +374,12 @@ impl Crowd {
             }
             Output::Send { conn, message } => {
                 if let Some(&to) = self.links.get(&(at, conn)) {
-                    self.schedule(soon, Event::Message { to, message });
+                    let piece = self.sending.get(&(at, conn)).filter(|_| self.said_after_pieces);
+                    let said = match piece {
+                        Some((begun, sent)) if *begun <= now && now < *sent => *sent + LATENCY,
+                        _ => soon,
+                    };
+                    self.schedule(said, Event::Message { to, message });
                 }
             }
             Output::SendPiece { conn, index, .. } => self.send_piece((at, conn), index),
@@ -387,6 +423,7 @@ impl Crowd {
         let begun = host.up_free.max(self.now);
         let sent = begun + Duration::from_secs_f64(len / host.rate);
         host.up_free = sent;
+        self.sending.insert(from, (begun, sent));
         let other = &mut self.hosts[to.0];
         // The downlink takes the bytes as they come, not after the last one.
         let quickest = self.now + Duration::from_secs_f64(len / other.rate);
@@ -422,6 +459,31 @@ impl Crowd {
             }
         }
         Ok(Announced { peers, interval: Duration::from_secs(3) })
+    }
+}
+
+impl Host {
+    /// When something that comes at `at` is taken up.
+    fn awake(&self, at: Time) -> Time {
+        let next = self.stalls.partition_point(|(_, until)| *until <= at);
+        self.stalls.get(next).map_or(at, |(from, until)| if *from <= at { *until } else { at })
+    }
+
+    /// When the swarm's next timer goes off.
+    fn wakes(&self) -> Option<Time> {
+        self.swarm.poll_timeout().map(|at| self.awake(at))
+    }
+}
+
+impl Event {
+    /// To whom it happens.
+    fn host(&self) -> usize {
+        match self {
+            Self::Arrive { to, .. } => *to,
+            Self::Dialed { at, .. } | Self::Sent { at, .. } | Self::Closed { at } => at.0,
+            Self::Message { to, .. } | Self::Progress { to, .. } | Self::Piece { to, .. } => to.0,
+            Self::Announced { at, .. } | Self::Committed { at, .. } | Self::Discarded { at } => *at,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use kraken_core::{
 
 use super::crowd::{ip, peer_id, spec};
 use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
+use crate::swarm::torrent::Torrent;
 use crate::swarm::{
     Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, Swarm,
     SwarmConfig,
@@ -61,7 +62,7 @@ impl Alone {
             namespace: "".parse::<Namespace>().unwrap(),
             bitfield: Bytes::from(have.to_wire()),
             remote_peers: Vec::new(),
-            capabilities: Some(Capabilities(0)),
+            capabilities: Some(Capabilities(1)),
         }
     }
 
@@ -126,6 +127,19 @@ impl Alone {
 
     pub(super) fn have(&self) -> u32 {
         self.swarm.snapshot(&self.meta.digest()).map_or(0, |snapshot| snapshot.pieces_have)
+    }
+
+    pub(super) fn has(&self, index: PieceIndex) -> bool {
+        self.torrent().have.contains(index)
+    }
+
+    /// What is on order with a peer.
+    pub(super) fn open(&self, conn: ConnId) -> Vec<PieceIndex> {
+        self.torrent().conns[&conn].requests.keys().copied().collect()
+    }
+
+    fn torrent(&self) -> &Torrent {
+        &self.swarm.torrents[&self.meta.digest()]
     }
 
     pub(super) fn conns(&self) -> usize {
@@ -252,7 +266,7 @@ fn handshakes_that_contradict_the_torrent_are_refused() {
     let complete = Handshake { bitfield: Bytes::from(full().to_wire()), ..good.clone() };
     assert_eq!(refuse(&complete), Refused::Full);
     let (_, reply) = alone.swarm.handle_incoming(now, ip(1), &good).unwrap();
-    assert_eq!(reply.capabilities, Some(Capabilities(0)));
+    assert_eq!(reply.capabilities, Some(Capabilities(1)));
     assert_eq!(reply.namespace.as_str(), "");
     assert_eq!(reply.bitfield, full().to_wire());
     assert_eq!(
@@ -443,7 +457,11 @@ fn what_was_cancelled_is_not_sent_and_new_pieces_go_first() {
     for index in [0, 1, 2] {
         alone.request(second, index);
     }
-    alone.message(second, Message::CancelPiece { index: PieceIndex(1) });
+    let outputs = alone.message(second, Message::CancelPiece { index: PieceIndex(1) });
+    assert!(matches!(outputs[..], [Output::Send { conn, message: Message::Error { .. } }]
+            if conn == second));
+    // What is being sent is not taken back.
+    assert!(alone.message(first, Message::CancelPiece { index: PieceIndex(0) }).is_empty());
     alone.swarm.handle_piece_sent(alone.now, first, PieceIndex(0), Ok(()));
     assert!(matches!(alone.outputs()[..], [Output::SendPiece { index: PieceIndex(2), .. }]));
     alone.swarm.handle_piece_sent(alone.now, second, PieceIndex(2), Ok(()));

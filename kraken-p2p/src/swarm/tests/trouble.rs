@@ -7,8 +7,9 @@ use kraken_core::{PeerInfo, PieceIndex};
 use super::MIB;
 use super::crowd::{Crowd, ip};
 use super::script::{Alone, LEN, full, none, peer, requests, some};
+use crate::swarm::upload::CANCELLED;
 use crate::swarm::{CloseReason, ConnId, Output, PieceOutcome, Refused, SwarmConfig};
-use crate::wire::{Handshake, Message};
+use crate::wire::{Capabilities, Handshake, Message};
 
 impl Alone {
     /// Dials a peer that has everything.
@@ -222,6 +223,133 @@ fn a_piece_that_somebody_else_is_writing_is_not_fetched_over_and_over() {
     let mut outputs = alone.outputs();
     outputs.extend(alone.later(Duration::from_secs(2)));
     assert_eq!(requests(&outputs), [(quick, PieceIndex(5))]);
+}
+
+/// A leecher that asks `first` for more and more pieces, and then meets `second`, which answers at
+/// once and has pieces 0 to 99.
+fn between_two() -> (Alone, ConnId, ConnId) {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let first = alone.accept(1, &full()).unwrap();
+    let mut open = requests(&alone.outputs());
+    for _ in 0..12 {
+        alone.later(Duration::from_millis(60));
+        let (_, index) = open.remove(0);
+        open.extend(requests(&alone.piece(first, index, PieceOutcome::Stored)));
+    }
+    assert!(open.len() > 4, "{open:?}");
+    let second = alone.accept(2, &none()).unwrap();
+    alone.outputs();
+    (alone, first, second)
+}
+
+fn cancelled(outputs: &[Output]) -> Vec<(ConnId, PieceIndex)> {
+    outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send { conn, message: Message::CancelPiece { index } } => Some((*conn, *index)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_piece_is_asked_elsewhere_only_when_the_first_peer_has_let_go_of_it() {
+    let (mut alone, first, second) = between_two();
+    let index = PieceIndex(alone.open(first)[0].0);
+    let outputs = alone.message(second, Message::AnnouncePiece { index });
+    assert_eq!(cancelled(&outputs), [(first, index)]);
+    assert!(requests(&outputs).is_empty(), "it may be on its way");
+    let answer = Message::Error { index, code: CANCELLED, text: "cancelled".into() };
+    let outputs = alone.message(first, answer.clone());
+    assert!(requests(&outputs).contains(&(second, index)));
+    // An answer that nobody waits for says nothing.
+    let before = alone.open(second);
+    alone.message(second, answer);
+    assert_eq!(alone.open(second), before);
+}
+
+#[test]
+fn a_piece_that_came_although_it_was_taken_back_is_not_asked_elsewhere() {
+    let (mut alone, first, second) = between_two();
+    let index = PieceIndex(alone.open(first)[0].0);
+    alone.message(second, Message::AnnouncePiece { index });
+    let outputs = alone.piece(first, index, PieceOutcome::Stored);
+    assert!(!requests(&outputs).contains(&(second, index)));
+    assert!(!alone.open(second).contains(&index));
+}
+
+#[test]
+fn peers_that_answer_no_cancels_keep_what_they_were_asked_for() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let mut old = alone.handshake(1, &full());
+    old.capabilities = Some(Capabilities(0));
+    let (first, _) = alone.swarm.handle_incoming(alone.now, ip(1), &old).unwrap();
+    let open = requests(&alone.outputs());
+    let second = alone.accept(2, &none()).unwrap();
+    alone.later(Duration::from_millis(600));
+    let outputs = alone.message(second, Message::AnnouncePiece { index: open[0].1 });
+    assert!(cancelled(&outputs).is_empty() && requests(&outputs).is_empty());
+    assert!(alone.open(first).contains(&open[0].1));
+}
+
+#[test]
+fn a_slow_peer_does_not_hold_up_the_end() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let slow = alone.accept(1, &full()).unwrap();
+    let being_sent = requests(&alone.outputs())[0].1;
+    let quick = alone.accept(2, &full()).unwrap();
+    let mut outputs = alone.outputs();
+    let mut rounds = 0;
+    while alone.have() < 200 {
+        alone.swarm.handle_piece_progress(alone.now, slow, 1 << 10);
+        outputs.extend(alone.later(Duration::from_millis(10)));
+        for (conn, index) in requests(&std::mem::take(&mut outputs)) {
+            if conn == quick {
+                outputs.extend(alone.piece(quick, index, PieceOutcome::Stored));
+            }
+        }
+        for (conn, index) in cancelled(&outputs) {
+            if conn == slow && index != being_sent {
+                let answer = Message::Error { index, code: CANCELLED, text: String::new() };
+                outputs.extend(alone.message(slow, answer));
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 500, "{} pieces in five seconds", alone.have());
+    }
+    // Only the piece that was being sent is on its way twice.
+    alone.piece(slow, being_sent, PieceOutcome::Present);
+    assert_eq!(alone.swarm.counters().pieces_duplicate, 1);
+}
+
+#[test]
+fn few_pieces_come_in_vain_however_slow_everyone_is() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let mut open = Vec::new();
+    for at in 1..8 {
+        alone.accept(at, &full()).unwrap();
+        open.extend(requests(&alone.outputs()));
+    }
+    // Every answer takes two seconds, and nothing comes meanwhile.
+    let mut rounds = 0;
+    while alone.have() < 200 {
+        open.extend(requests(&alone.later(Duration::from_secs(2))));
+        for (conn, index) in std::mem::take(&mut open) {
+            let outcome =
+                if alone.has(index) { PieceOutcome::Present } else { PieceOutcome::Stored };
+            open.extend(requests(&alone.piece(conn, index, outcome)));
+        }
+        rounds += 1;
+        assert!(rounds < 60);
+    }
+    for (conn, index) in open {
+        alone.piece(conn, index, PieceOutcome::Present);
+    }
+    assert!(alone.swarm.counters().pieces_duplicate <= 200 / 32);
 }
 
 #[test]

@@ -1,0 +1,215 @@
+//! Requests that others would answer much sooner: those that still wait in the other side's line are
+//! taken back and asked elsewhere; a piece whose peer has fallen silent is asked of another too.
+//!
+//! A piece that is moved comes once: the other peer is asked only when the first one has said that
+//! it will not send it. Asking twice costs a piece of traffic whenever both answer, so it is done
+//! only where nothing else is left to ask for or a reader waits, and not for more than a small
+//! share of the torrent.
+
+use std::ops::ControlFlow;
+
+use kraken_core::{PieceIndex, Time};
+
+use super::conn::Conn;
+use super::io::{CloseReason, ConnId};
+use super::limits::{HASTENED_PER_TICK, TIMEOUTS_MAX, VAIN_MIN, VAIN_SHARE};
+use super::torrent::{Cx, Torrent};
+use crate::wire::Message;
+
+/// A request that was taken back and whose answer has not come yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recall {
+    /// Who is to be asked instead; nobody in particular once the answer took too long.
+    pub(super) to: Option<ConnId>,
+    at: Time,
+}
+
+impl Torrent {
+    /// Takes up requests that are overdue: gives up those of silent peers, hastens what would come
+    /// sooner from others.
+    pub(super) fn chase(&mut self, cx: &mut Cx<'_>) {
+        self.expire(cx);
+        self.fill(cx);
+        if !self.wants_pieces() || cx.now < self.pause_until {
+            return;
+        }
+        self.free_promised(cx);
+        let (spare, ending) = (self.room(cx) > 0, self.is_ending());
+        let slow: Vec<PieceIndex> = self
+            .owners
+            .iter()
+            .filter(|(index, owners)| owners.len() == 1 && !self.contended.contains_key(index))
+            .map(|(index, _)| *index)
+            .collect();
+        let mut hastened = 0;
+        for index in slow {
+            let urgent = self.is_urgent(index);
+            if hastened < HASTENED_PER_TICK
+                && (spare || urgent)
+                && self.hasten(cx, index, ending || urgent)
+            {
+                hastened += 1;
+            }
+        }
+    }
+
+    /// Has a piece come from another peer if that promises to be much sooner; with `twice`, from
+    /// both if the first one does not answer. Whether anything was done.
+    fn hasten(&mut self, cx: &mut Cx<'_>, index: PieceIndex, twice: bool) -> bool {
+        let Some(&owner) = self.owners.get(&index).and_then(|owners| owners.first()) else {
+            return false;
+        };
+        let Some(conn) = self.conns.get(&owner) else { return false };
+        let Some(left) = conn.expected_left(cx.now, self.typical_service, index) else {
+            return false;
+        };
+        let after = cx.config.duplicate_after;
+        let recalled = self.recalled.get(&index).map(|recall| recall.at);
+        let since = recalled.or_else(|| conn.requests.get(&index).copied());
+        if since.is_none_or(|since| cx.now.since(since) < after) {
+            return false;
+        }
+        let (silent, queued) = (conn.silent_for(cx.now) >= after, conn.can_recall());
+        let other = self
+            .quickest(cx, |conn| conn.bits.contains(index) && !conn.requests.contains_key(&index));
+        let Some(other) = other else { return false };
+        let wait = self.conns[&other].expected_wait(cx.now, self.typical_service);
+        if left < wait * 2.0 {
+            return false;
+        }
+        if queued && recalled.is_none() && !silent {
+            self.recall(cx, owner, index, other);
+            return true;
+        }
+        if !twice || left < wait + after.as_secs_f64() || !self.may_double() {
+            return false;
+        }
+        self.forget_recall(index);
+        self.request(cx, other, index);
+        true
+    }
+
+    /// Whether nothing that anyone has is left to ask for.
+    fn is_ending(&self) -> bool {
+        self.demands.values().all(|demand| {
+            let flow = self.each_wanted(None, demand.cursor..demand.pieces.end, |index| {
+                if self.availability[index.as_usize()] > 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            flow.is_continue()
+        })
+    }
+
+    /// Whether one more piece may be asked of two peers: what came in vain so far, and what may
+    /// still, is a small share of the torrent. Peers that hang send nothing in vain.
+    fn may_double(&self) -> bool {
+        let doubled = self.owners.values().filter(|owners| owners.len() > 1).count() as u64;
+        let most = (u64::from(self.geometry.pieces()) / VAIN_SHARE).max(VAIN_MIN);
+        self.in_vain + doubled < most
+    }
+
+    /// Asks the peer that just got a piece for it, instead of one with a long queue: an origin then
+    /// sends it once, not to everyone who asked before anyone had it.
+    pub(super) fn reroute(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        let [owner] = self.owners.get(&index).map_or(&[][..], Vec::as_slice) else { return };
+        let (owner, typical) = (*owner, self.typical_service);
+        let (Some(old), Some(new)) = (self.conns.get(&owner), self.conns.get(&id)) else { return };
+        let wait = old.expected_wait(cx.now, typical);
+        if old.can_recall()
+            && !self.recalled.contains_key(&index)
+            && new.has_room(cx.now, typical, cx.config)
+            && new.expected_wait(cx.now, typical) * 2.0 <= wait
+        {
+            self.recall(cx, owner, index, id);
+        }
+    }
+
+    /// Takes a request back, to ask `to` once the other side has said that it will not send it.
+    fn recall(&mut self, cx: &mut Cx<'_>, owner: ConnId, index: PieceIndex, to: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&to) {
+            conn.promised += 1;
+        }
+        self.recalled.insert(index, Recall { to: Some(to), at: cx.now });
+        cx.send(owner, Message::CancelPiece { index });
+    }
+
+    /// The other side will not send a piece that was taken back.
+    pub(super) fn on_recalled(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        let Some(&Recall { to, .. }) = self.recalled.get(&index) else {
+            // It was given up, or came from elsewhere.
+            return;
+        };
+        if !self.release(id, index) {
+            return;
+        }
+        let able = |conn: &Conn| {
+            conn.bits.contains(index) && conn.has_room(cx.now, self.typical_service, cx.config)
+        };
+        let to = to.filter(|to| self.conns.get(to).is_some_and(able));
+        if let Some(to) = to
+            && self.wants_pieces()
+            && cx.now >= self.pause_until
+        {
+            self.request(cx, to, index);
+        }
+        self.fill(cx);
+    }
+
+    /// A request is no longer being taken back.
+    pub(super) fn forget_recall(&mut self, index: PieceIndex) {
+        let to = self.recalled.remove(&index).and_then(|recall| recall.to);
+        if let Some(conn) = to.and_then(|to| self.conns.get_mut(&to)) {
+            conn.promised -= 1;
+        }
+    }
+
+    /// Those who were to be asked instead of a peer that does not answer are asked for others.
+    fn free_promised(&mut self, cx: &Cx<'_>) {
+        for recall in self.recalled.values_mut() {
+            if cx.now.since(recall.at) >= cx.config.duplicate_after
+                && let Some(conn) = recall.to.take().and_then(|to| self.conns.get_mut(&to))
+            {
+                conn.promised -= 1;
+            }
+        }
+    }
+
+    /// Gives up requests of peers from which nothing came for too long.
+    fn expire(&mut self, cx: &mut Cx<'_>) {
+        let timeout = self.request_timeout(cx);
+        let mut late = Vec::new();
+        for (&id, conn) in &self.conns {
+            for (&index, &sent) in &conn.requests {
+                if conn.is_overdue(cx.now, sent, timeout) {
+                    late.push((id, index));
+                }
+            }
+        }
+        let mut before = None;
+        for (id, index) in late {
+            self.release(id, index);
+            cx.counters.requests_timed_out += 1;
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            if conn.ours {
+                cx.send(id, Message::CancelPiece { index });
+            }
+            if before.replace(id) != Some(id) {
+                conn.on_timed_out();
+                self.rest(cx, id, timeout);
+            }
+        }
+        let hopeless: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.timeouts >= TIMEOUTS_MAX)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in hopeless {
+            self.close(cx, id, CloseReason::Stalled);
+            self.dial(cx);
+        }
+    }
+}

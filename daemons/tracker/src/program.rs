@@ -27,6 +27,10 @@ impl Program for Tracker {
     fn configure(common: &Common, flags: &Flags, settings: &Settings) -> Result<TrackerConfig> {
         let root = settings.root();
         let listen = common.listen("--port", flags.port)?;
+        if root.value("peerstore.redis.enabled")? {
+            let what = "peers in a Redis are not built yet; set it to false for peers in memory";
+            return Err(root.error("peerstore.redis.enabled", what));
+        }
         let policy = match root.value::<&'static str>("peerhandoutpolicy.priority")? {
             "default" => Policy::Default,
             _ => Policy::Completeness,
@@ -96,6 +100,14 @@ mod tests {
 
     fn with(extra: &str) -> TrackerConfig {
         configured(7, &format!("{LEAST}{extra}\n")).unwrap()
+    }
+
+    #[test]
+    fn peers_in_a_redis_are_refused_rather_than_forgotten() {
+        let redis = |enabled| format!("{LEAST}peerstore: {{redis: {{enabled: {enabled}}}}}\n");
+        assert!(configured(7, &redis(false)).is_ok());
+        let error = configured(7, &redis(true)).unwrap_err().to_string();
+        assert!(error.contains("tracker.yaml:2:30: peerstore.redis.enabled"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod hosts;
 pub mod launch;
 pub mod limits;
 pub mod logging;
+pub mod metrics;
 #[cfg(feature = "program")]
 pub mod net;
 pub mod path;
@@ -38,6 +39,7 @@ pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
 pub use clients::{AllowedClients, Cidr};
 pub use hosts::{HostList, HostSource, Hosts};
 pub use launch::{Role, main_with};
+pub use metrics::{Figures, Metrics};
 pub use path::{Query, Segments};
 pub use serve::{ClientAddr, Server, Serving};
 pub use task::Companion;

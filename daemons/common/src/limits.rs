@@ -44,6 +44,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// cheap, small enough that thousands of slow readers fit into memory.
 pub const FILE_CHUNK_LEN: usize = 512 * 1024;
 
+/// How long a role may take to tell its numbers: half of the 10 s that Prometheus waits by default.
+pub const SAMPLE_MAX: Duration = Duration::from_secs(5);
+
 /// Longest path of a request in bytes: two names of 1 KiB, every byte of them escaped twice.
 pub const PATH_LEN_MAX: usize = 16 * 1024;
 

@@ -4,6 +4,7 @@
 mod guard;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,10 +12,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,9 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::guard::StallGuard;
-use crate::answer::Cause;
+use self::watched::{Watch, Watched};
 use crate::body::{BoxError, RequestBody, Stall};
 use crate::limits;
+use crate::metrics::Metrics;
 
 /// A bound port, ready to serve.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Server {
     drain_max: Duration,
     head_wait_max: Duration,
     read_stall_max: Duration,
+    watch: Watch,
 }
 
 /// A server that runs in a task of its own.
@@ -74,7 +77,23 @@ impl Server {
             drain_max: limits::DRAIN_MAX,
             head_wait_max: limits::HEAD_WAIT_MAX,
             read_stall_max: limits::READ_STALL_MAX,
+            watch: Watch::default(),
         })
+    }
+
+    /// Counts requests in `metrics`, by the class of their paths: the first of `routes` that
+    /// matches. In a route `{digest}` stands for any one segment, `{name..}` for one or more.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &Metrics, routes: &'static [&'static str]) -> Self {
+        self.watch.counted = Some((metrics.requests().clone(), routes));
+        self
+    }
+
+    /// Answers `GET /metrics` with all of `metrics`, ahead of the handler.
+    #[must_use]
+    pub fn exposing(mut self, metrics: Metrics) -> Self {
+        self.watch.exposed = Some(metrics);
+        self
     }
 
     /// How long requests under way at shutdown get.
@@ -128,7 +147,7 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { listener, drain_max, head_wait_max, read_stall_max, .. } = self;
+        let Self { listener, drain_max, head_wait_max, read_stall_max, watch, .. } = self;
         // If this future is dropped, its connections end with it.
         let stop = CancellationToken::new();
         let _stop_on_drop = stop.clone().drop_guard();
@@ -138,10 +157,12 @@ impl Server {
             let builder = http(&tasks, &stop, head_wait_max);
             let (drain, stop) = (cancel.clone(), stop.clone());
             let bounds = Bounds { drain, stop, head_wait_max, read_stall_max };
-            let connection = connection(builder, stream, client, handler.clone(), bounds);
+            let connected = watch.connected();
+            let watched = Watched { handler: handler.clone(), watch: watch.clone() };
+            let connection = connection(builder, stream, client, watched, bounds);
             tasks.spawn(async move {
                 connection.await;
-                drop(slot);
+                drop((slot, connected));
             });
         }
         drop(listener);
@@ -261,7 +282,7 @@ async fn connection<H, F, B>(
     builder: Builder<Executor>,
     stream: TcpStream,
     client: SocketAddr,
-    handler: H,
+    watched: Watched<H>,
     bounds: Bounds,
 ) where
     H: Fn(Request<RequestBody>) -> F + Clone + Send + Sync + 'static,
@@ -278,10 +299,10 @@ async fn connection<H, F, B>(
         let asked = Arc::clone(&asked);
         move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let (handler, stall) = (handler.clone(), Stall::default());
+            let (watched, stall) = (watched.clone(), Stall::default());
             let request =
                 request.map(|body| RequestBody::new(body, bounds.read_stall_max, stall.clone()));
-            async move { Ok::<_, Infallible>(answer(&handler, request, &stall, client).await) }
+            async move { Ok::<_, Infallible>(watched.answer(request, &stall, client).await) }
         }
     });
     let io = TokioIo::new(StallGuard::new(stream, limits::WRITE_STALL_MAX));
@@ -311,37 +332,4 @@ async fn connection<H, F, B>(
             () = bounds.stop.cancelled() => return,
         }
     }
-}
-
-/// Runs the handler and writes the access log as uber/kraken does: failures other than 404 at
-/// info, the rest at debug, health checks not at all.
-async fn answer<H, F, B>(
-    handler: &H,
-    mut request: Request<RequestBody>,
-    stall: &Stall,
-    client: SocketAddr,
-) -> Response<B>
-where
-    H: Fn(Request<RequestBody>) -> F,
-    F: Future<Output = Response<B>>,
-{
-    request.extensions_mut().insert(ClientAddr(client));
-    let start = Instant::now();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let mut response = handler(request).await;
-    if stall.happened() && response.status().as_u16() >= 400 {
-        // Whatever the handler made of it, the client was too slow, and may try again.
-        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
-    }
-    let status = response.status().as_u16();
-    let cause = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
-    let ms = start.elapsed().as_millis();
-    let is_health = method == Method::GET && (path == "/health" || path == "/readiness");
-    if status >= 400 && status != 404 {
-        tracing::info!(status, %method, path, %client, ms, "{cause}");
-    } else if !is_health {
-        tracing::debug!(status, %method, path, %client, ms, "{cause}");
-    }
-    response
 }

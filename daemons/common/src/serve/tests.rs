@@ -152,3 +152,23 @@ async fn a_body_that_stalls_is_broken_off_and_its_client_told() {
     assert!(answer.contains("the client has sent nothing for 50ms"), "{answer}");
     serving.close().await;
 }
+
+#[tokio::test]
+async fn requests_are_counted_and_told_where_metrics_are_exposed() {
+    let metrics = Metrics::new("tests", async || crate::Figures::new());
+    let counting = server().with_metrics(&metrics, &["/{x}"]).spawn(echo);
+    let exposing = server().with_metrics(&metrics, &[]).exposing(metrics).spawn(echo);
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(talk(counting.addr(), get("/metrics").as_bytes()).await.ends_with("/metrics 0"));
+    assert!(talk(counting.addr(), get("/x?y").as_bytes()).await.ends_with("/x 0"));
+    let told = talk(exposing.addr(), get("/metrics").as_bytes()).await;
+    for route in ["/metrics", "/{x}"] {
+        let line = format!(
+            "kraken_http_requests_total{{role=\"tests\",method=\"GET\",route=\"{route}\",\
+             status=\"200\"}} 1"
+        );
+        assert!(told.contains(&line), "{line} is not in\n{told}");
+    }
+    counting.close().await;
+    exposing.close().await;
+}

@@ -1,31 +1,59 @@
 //! How a proxy is set up.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 
-use serde::Deserialize;
+use kraken_common::{Hosts, WatchedHosts};
+use kraken_core::Result;
+use kraken_core::store::StoreConfig;
 
 /// Everything a proxy is told.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone)]
 pub struct ProxyConfig {
-    /// Where clients push to and pull from.
-    pub listen: SocketAddr,
+    /// Where clients push to and pull from, at least one address.
+    pub listen: Vec<SocketAddr>,
     /// Uploads in progress; wiped at each start.
-    pub data_dir: PathBuf,
-    /// The origins, as `host:port`.
-    pub origins: Vec<String>,
-    /// The build-indexes, as `host:port`.
-    pub build_indexes: Vec<String>,
+    pub store: StoreConfig,
+    /// The origins.
+    pub origins: WatchedHosts,
+    /// The build-indexes.
+    pub build_indexes: WatchedHosts,
+}
+
+impl ProxyConfig {
+    /// A proxy with its data under `data_dir`. The hosts are `host:port`.
+    pub fn local(
+        listen: SocketAddr,
+        data_dir: &Path,
+        origins: Vec<String>,
+        build_indexes: Vec<String>,
+    ) -> Result<Self> {
+        Ok(Self {
+            listen: vec![listen],
+            store: store_under(data_dir),
+            origins: Hosts::fixed(origins)?.into(),
+            build_indexes: Hosts::fixed(build_indexes)?.into(),
+        })
+    }
+}
+
+pub(crate) fn store_under(data_dir: &Path) -> StoreConfig {
+    for_uploads(StoreConfig::under(data_dir))
+}
+
+/// `store` as a proxy needs it: uploads in progress need not survive a power failure.
+pub(crate) fn for_uploads(store: StoreConfig) -> StoreConfig {
+    StoreConfig { download_dir: None, durable: false, ..store }
 }
 
 impl Default for ProxyConfig {
+    /// A proxy on a free port of the loopback, without hosts to ask.
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            data_dir: PathBuf::from("/var/cache/kraken/kraken-proxy"),
-            origins: Vec::new(),
-            build_indexes: Vec::new(),
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            store: store_under(Path::new("/var/cache/kraken/kraken-proxy")),
+            origins: WatchedHosts::default(),
+            build_indexes: WatchedHosts::default(),
         }
     }
 }

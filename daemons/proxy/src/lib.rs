@@ -6,9 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod json;
 mod limits;
 mod manifests;
 mod parts;
+#[cfg(feature = "program")]
+mod program;
 mod proxy;
 mod registry;
 mod sessions;

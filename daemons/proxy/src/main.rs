@@ -1,5 +1,5 @@
 //! The proxy as a program.
 
 fn main() -> std::process::ExitCode {
-    kraken_common::main_with::<kraken_proxy::Proxy>()
+    kraken_common::program::main::<kraken_proxy::Proxy>()
 }

@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
 use hyper::service::Service as _;
 use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Body, RequestBody, Role, Server, Serving, blocking};
+use kraken_common::{Body, Companion, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::store::{Store, StoreConfig};
-use kraken_core::{Digest, Result};
+use kraken_core::store::Store;
+use kraken_core::{Digest, Error, Result};
 use kraken_registry_api::Registry;
 use tokio::task::JoinSet;
 
@@ -22,58 +23,77 @@ use crate::registry::ProxyRegistry;
 /// A running proxy. Dropping it does not end it in order; [`Proxy::close`] does.
 #[derive(Debug)]
 pub struct Proxy {
-    serving: Serving,
+    /// At least one.
+    serving: Vec<Serving>,
+    addr: SocketAddr,
     /// Drops idle sessions; it ends with the proxy.
     sweep: JoinSet<()>,
+    /// Follows the hosts of origins and build-indexes.
+    following: Companion,
 }
 
 impl Proxy {
     /// Opens the upload area and listens.
     pub async fn start(config: ProxyConfig) -> Result<Self> {
-        let server = Server::bind(config.listen, "the proxy", "listen")?;
-        Self::serve(server, config).await
+        let servers = config.listen.iter().map(|addr| Server::bind(*addr, "the proxy", PORT));
+        let servers = servers.collect::<Result<_>>()?;
+        Self::serve(servers, config).await
     }
 
-    /// As [`Proxy::start`], by a server that listens already.
-    pub(crate) async fn serve(server: Server, config: ProxyConfig) -> Result<Self> {
-        let under = StoreConfig::under(&config.data_dir);
-        // Uploads in progress need not survive a power failure.
-        let store = StoreConfig { download_dir: None, durable: false, ..under };
+    /// As [`Proxy::start`], by servers that listen already.
+    pub(crate) async fn serve(servers: Vec<Server>, config: ProxyConfig) -> Result<Self> {
+        let Some(addr) = servers.first().map(Server::addr) else {
+            return Err(Error::invalid("listen: a proxy needs an address"));
+        };
+        let ProxyConfig { store, origins, build_indexes, .. } = config;
+        let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
+        let known_tags =
+            build_indexes.resolve().await.map_err(|e| e.context("build_index.hosts"))?;
         let store = blocking("open the store", move || Store::open(store)).await?;
         let client = Client::new(ClientConfig::default());
-        let origins = config.origins;
+        let cluster = OriginConfig::default();
         let parts = Arc::new(Parts {
             store,
-            origins: OriginCluster::new(origins, client.clone(), OriginConfig::default())?,
-            build_index: BuildIndex::new(config.build_indexes, client)?,
+            origins: OriginCluster::new(known.clone(), client.clone(), cluster)?,
+            build_index: BuildIndex::new(known_tags.clone(), client.clone())?,
+        });
+        let following = Companion::spawn({
+            let parts = Arc::clone(&parts);
+            async move {
+                let origins = origins.follow(known, &client, |hosts| {
+                    warn(parts.origins.set_hosts(hosts), "origins stay as they were");
+                });
+                let build_indexes = build_indexes.follow(known_tags, &client, |hosts| {
+                    warn(parts.build_index.set_hosts(hosts), "build-indexes stay as they were");
+                });
+                tokio::join!(origins, build_indexes);
+            }
         });
         let backend = ProxyRegistry::new(Arc::clone(&parts));
         let mut sweep = JoinSet::new();
         sweep.spawn(backend.sessions.clone().sweep());
         let registry = Registry::from_arc(backend);
-        let serving = server.spawn(move |request: Request<RequestBody>| {
+        let serving = servers.into_iter().map(|server| {
             let (parts, registry) = (Arc::clone(&parts), registry.clone());
-            async move {
-                if let Some(answer) = health(&parts, &request).await {
-                    return answer;
-                }
-                match registry.call(request).await {
-                    Ok(response) => response.map(Body::new),
-                    Err(never) => match never {},
-                }
-            }
+            server.spawn(move |request| answer(Arc::clone(&parts), registry.clone(), request))
         });
-        Ok(Self { serving, sweep })
+        Ok(Self { serving: serving.collect(), addr, sweep, following })
+    }
+
+    /// Where clients push to and pull from; the first address of several.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// Where clients push to and pull from.
-    pub fn addr(&self) -> SocketAddr {
-        self.serving.addr()
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.serving.iter().map(Serving::addr).collect()
     }
 
     /// Lets requests under way end and joins every task.
     pub async fn close(mut self) -> Result<()> {
-        self.serving.close().await;
+        join_all(self.serving.into_iter().map(Serving::close)).await;
+        self.following.close().await;
         self.sweep.shutdown().await;
         Ok(())
     }
@@ -90,6 +110,26 @@ impl Role for Proxy {
 
     fn close(self) -> impl Future<Output = Result<()>> + Send {
         self.close()
+    }
+}
+
+async fn answer(
+    parts: Arc<Parts>,
+    registry: Registry<ProxyRegistry>,
+    request: Request<RequestBody>,
+) -> Answer {
+    if let Some(answer) = health(&parts, &request).await {
+        return answer;
+    }
+    match registry.call(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(never) => match never {},
+    }
+}
+
+fn warn(changed: Result<()>, what: &str) {
+    if let Err(error) = changed {
+        tracing::warn!(%error, "{what}");
     }
 }
 
@@ -117,3 +157,6 @@ async fn health(parts: &Parts, request: &Request<RequestBody>) -> Option<Answer>
         _ => None,
     }
 }
+
+/// What names the ports in errors: the flag, and the field.
+const PORT: &str = "--port (listen)";

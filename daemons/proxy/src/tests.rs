@@ -39,13 +39,9 @@ fn local(what: &str) -> Server {
 impl Fixture {
     async fn start(server: Server, origin: SocketAddr) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = ProxyConfig {
-            data_dir: dir.path().to_owned(),
-            origins: vec![origin.to_string()],
-            build_indexes: vec![origin.to_string()],
-            ..ProxyConfig::default()
-        };
-        let proxy = Proxy::serve(server, config).await.unwrap();
+        let (listen, hosts) = (server.addr(), vec![origin.to_string()]);
+        let config = ProxyConfig::local(listen, dir.path(), hosts.clone(), hosts).unwrap();
+        let proxy = Proxy::serve(vec![server], config).await.unwrap();
         Self { proxy, dir, client: Client::new(ClientConfig::default()) }
     }
 
@@ -209,3 +205,26 @@ async fn a_client_is_told_what_is_wrong_and_not_who_was_asked() {
 
 /// How long anything that must happen may take, on however slow a machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn every_port_is_served_and_a_taken_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = vec!["127.0.0.1:1".to_owned()];
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let local = |name: &str| {
+        ProxyConfig::local(any, &dir.path().join(name), hosts.clone(), hosts.clone()).unwrap()
+    };
+    let config = ProxyConfig { listen: vec![any; 3], ..local("a") };
+    let proxy = Proxy::start(config).await.unwrap();
+    let addrs = proxy.addrs();
+    assert_eq!((addrs.len(), addrs[0]), (3, proxy.addr()));
+    let client = Client::new(ClientConfig::default());
+    for addr in &addrs {
+        client.send(Request::to(Method::GET, addr.to_string(), "/health")).await.unwrap();
+    }
+    let taken = ProxyConfig { listen: vec![any, addrs[1]], ..local("b") };
+    let error = Proxy::start(taken).await.unwrap_err().to_string();
+    assert!(error.contains("--port") && error.contains(&addrs[1].to_string()), "{error}");
+    assert!(Proxy::start(ProxyConfig { listen: Vec::new(), ..local("c") }).await.is_err());
+    proxy.close().await.unwrap();
+}

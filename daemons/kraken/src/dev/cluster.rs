@@ -66,14 +66,9 @@ impl Cluster {
         .await
         .map_err(hint)?;
         let build_indexes = vec![build_index.addr().to_string()];
-        let proxy = Proxy::start(ProxyConfig {
-            listen: at(0)?,
-            data_dir: data_dir.join("proxy"),
-            origins,
-            build_indexes: build_indexes.clone(),
-        })
-        .await
-        .map_err(hint)?;
+        let proxy =
+            ProxyConfig::local(at(0)?, &data_dir.join("proxy"), origins, build_indexes.clone())?;
+        let proxy = Proxy::start(proxy).await.map_err(hint)?;
         let mut agents = Vec::new();
         for number in 1..=args.agents {
             let base = number

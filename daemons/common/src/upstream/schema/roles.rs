@@ -261,8 +261,8 @@ pub(super) static PROXY: Table = Table::of(&[
 
 static PROXY_SERVER: Table = Table::of(&[
     LISTENER,
-    key("prefetch_min_blob_size", Size, "Smaller blobs are not prefetched.").or("0"),
-    key("prefetch_max_blob_size", Size, "Larger blobs are not prefetched.").or("50GB"),
+    key("prefetch_min_blob_size", Size, "Smaller blobs are not prefetched.").or("0").later(),
+    key("prefetch_max_blob_size", Size, "Larger blobs are not prefetched.").or("50GB").later(),
 ]);
 
 static OVERRIDE: Table = Table::of(&[LISTENER]);

@@ -10,7 +10,7 @@ use kraken_core::{Digest, Error, ErrorKind, PeerInfo, Result, Time};
 use super::client::{AnnounceRequest, AnnounceResponse};
 use super::handout::{HandoutConfig, handout};
 use super::limits;
-use super::store::PeerStore;
+use super::store::{PeerCounts, PeerStore};
 
 /// Answers announces: remembers who asks and tells them of others.
 pub struct Announcer {
@@ -18,12 +18,48 @@ pub struct Announcer {
     config: HandoutConfig,
     /// Counts up; each announce draws its randomness from a number of its own.
     seed: AtomicU64,
+    counters: Counters,
+}
+
+/// What an announcer has done and what it remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnnouncerStats {
+    /// Announces answered of peers that have the whole blob.
+    pub complete: u64,
+    /// Announces answered of peers that do not.
+    pub incomplete: u64,
+    /// Of the latter, those that were told of nobody.
+    pub empty: u64,
+    /// Peers handed out, origins included.
+    pub handed_out: u64,
+    /// How much the store remembers, where it can tell.
+    pub peers: Option<PeerCounts>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    complete: AtomicU64,
+    incomplete: AtomicU64,
+    empty: AtomicU64,
+    handed_out: AtomicU64,
 }
 
 impl Announcer {
     /// An announcer over `store`; the same `seed` and the same calls give the same handouts.
     pub fn new(store: Arc<dyn PeerStore>, config: HandoutConfig, seed: u64) -> Self {
-        Self { store, config, seed: AtomicU64::new(seed) }
+        Self { store, config, seed: AtomicU64::new(seed), counters: Counters::default() }
+    }
+
+    /// What it has done and what it remembers. Does not block.
+    pub fn stats(&self) -> AnnouncerStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        AnnouncerStats {
+            complete: load(&self.counters.complete),
+            incomplete: load(&self.counters.incomplete),
+            empty: load(&self.counters.empty),
+            handed_out: load(&self.counters.handed_out),
+            peers: self.store.counts(),
+        }
     }
 
     /// Answers one announce. `origins` are those of the blob, as far as the caller could find them
@@ -44,6 +80,7 @@ impl Announcer {
         let mut rng = Rng::new(self.seed.fetch_add(1, Ordering::Relaxed));
         let (sample_seed, order_seed) = (rng.next(), rng.next());
         if request.peer.complete {
+            self.counters.complete.fetch_add(1, Ordering::Relaxed);
             return Ok(handout(request, Vec::new(), Vec::new(), &self.config, order_seed));
         }
         // One more, because the one who asks may be among them.
@@ -64,7 +101,12 @@ impl Announcer {
                 return Err(Error::new(ErrorKind::Unavailable, context));
             }
         };
-        Ok(handout(request, sampled, origins, &self.config, order_seed))
+        let response = handout(request, sampled, origins, &self.config, order_seed);
+        let handed_out = response.peers.as_ref().map_or(0, Vec::len) as u64;
+        self.counters.incomplete.fetch_add(1, Ordering::Relaxed);
+        self.counters.empty.fetch_add(u64::from(handed_out == 0), Ordering::Relaxed);
+        self.counters.handed_out.fetch_add(handed_out, Ordering::Relaxed);
+        Ok(response)
     }
 }
 

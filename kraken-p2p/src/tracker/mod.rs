@@ -17,10 +17,10 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use announcer::Announcer;
+pub use announcer::{Announcer, AnnouncerStats};
 pub use client::{AnnounceRequest, AnnounceResponse, TrackerClient};
 pub use handout::{HandoutConfig, HandoutPolicy, handout};
 #[cfg(feature = "http")]
 pub use http_client::{HttpTrackerClient, HttpTrackerConfig};
 pub use peers::PeerTable;
-pub use store::{MemoryPeerStore, PeerStore, TTL_DEFAULT};
+pub use store::{MemoryPeerStore, PeerCounts, PeerStore, TTL_DEFAULT};

@@ -30,6 +30,21 @@ pub trait PeerStore: fmt::Debug + Send + Sync + 'static {
         seed: u64,
         now: Time,
     ) -> Result<Vec<PeerInfo>>;
+
+    /// How much is remembered, for gauges; `None` from a store that cannot tell at once. Does not
+    /// block.
+    fn counts(&self) -> Option<PeerCounts> {
+        None
+    }
+}
+
+/// How much a peer store remembers, some of it perhaps expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerCounts {
+    /// Pairs of blob and peer.
+    pub peers: usize,
+    /// Blobs that have peers.
+    pub torrents: usize,
 }
 
 /// A peer store in memory: what it knows is gone with the process, and comes back with the next
@@ -87,6 +102,16 @@ impl PeerStore for MemoryPeerStore {
         now: Time,
     ) -> Result<Vec<PeerInfo>> {
         Ok(self.table(info_hash).sample(info_hash, limit, seed, now))
+    }
+
+    fn counts(&self) -> Option<PeerCounts> {
+        let mut counts = PeerCounts::default();
+        for table in &self.tables {
+            let table = lock(table);
+            counts.peers += table.len();
+            counts.torrents += table.torrents();
+        }
+        Some(counts)
     }
 }
 

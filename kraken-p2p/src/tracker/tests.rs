@@ -161,6 +161,9 @@ async fn who_announces_is_handed_to_the_next() {
     peers.sort_unstable_by(|a, b| a.ip.cmp(&b.ip));
     assert_eq!(peers, [peer(1, false, false), peer(2, false, true)]);
     assert_eq!(store.len(), 3);
+    let peers = Some(PeerCounts { peers: 3, torrents: 1 });
+    let stats = AnnouncerStats { complete: 1, incomplete: 2, empty: 0, handed_out: 3, peers };
+    assert_eq!(announcer.stats(), stats);
     let late = Time::ZERO + TTL_DEFAULT + Duration::from_secs(1);
     let alone = announcer.announce(&request(peer(1, false, false)), Ok(vec![]), late).await;
     assert_eq!(alone.unwrap().peers, None);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Request;
 use kraken_backends::BuildIndex;
+use kraken_common::metrics::routes;
 use kraken_common::{Body, Companion, Hosts, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
@@ -14,11 +15,10 @@ use kraken_p2p::storage::StoreStorage;
 use kraken_p2p::tracker::{HttpTrackerClient, TrackerClient};
 use kraken_registry_api::Registry;
 
-use crate::access;
 use crate::config::AgentConfig;
 use crate::parts::Parts;
 use crate::registry::AgentRegistry;
-use crate::server;
+use crate::{access, metrics, server};
 
 /// A running agent. Dropping it does not end it in order; [`Agent::close`] does.
 #[derive(Debug)]
@@ -43,6 +43,9 @@ impl Agent {
         let zone = &config.zone;
         tracing::info!(registry = %registry.addr(), server = %server.addr(), zone, "agent serves");
 
+        let metrics = metrics::of(Arc::clone(&parts));
+        let registry = registry.with_metrics(&metrics, routes::REGISTRY);
+        let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);
         let service = Registry::new(AgentRegistry::new(Arc::clone(&parts)));
         let allowed = Arc::new(config.allowed_clients);
         let registry = registry.spawn(move |request: Request<RequestBody>| {

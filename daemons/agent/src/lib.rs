@@ -10,6 +10,7 @@ mod agent;
 mod config;
 mod json;
 mod limits;
+mod metrics;
 mod parts;
 #[cfg(feature = "program")]
 mod program;

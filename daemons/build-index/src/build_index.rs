@@ -11,10 +11,10 @@ use kraken_core::{Error, Result};
 use regex::Regex;
 
 use crate::config::{BuildIndexConfig, TagRule, TagType};
-use crate::limits;
 use crate::neighbors::Neighbors;
 use crate::server::Service;
 use crate::tags::{Tags, Writer};
+use crate::{limits, metrics};
 
 /// A running build-index.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ impl BuildIndex {
             let service = Arc::clone(&service);
             async move { follow(&service, &config.origins, origin_hosts, &client).await }
         });
+        let metrics = metrics::of(Arc::clone(&service));
+        let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);
         let serving = server.spawn({
             let service = Arc::clone(&service);
             move |request| Arc::clone(&service).answer(request)

@@ -93,6 +93,11 @@ impl Journal {
         blocking("shorten the journal", move || shared.settle(&put)).await
     }
 
+    /// How many tags have a put that the backend does not have yet.
+    pub(crate) fn len(&self) -> usize {
+        self.shared.lock().by_tag.len()
+    }
+
     /// The highest number given so far.
     pub(crate) fn last_number(&self) -> u64 {
         self.shared.lock().next_number.saturating_sub(1)

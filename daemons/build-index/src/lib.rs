@@ -12,6 +12,7 @@ mod journal;
 mod json;
 mod limits;
 mod listing;
+mod metrics;
 mod neighbors;
 #[cfg(feature = "program")]
 mod program;

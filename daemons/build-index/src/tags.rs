@@ -136,6 +136,11 @@ impl Tags {
         Ok(())
     }
 
+    /// How many tags have a put that the backend does not have yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.write_back.as_ref().map_or(0, |write_back| write_back.journal.len())
+    }
+
     /// One page of tags, from the backend; puts before it get a moment to be there.
     pub(crate) async fn list(&self, scope: TagScope<'_>, page: &Page) -> Result<TagPage> {
         if let Some(WriteBack { journal, .. }) = &self.write_back {

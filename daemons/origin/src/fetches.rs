@@ -1,6 +1,7 @@
 //! Which fetches from the backend are under way, and which have failed of late.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -10,7 +11,23 @@ use crate::limits;
 
 /// The fetches under way and the failures of late.
 #[derive(Debug, Default)]
-pub(crate) struct Fetches(Mutex<BTreeMap<Digest, State>>);
+pub(crate) struct Fetches {
+    states: Mutex<BTreeMap<Digest, State>>,
+    fetched: AtomicU64,
+    failed: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How fetches stand.
+#[derive(Debug)]
+pub(crate) struct FetchStats {
+    pub(crate) running: usize,
+    /// Those that succeeded, and those that did not.
+    pub(crate) fetched: u64,
+    pub(crate) failed: u64,
+    /// The bytes of the blobs fetched.
+    pub(crate) bytes: u64,
+}
 
 /// One fetch under way, until it is dropped: also by a panic.
 #[derive(Debug)]
@@ -30,7 +47,7 @@ enum State {
 impl Fetches {
     /// The caller must fetch the blob; or why it cannot be had now.
     pub(crate) fn enter(this: &Arc<Self>, digest: &Digest) -> Result<Fetch> {
-        let mut states = this.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = this.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.retain(|_, state| match state {
             State::Fetching => true,
             State::Failed { at, .. } => at.elapsed() < limits::FAILURE_TTL,
@@ -51,8 +68,26 @@ impl Fetches {
         Ok(Fetch { fetches: Arc::clone(this), digest: *digest, result })
     }
 
+    /// A blob of so many bytes was fetched.
+    pub(crate) fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> FetchStats {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FetchStats {
+            running: states.values().filter(|state| matches!(state, State::Fetching)).count(),
+            fetched: load(&self.fetched),
+            failed: load(&self.failed),
+            bytes: load(&self.bytes),
+        }
+    }
+
     fn leave(&self, digest: &Digest, result: &Result<()>) {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = if result.is_ok() { &self.fetched } else { &self.failed };
+        ended.fetch_add(1, Ordering::Relaxed);
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         states.remove(digest);
         if let Err(error) = result {
             let failed_at = |(digest, state): (&Digest, &State)| match state {

@@ -13,6 +13,7 @@ mod fetches;
 mod json;
 mod limits;
 mod membership;
+mod metrics;
 mod origin;
 mod parts;
 #[cfg(feature = "program")]

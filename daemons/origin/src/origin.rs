@@ -20,8 +20,7 @@ use crate::config::OriginConfig;
 use crate::membership::Membership;
 use crate::parts::Parts;
 use crate::queue::WriteBackQueue;
-use crate::refresh;
-use crate::server;
+use crate::{metrics, refresh, server};
 
 /// A running origin. Dropping it does not end it in order; [`Origin::close`] does.
 #[derive(Debug)]
@@ -39,6 +38,8 @@ impl Origin {
         crate::write_back::start(&parts).await;
         let task = Arc::clone(&parts);
         parts.tasks.spawn(async move { task.stop.run_until_cancelled(follow(&task)).await });
+        let metrics = metrics::of(Arc::clone(&parts));
+        let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);
         let serving = server.spawn({
             let parts = Arc::clone(&parts);
             move |request| server::answer(Arc::clone(&parts), request)

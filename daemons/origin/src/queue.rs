@@ -1,5 +1,6 @@
 //! The queue of blobs to be written back.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,21 @@ pub(crate) struct WriteBackQueue {
     queue: Mutex<RetryQueue<WriteBack, Namespace>>,
     pub(crate) changed: Notify,
     epoch: Instant,
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// How write-backs stand.
+#[derive(Debug)]
+pub(crate) struct WriteBackStats {
+    /// Those that wait or are under way.
+    pub(crate) queued: usize,
+    pub(crate) running: usize,
+    /// How long the oldest has been queued.
+    pub(crate) oldest: Duration,
+    /// Tries that succeeded, and those that did not.
+    pub(crate) written: u64,
+    pub(crate) failed: u64,
 }
 
 /// A write-back that was handed out. Dropped, it is given back: done if it was, else failed, so
@@ -48,6 +64,8 @@ impl WriteBackQueue {
             queue: Mutex::new(RetryQueue::new(config)),
             changed: Notify::new(),
             epoch: Instant::now(),
+            written: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -71,6 +89,19 @@ impl WriteBackQueue {
         self.with(|queue| queue.len())
     }
 
+    pub(crate) fn stats(&self) -> WriteBackStats {
+        let now = self.now();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (written, failed) = (load(&self.written), load(&self.failed));
+        self.with(|queue| WriteBackStats {
+            queued: queue.len(),
+            running: queue.in_flight(),
+            oldest: queue.oldest().map_or(Duration::ZERO, |since| now.since(since)),
+            written,
+            failed,
+        })
+    }
+
     pub(crate) fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
     }
@@ -86,6 +117,8 @@ impl WriteBackQueue {
 impl Drop for Slot {
     fn drop(&mut self) {
         let now = self.queue.now();
+        let ended = if self.done { &self.queue.written } else { &self.queue.failed };
+        ended.fetch_add(1, Ordering::Relaxed);
         self.queue.with(|queue| match self.done {
             true => drop(queue.done(&self.task, now)),
             false => queue.failed(&self.task, now),

@@ -88,6 +88,7 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Re
             return Err(error);
         }
     };
+    parts.fetches.add_bytes(blob.len());
     tracing::info!(%digest, %namespace, bytes = blob.len(), ms = started.elapsed().as_millis(),
         "fetched from the backend");
     replicate::transfer(parts, &blob).await;

@@ -7,6 +7,7 @@
 mod config;
 mod files;
 mod limits;
+mod metrics;
 mod name;
 #[cfg(feature = "program")]
 mod program;

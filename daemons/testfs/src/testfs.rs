@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::config::TestFsConfig;
 use crate::files::Files;
-use crate::server;
+use crate::{metrics, server};
 
 /// A running file server. Dropping it does not end it in order; [`TestFs::close`] does.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ impl TestFs {
         .await?;
         let files = Arc::new(files);
         let shared = Arc::clone(&files);
+        let metrics = metrics::of();
+        let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);
         let serving = server.spawn(move |request| server::answer(Arc::clone(&shared), request));
         tracing::info!(addr = %serving.addr(), root = %files.root().display(), "testfs serves");
         Ok(Self { serving, files, fresh })

@@ -8,6 +8,7 @@
 mod config;
 mod limits;
 mod memo;
+mod metrics;
 mod origins;
 #[cfg(feature = "program")]
 mod program;

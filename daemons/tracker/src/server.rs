@@ -27,6 +27,10 @@ impl Service {
         Arc::new(Self { announcer, origins, start: Instant::now() })
     }
 
+    pub(crate) fn announcer(&self) -> &Announcer {
+        &self.announcer
+    }
+
     /// Asks these origins from now on.
     pub(crate) fn set_origins(&self, hosts: Vec<String>) {
         self.origins.set_hosts(hosts);

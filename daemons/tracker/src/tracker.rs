@@ -11,6 +11,7 @@ use kraken_p2p::tracker::{
 };
 
 use crate::config::TrackerConfig;
+use crate::metrics;
 use crate::origins::Origins;
 use crate::server::Service;
 
@@ -54,6 +55,8 @@ impl Tracker {
             let service = Arc::clone(&service);
             async move { origins.follow(known, &http, |hosts| service.set_origins(hosts)).await }
         });
+        let metrics = metrics::of(Arc::clone(&service));
+        let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);
         let serving = server.spawn(move |request| Arc::clone(&service).answer(request));
         tracing::info!(addr = %serving.addr(), "tracker serves");
         Ok(Self { serving, following })

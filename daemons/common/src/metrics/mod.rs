@@ -10,7 +10,7 @@ pub mod names;
 mod node;
 mod process;
 mod requests;
-mod routes;
+pub mod routes;
 mod store;
 #[cfg(test)]
 mod tests;

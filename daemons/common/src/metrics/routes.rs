@@ -32,6 +32,20 @@ fn fits(wanted: &str, given: &str) -> bool {
     wanted == given || wanted.starts_with('{') && !given.is_empty()
 }
 
+/// The paths of a registry, for [`Server::with_metrics`](crate::Server::with_metrics).
+pub const REGISTRY: &[&str] = &[
+    "/v2/",
+    "/v2/{name..}/manifests/{reference}",
+    "/v2/{name..}/blobs/uploads/",
+    "/v2/{name..}/blobs/uploads/{id}",
+    "/v2/{name..}/blobs/{digest}",
+    "/v2/{name..}/tags/list",
+    "/v2/{name..}/referrers/{digest}",
+    "/v2/_catalog",
+    "/health",
+    "/readiness",
+];
+
 /// The class of a path that no route matches.
 pub(crate) const OTHER: &str = "other";
 

@@ -57,7 +57,11 @@ pub fn outward(error: Error, whom: &str, what: impl Display) -> Error {
         ErrorKind::Pending => format!("{what}: still being fetched by {whom}"),
         ErrorKind::TooLarge => format!("{what}: too large for {whom}"),
         ErrorKind::Mismatch => format!("{what}: other bytes at {whom}"),
-        ErrorKind::Invalid | ErrorKind::Unsupported => format!("{what}: refused by {whom}"),
+        ErrorKind::Invalid => format!("{what}: refused by {whom}"),
+        // What a namespace that no backend matches comes to.
+        ErrorKind::Unsupported => {
+            format!("{what}: no backend (or tag type) of {whom} is for this repository")
+        }
         _ => format!("{what}: {whom} failed"),
     };
     Error::new(error.kind(), text).with_source(error)

@@ -86,17 +86,21 @@ pub fn launch<R: Role>(logging: &LoggingConfig, config: R::Config) -> ExitCode {
 
 /// Starts the role, waits for signals, ends it.
 async fn run<R: Role>(config: R::Config) -> ExitCode {
-    let started = async {
-        let signals = Signals::listen()?;
-        Ok::<_, Error>((R::start(config).await?, signals))
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(e) => return does_not_start::<R>(&e),
     };
-    let (role, mut signals) = match started.await {
-        Ok(started) => started,
-        Err(e) => {
-            tracing::error!(error = %e, "{} does not start", R::NAME);
-            let invalid = e.kind() == ErrorKind::Invalid;
-            return if invalid { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE };
+    // A start may wait for others for long.
+    let started = tokio::select! {
+        started = R::start(config) => started,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped before it has started");
+            return ExitCode::SUCCESS;
         }
+    };
+    let role = match started {
+        Ok(role) => role,
+        Err(e) => return does_not_start::<R>(&e),
     };
     let name = signals.next().await;
     tracing::info!(signal = name, "draining; a second signal stops at once");
@@ -113,6 +117,12 @@ async fn run<R: Role>(config: R::Config) -> ExitCode {
             ExitCode::from(EXIT_FORCED)
         }
     }
+}
+
+fn does_not_start<R: Role>(error: &Error) -> ExitCode {
+    tracing::error!(%error, "{} does not start", R::NAME);
+    let invalid = error.kind() == ErrorKind::Invalid;
+    if invalid { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
 }
 
 /// The configuration file named by the flags; `None` for a call for help.

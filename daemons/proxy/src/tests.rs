@@ -172,6 +172,21 @@ async fn an_upload_that_the_origins_have_no_room_for_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_push_that_no_backend_is_for_is_refused_with_the_reason() {
+    let origin = fake_origin(|request| match *request.method() {
+        Method::POST => answer::text(StatusCode::NOT_IMPLEMENTED, "no backend at 10.0.0.1"),
+        _ => answer::empty(StatusCode::NOT_FOUND),
+    });
+    let fixture = Fixture::start(local("proxy"), origin.addr()).await;
+    let finish = format!("{}?digest={}", fixture.begin().await, Digest::sha256(b"x"));
+    let (status, code, message) = refusal(fixture.send(Method::PUT, &finish, "x").await).await;
+    assert_eq!((status, code.as_str()), (405, "UNSUPPORTED"));
+    assert!(message.contains("no backend") && !message.contains("10.0.0.1"), "{message}");
+    fixture.proxy.close().await.unwrap();
+    origin.close().await;
+}
+
+#[tokio::test]
 async fn a_client_is_told_what_is_wrong_and_not_who_was_asked() {
     let origin = fake_origin(|request| match request.uri().path() {
         path if path.starts_with("/internal/namespace/library%2Fbroken/") => {

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// nothing beside it, small enough that a thousand readers hold 512 MiB at most.
 pub(crate) const READ_LEN: u64 = 512 << 10;
 
+/// Most downloads told of at once, those that have waited longest: some 300 KiB of JSON.
+pub(crate) const DOWNLOADS_TOLD_MAX: usize = 1000;
+
 /// How long the node may take to answer a probe: uber/kraken's `probe_timeout`.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 

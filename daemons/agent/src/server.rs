@@ -15,6 +15,7 @@ use kraken_common::{Body, RequestBody, Segments, blocking};
 use kraken_core::http::Request;
 use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, InfoHash, Result, Tag};
+use kraken_p2p::node::{DownloadPhase, RunningDownload};
 use kraken_p2p::swarm::Blacklisted;
 use kraken_registry_api::BlobReader as _;
 use serde_json::json;
@@ -51,6 +52,7 @@ async fn route(parts: &Parts, request: &http::Request<RequestBody>) -> Result<An
             remove(parts, &Digest::parse_wire_name(digest)?).await
         }
         (&Method::GET, ["x", "blacklist"]) => blacklist(parts).await,
+        (&Method::GET, ["x", "downloads"]) => downloads(parts).await,
         (&Method::GET, ["x", "stats"]) => stats(parts).await,
         _ => Ok(answer::no_route()),
     }
@@ -158,7 +160,32 @@ fn blacklist_entry(entry: &Blacklisted, info_hash: Option<InfoHash>) -> serde_js
     })
 }
 
-/// Counters of the node, until there are metrics.
+/// The downloads that somebody waits for, those that have waited longest first.
+async fn downloads(parts: &Parts) -> Result<Answer> {
+    let downloads = parts.node.downloads(limits::DOWNLOADS_TOLD_MAX).await?;
+    answer::json(&downloads.iter().map(download).collect::<Vec<_>>())
+}
+
+fn download(download: &RunningDownload) -> serde_json::Value {
+    json!({
+        "digest": download.digest,
+        "namespace": download.namespace,
+        "state": match download.phase {
+            DownloadPhase::AskingForMetainfo => "asking_for_metainfo",
+            DownloadPhase::LookingForPeers => "looking_for_peers",
+            DownloadPhase::Downloading => "downloading",
+            DownloadPhase::Verifying => "verifying",
+        },
+        "length": download.blob_len,
+        "bytes_verified": download.bytes_verified,
+        "bytes_from_origins": download.bytes_from_origins,
+        "bytes_from_peers": download.bytes_from_peers,
+        "seconds": download.age.as_secs_f64(),
+        "peers": download.peers,
+    })
+}
+
+/// Some of the numbers of `/metrics`, as JSON.
 async fn stats(parts: &Parts) -> Result<Answer> {
     let stats = parts.node.stats().await?;
     answer::json(&json!({

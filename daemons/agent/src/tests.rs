@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use kraken_common::AllowedClients;
-use kraken_core::ErrorKind;
+use kraken_common::{AllowedClients, Hosts};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
-use serde_json::Value;
+use kraken_core::{Digest, ErrorKind};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{Agent, AgentConfig};
@@ -78,4 +78,54 @@ async fn what_keeps_an_agent_from_starting_is_named() {
     }
     let none = AgentConfig { trackers: kraken_common::Hosts::default(), ..config(&dir) };
     assert_eq!(Agent::start(none).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_pull_that_hangs_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    // Takes connections and answers nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tracker = Hosts::fixed(vec![silent.local_addr().unwrap().to_string()]).unwrap();
+    let agent = Agent::start(AgentConfig { trackers: tracker, ..config(&dir) }).await.unwrap();
+    let addr = agent.server_addr();
+    assert_eq!(get(addr, "/x/downloads").await, (200, b"[]".to_vec()));
+    let digest = Digest::sha256(b"x");
+    let pull = tokio::spawn(async move {
+        let path = format!("/namespace/library%2Fa/blobs/{}", digest.wire_name());
+        get(addr, &path).await.0
+    });
+    let list = loop {
+        let (_, body) = get(addr, "/x/downloads").await;
+        match serde_json::from_slice::<Vec<Value>>(&body).unwrap() {
+            list if list.is_empty() => tokio::task::yield_now().await,
+            list => break list,
+        }
+    };
+    assert!(list[0]["seconds"].as_f64().is_some());
+    let mut told = list[0].clone();
+    told["seconds"] = 0.into();
+    let expected = json!({
+        "digest": digest.to_string(),
+        "namespace": "library/a",
+        "state": "asking_for_metainfo",
+        "length": null,
+        "bytes_verified": 0,
+        "bytes_from_origins": 0,
+        "bytes_from_peers": 0,
+        "seconds": 0,
+        "peers": 0,
+    });
+    assert_eq!(told, expected);
+    let text = String::from_utf8(get(addr, "/metrics").await.1).unwrap();
+    for line in [
+        "kraken_http_requests_in_flight{role=\"agent\"} 2",
+        "kraken_node_downloads{role=\"agent\"} 0",
+        "kraken_store_blobs{role=\"agent\",state=\"complete\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    // The registry's port is for registries' clients.
+    assert_eq!(get(agent.registry_addr(), "/metrics").await.0, 404);
+    agent.close().await.unwrap();
+    assert_eq!(pull.await.unwrap(), 500);
 }

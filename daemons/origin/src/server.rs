@@ -171,7 +171,7 @@ async fn duplicate_delay(body: RequestBody) -> Result<std::time::Duration> {
     Ok(std::time::Duration::from_nanos(u64::try_from(body.delay).unwrap_or(0)))
 }
 
-/// Counters of the node, until there are metrics.
+/// Some of the numbers of `/metrics`, as JSON.
 async fn stats(parts: &Parts) -> Result<Answer> {
     let stats = parts.node.stats().await?;
     answer::json(&json!({

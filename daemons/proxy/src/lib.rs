@@ -9,6 +9,7 @@ mod config;
 mod json;
 mod limits;
 mod manifests;
+mod metrics;
 mod parts;
 #[cfg(feature = "program")]
 mod program;

@@ -9,6 +9,7 @@ use hyper::service::Service as _;
 use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
 use kraken_common::answer::{self, Answer};
+use kraken_common::metrics::routes;
 use kraken_common::{Body, Companion, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::Store;
@@ -17,6 +18,7 @@ use kraken_registry_api::Registry;
 use tokio::task::JoinSet;
 
 use crate::config::ProxyConfig;
+use crate::metrics;
 use crate::parts::Parts;
 use crate::registry::ProxyRegistry;
 
@@ -72,9 +74,11 @@ impl Proxy {
         let backend = ProxyRegistry::new(Arc::clone(&parts));
         let mut sweep = JoinSet::new();
         sweep.spawn(backend.sessions.clone().sweep());
+        let metrics = metrics::of(Arc::clone(&backend));
         let registry = Registry::from_arc(backend);
         let serving = servers.into_iter().map(|server| {
             let (parts, registry) = (Arc::clone(&parts), registry.clone());
+            let server = server.with_metrics(&metrics, routes::REGISTRY).exposing(metrics.clone());
             server.spawn(move |request| answer(Arc::clone(&parts), registry.clone(), request))
         });
         Ok(Self { serving: serving.collect(), addr, sweep, following })

@@ -60,6 +60,11 @@ impl Sessions {
         .await
     }
 
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open().len()
+    }
+
     /// The session's upload, if it is of this repository, to look at.
     pub(crate) fn find(&self, repository: &Repository, id: &UploadId) -> Result<Upload> {
         self.of(repository, id, |session| Ok(session.upload.clone()))

@@ -110,8 +110,8 @@ impl Service {
         }
     }
 
-    /// The digest of a tag as text. A backend that is away, or not there for such tags, is a 404, as
-    /// in uber/kraken: a push looks its tag up first, and must not fail for that.
+    /// The digest of a tag as text. A backend that is away, or not there for such tags, is a 404,
+    /// as in uber/kraken: a push looks its tag up first, and must not fail for that.
     async fn find(&self, tag: &Tag) -> Result<Answer> {
         match self.tags.find(tag).await {
             Ok(digest) => Ok(answer::text(StatusCode::OK, digest.to_string())),

@@ -33,6 +33,7 @@ fn swarm(scheduler: &Section<'_>, swarm: &mut SwarmConfig) -> Result<()> {
     swarm.seeder_tti = scheduler.value("seeder_tti")?;
     swarm.leecher_tti = scheduler.value("leecher_tti")?;
     swarm.conn_idle = scheduler.value("conn_tti")?;
+    swarm.seed = scheduler.value("seed")?;
     let connstate = scheduler.section("connstate");
     match connstate.optional::<usize>("max_open_conn")? {
         // Whoever filled all its room by dialling could not be dialled.
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(swarm("seeder_tti: 1h").seeder_tti, secs(3600));
         assert_eq!(swarm("leecher_tti: 1h").leecher_tti, secs(3600));
         assert_eq!(swarm("conn_tti: 1m").conn_idle, secs(60));
+        assert!(!swarm("seed: false").seed);
         let few = swarm("connstate: {max_open_conn: 3}");
         assert_eq!((few.dial_max, few.accept_max), (3, 3));
         let many = swarm("connstate: {max_open_conn: 50}");

@@ -7,7 +7,7 @@ mod dev;
 use std::process::ExitCode;
 
 use clap::Parser;
-use kraken_common::launch;
+use kraken_common::program;
 
 /// Peer-to-peer distribution of container images.
 #[derive(Debug, Parser)]
@@ -50,11 +50,11 @@ fn main() -> ExitCode {
     match Command::parse() {
         Command::Dev(args) => dev::main(args),
         Command::Config(action) => config::main(action),
-        Command::Agent(args) => launch::run_with::<kraken_agent::Agent>(args.flags),
-        Command::Origin(args) => launch::run_with::<kraken_origin::Origin>(args.flags),
-        Command::Tracker(args) => launch::run_with::<kraken_tracker::Tracker>(args.flags),
-        Command::BuildIndex(args) => launch::run_with::<kraken_build_index::BuildIndex>(args.flags),
-        Command::Proxy(args) => launch::run_with::<kraken_proxy::Proxy>(args.flags),
-        Command::Testfs(args) => launch::run_with::<kraken_testfs::TestFs>(args.flags),
+        Command::Agent(args) => program::run::<kraken_agent::Agent>(args.flags),
+        Command::Origin(args) => program::run::<kraken_origin::Origin>(args.flags),
+        Command::Tracker(args) => program::run::<kraken_tracker::Tracker>(args.flags),
+        Command::BuildIndex(args) => program::run::<kraken_build_index::BuildIndex>(args.flags),
+        Command::Proxy(args) => program::run::<kraken_proxy::Proxy>(args.flags),
+        Command::Testfs(args) => kraken_testfs::run(args.flags),
     }
 }

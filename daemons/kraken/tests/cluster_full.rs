@@ -9,7 +9,7 @@ use serde_json::json;
 
 use cluster::content::random;
 use cluster::http;
-use cluster::{Cluster, PIECE_LEN, Plan};
+use cluster::{Cluster, PIECE_LEN, Plan, castore};
 
 const DISK_LEN: usize = 16 << 20;
 
@@ -44,7 +44,7 @@ fn check_refusal_and_recovery(cluster: &Cluster) {
 
 #[test]
 fn an_origin_at_its_capacity_refuses_what_does_not_fit() {
-    let plan = Plan { origin: json!({"capacity_bytes": DISK_LEN}), ..Plan::default() };
+    let plan = Plan { origin: json!({"castore": {"capacity_bytes": DISK_LEN}}), ..Plan::default() };
     check_refusal_and_recovery(&Cluster::start(&plan));
 }
 
@@ -52,7 +52,7 @@ fn an_origin_at_its_capacity_refuses_what_does_not_fit() {
 fn an_origin_whose_disk_is_full_refuses_what_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
     let Some(wrapper) = small_disk_at(dir.path()) else { return };
-    let origin = json!({"data_dir": dir.path()});
+    let origin = json!({"castore": castore(dir.path())});
     check_refusal_and_recovery(&Cluster::start(&Plan {
         origin,
         origin_wrapper: wrapper,
@@ -64,7 +64,7 @@ fn an_origin_whose_disk_is_full_refuses_what_does_not_fit() {
 fn a_proxy_whose_disk_is_full_refuses_what_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
     let Some(wrapper) = small_disk_at(dir.path()) else { return };
-    let proxy = json!({"data_dir": dir.path()});
+    let proxy = json!({"castore": castore(dir.path())});
     check_refusal_and_recovery(&Cluster::start(&Plan {
         proxy,
         proxy_wrapper: wrapper,

@@ -49,7 +49,8 @@ impl Scene {
             complete: true,
         }]));
         let tracker = start_tracker(metainfo, Arc::clone(&handout));
-        let agent = cluster.add_agent(&json!({"trackers": [tracker.to_string()]}));
+        let agent =
+            cluster.add_agent(&json!({"tracker": {"hosts": {"static": [tracker.to_string()]}}}));
         Self { cluster, handout, blob, agent }
     }
 

@@ -20,10 +20,7 @@ struct TwoBackends {
 impl TwoBackends {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let backend = |name: &str| {
-            let local = dir.path().join(name);
-            json!({"namespace": format!("^{name}/"), "local": local})
-        };
+        let backend = |name: &str| cluster::backend(&format!("^{name}/"), &dir.path().join(name));
         let origin = json!({"backends": [backend("one"), backend("two")]});
         let cluster = Cluster::start(&Plan { origin, agents: 0, ..Plan::default() });
         Self { cluster, dir }

@@ -126,7 +126,7 @@ fn agents_have_a_blob_from_each_other_once_the_origin_seeds_no_more() {
     for agent in 0..2 {
         cluster.pull_from(agent, "library/seeded").pull_blob(&blob);
     }
-    cluster.origins[0].config["seed"] = json!(false);
+    cluster.origins[0].config["scheduler"]["seed"] = json!(false);
     cluster.origins[0].restart();
 
     let third = cluster.add_agent(&json!({}));

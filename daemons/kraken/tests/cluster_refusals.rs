@@ -149,54 +149,49 @@ fn a_layer_asked_for_as_a_manifest_is_not_downloaded() {
 }
 
 #[test]
-fn a_port_already_taken_is_named_with_the_setting_that_moves_it() {
+fn a_port_already_taken_is_named_with_the_flag_that_moves_it() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let free: Vec<Port> = (0..3).map(|_| Port::reserve()).collect();
-    let agent = |registry: SocketAddr, peer: SocketAddr, server: SocketAddr| {
-        json!({
-            "registry_listen": registry,
-            "peer_listen": peer,
-            "server_listen": server,
-            "data_dir": dir.path().join("data"),
-            "trackers": ["127.0.0.1:1"],
-            "build_indexes": ["127.0.0.1:1"],
-        })
-    };
-    let [a, b] = [free[0].addr(), free[1].addr()];
-    let origins = ["127.0.0.1:1"];
+    let free: Vec<Port> = (0..2).map(|_| Port::reserve()).collect();
     let data_dir = dir.path().join("data");
-    let cases: [(&'static str, &str, Value); 8] = [
-        ("agent", "registry_listen", agent(addr, a, b)),
-        ("agent", "peer_listen", agent(a, addr, b)),
-        ("agent", "server_listen", agent(a, b, addr)),
-        ("origin", "listen", json!({"listen": addr, "peer_listen": a, "data_dir": data_dir})),
-        ("origin", "peer_listen", json!({"listen": a, "peer_listen": addr, "data_dir": data_dir})),
-        ("tracker", "listen", json!({"listen": addr, "origins": origins})),
-        (
-            "build-index",
-            "listen",
-            json!({"listen": addr, "data_dir": data_dir, "origins": origins}),
-        ),
-        (
-            "proxy",
-            "listen",
-            json!({
-                "listen": addr,
-                "data_dir": data_dir,
-                "origins": origins,
-                "build_indexes": origins,
-            }),
-        ),
+    let others = json!({"hosts": {"static": ["127.0.0.1:1"]}});
+    let store = json!({"cache_dir": data_dir.join("cache"), "download_dir": data_dir.join("down")});
+    let agent = json!({"store": store, "tracker": others, "build_index": others});
+    let tracker = json!({"origin": others});
+    let backends = json!([cluster::backend(".*", &data_dir.join("backend"))]);
+    let store = cluster::castore(&data_dir);
+    let types = json!([{"namespace": ".*", "type": "docker"}]);
+    let build_index =
+        json!({"origin": others, "store": store, "backends": backends, "tag_types": types});
+    let proxy = json!({"origin": others, "build_index": others, "castore": store});
+    let cases: [(&'static str, &[&str], Value); 5] = [
+        ("agent", &["agent-registry-port", "peer-port", "agent-server-port"], agent),
+        ("origin", &["blobserver-port", "peer-port"], json!({"castore": store})),
+        ("tracker", &["port"], tracker),
+        ("build-index", &["port"], build_index),
+        ("proxy", &["port"], proxy),
     ];
-    for (number, (kind, setting, config)) in cases.into_iter().enumerate() {
-        let mut role = Role::new(dir.path(), &format!("{kind}-{number}"), kind, config, addr);
-        let (status, log) = role.run_to_end();
-        assert!(!status.success(), "{kind}: {status}");
-        let says = |word: &str| log.lines().any(|line| line.contains(word));
-        assert!(says(&addr.to_string()), "{kind} {setting} does not name the port: {log}");
-        assert!(says(setting), "{kind} does not name {setting}: {log}");
+    for (kind, flags, mut config) in cases {
+        for flag in flags {
+            let mut others = free.iter().map(Port::addr);
+            let ports: Vec<(&str, SocketAddr)> = flags
+                .iter()
+                .map(|other| (*other, if other == flag { addr } else { others.next().unwrap() }))
+                .collect();
+            if kind == "origin" {
+                let own = ports.iter().find(|(flag, _)| *flag == "blobserver-port").unwrap().1;
+                config["cluster"] = json!({"static": [own]});
+                config["backends"] = backends.clone();
+            }
+            let name = format!("{kind}-{flag}");
+            let mut role = Role::new(dir.path(), &name, kind, &ports, config.clone(), addr);
+            let (status, log) = role.run_to_end();
+            assert!(!status.success(), "{kind}: {status}");
+            let says = |word: &str| log.lines().any(|line| line.contains(word));
+            assert!(says(&addr.to_string()), "{kind} --{flag} does not name the port: {log}");
+            assert!(says(&format!("--{flag}")), "{kind} does not name --{flag}: {log}");
+        }
     }
 }
 

@@ -15,7 +15,8 @@ const PIECES: usize = 64;
 
 #[test]
 fn a_killed_agent_keeps_its_pieces_but_not_one_that_was_tampered_with() {
-    let throttle = json!({"egress_bytes_per_sec": 12 * PIECE_LEN});
+    let throttle = json!({"scheduler": {"conn": {"bandwidth":
+        {"enable": true, "egress_bits_per_sec": 8 * 12 * PIECE_LEN}}}});
     let mut cluster = Cluster::start(&Plan { origin: throttle, ..Plan::default() });
     let blob = random(4, PIECES * PIECE_LEN);
     let digest = cluster.push_to("library/big").push_blob(&blob);
@@ -42,7 +43,7 @@ fn a_killed_agent_keeps_its_pieces_but_not_one_that_was_tampered_with() {
     let tampered = (marked[3] * PIECE_LEN) as u64;
     data.write_all_at(b"not what came over the wire", tampered + 1000).unwrap();
 
-    cluster.origins[0].config["egress_bytes_per_sec"] = json!(0);
+    cluster.origins[0].config["scheduler"]["conn"]["bandwidth"]["enable"] = json!(false);
     cluster.origins[0].restart();
     cluster.agents[0].role.start();
     cluster.pull_from(0, "library/big").pull_blob(&blob);

@@ -9,7 +9,8 @@ use cluster::{Cluster, PIECE_LEN, Plan};
 
 #[test]
 fn with_one_of_three_origins_killed_pushes_and_pulls_go_on() {
-    let plan = Plan { origins: 3, origin: json!({"max_replica": 2}), ..Plan::default() };
+    let plan =
+        Plan { origins: 3, origin: json!({"hashring": {"max_replica": 2}}), ..Plan::default() };
     let mut cluster = Cluster::start(&plan);
     // Six blobs and more: each origin owns some, first or second.
     let before = Image::new(30, &[PIECE_LEN, 2 * PIECE_LEN, 3 * PIECE_LEN, 4, 5, 6]);
@@ -30,7 +31,12 @@ fn with_one_of_three_origins_killed_pushes_and_pulls_go_on() {
 
 #[test]
 fn any_origin_tells_who_owns_a_blob() {
-    let plan = Plan { origins: 3, agents: 0, origin: json!({"max_replica": 2}), ..Plan::default() };
+    let plan = Plan {
+        origins: 3,
+        agents: 0,
+        origin: json!({"hashring": {"max_replica": 2}}),
+        ..Plan::default()
+    };
     let cluster = Cluster::start(&plan);
     let digest = cluster.push_to("library/ring").push_blob(&random(32, 1000));
     let path = format!("/blobs/{digest}/locations");

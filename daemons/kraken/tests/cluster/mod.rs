@@ -67,51 +67,47 @@ impl Cluster {
         let names: Vec<String> =
             origin_ports.iter().map(|[http, _]| http.addr().to_string()).collect();
         let origins = origin_ports.into_iter().enumerate().map(|(number, [http, peer])| {
-            let data_dir = dir.path().join(format!("origin-{number}"));
+            let name = format!("origin-{number}");
             let mut config = json!({
-                "listen": http.addr(),
-                "peer_listen": peer.addr(),
-                "cluster": names,
-                "data_dir": data_dir,
-                "piece_lengths": {"0": PIECE_LEN},
-                "backends": [{"namespace": ".*", "local": dir.path().join("backend")}],
+                "cluster": {"static": names},
+                "castore": castore(&dir.path().join(&name)),
+                "metainfogen": {"piece_lengths": {"0": PIECE_LEN}},
+                "backends": [backend(".*", &dir.path().join("backend"))],
+                "writeback": {"retry_interval": "250ms", "poll_retries_interval": "250ms"},
             });
             merge(&mut config, &plan.origin);
-            let name = format!("origin-{number}");
-            let mut role = Role::new(dir.path(), &name, "origin", config, http.addr());
+            let ports = [("blobserver-port", http.addr()), ("peer-port", peer.addr())];
+            let mut role = Role::new(dir.path(), &name, "origin", &ports, config, http.addr());
             role.reserved = vec![http, peer];
             role.wrapper.clone_from(&plan.origin_wrapper);
             role.start();
             role
         });
         let origins: Vec<Role> = origins.collect();
-        let tracker = one_port_role(dir.path(), "tracker", &[], |addr| {
-            json!({
-                "listen": addr,
-                "origins": names,
-                "announce_interval": "200ms",
-                "cache": {
-                    "locations_ttl": "500ms",
-                    "origin_context_ttl": "500ms",
-                    "origin_unavailable_ttl": "500ms",
-                    "metainfo_ttl": "1s",
-                },
-            })
+        let tracker = json!({
+            "origin": {"hosts": {"static": names}},
+            "trackerserver": {"announce_interval": "200ms"},
+            "originstore": {
+                "locations_ttl": "500ms",
+                "origin_context_ttl": "500ms",
+                "origin_unavailable_ttl": "500ms",
+            },
         });
-        let build_index = one_port_role(dir.path(), "build-index", &[], |addr| {
-            let data_dir = dir.path().join("build-index");
-            json!({"listen": addr, "data_dir": data_dir, "origins": names})
+        let tracker = one_port_role(dir.path(), "tracker", &[], tracker);
+        let build_index = json!({
+            "origin": {"hosts": {"static": names}},
+            "store": castore(&dir.path().join("build-index")),
+            "backends": [backend(".*", &dir.path().join("tags"))],
+            "tag_types": [{"namespace": ".*", "type": "docker"}],
         });
-        let proxy = one_port_role(dir.path(), "proxy", &plan.proxy_wrapper, |addr| {
-            let mut config = json!({
-                "listen": addr,
-                "data_dir": dir.path().join("proxy"),
-                "origins": names,
-                "build_indexes": [build_index.http.to_string()],
-            });
-            merge(&mut config, &plan.proxy);
-            config
+        let build_index = one_port_role(dir.path(), "build-index", &[], build_index);
+        let mut proxy = json!({
+            "origin": {"hosts": {"static": names}},
+            "build_index": {"hosts": {"static": [build_index.http.to_string()]}},
+            "castore": castore(&dir.path().join("proxy")),
         });
+        merge(&mut proxy, &plan.proxy);
+        let proxy = one_port_role(dir.path(), "proxy", &plan.proxy_wrapper, proxy);
         let mut cluster = Self { origins, tracker, build_index, proxy, agents: Vec::new(), dir };
         for _ in 0..plan.agents {
             cluster.add_agent(&plan.agent);
@@ -124,16 +120,19 @@ impl Cluster {
         let number = self.agents.len();
         let [registry, peer, server] = [Port::reserve(), Port::reserve(), Port::reserve()];
         let name = format!("agent-{number}");
+        let data_dir = self.dir.path().join(&name);
         let mut config = json!({
-            "registry_listen": registry.addr(),
-            "peer_listen": peer.addr(),
-            "server_listen": server.addr(),
-            "data_dir": self.dir.path().join(&name),
-            "trackers": [self.tracker.http.to_string()],
-            "build_indexes": [self.build_index.http.to_string()],
+            "store": {"cache_dir": data_dir.join("cache"), "download_dir": data_dir.join("download")},
+            "tracker": {"hosts": {"static": [self.tracker.http.to_string()]}},
+            "build_index": {"hosts": {"static": [self.build_index.http.to_string()]}},
         });
         merge(&mut config, extra);
-        let mut role = Role::new(self.dir.path(), &name, "agent", config, server.addr());
+        let ports = [
+            ("agent-registry-port", registry.addr()),
+            ("peer-port", peer.addr()),
+            ("agent-server-port", server.addr()),
+        ];
+        let mut role = Role::new(self.dir.path(), &name, "agent", &ports, config, server.addr());
         let (registry_addr, peer_addr) = (registry.addr(), peer.addr());
         role.reserved = vec![registry, peer, server];
         role.start();
@@ -221,15 +220,21 @@ fn entry(root: &Path, digest: &Digest) -> PathBuf {
     root.join(&hex[0..2]).join(&hex[2..4]).join(hex)
 }
 
+/// Where a role keeps uploads and what becomes of them.
+pub(crate) fn castore(dir: &Path) -> Value {
+    json!({"upload_dir": dir.join("upload"), "cache_dir": dir.join("cache")})
+}
+
+/// A backend on the disk for the namespaces that match.
+pub(crate) fn backend(namespace: &str, dir: &Path) -> Value {
+    json!({"namespace": namespace, "backend": {"local": {"root_directory": dir}}})
+}
+
 /// A role with one port, started.
-fn one_port_role(
-    dir: &Path,
-    kind: &'static str,
-    wrapper: &[String],
-    config: impl FnOnce(SocketAddr) -> Value,
-) -> Role {
+fn one_port_role(dir: &Path, kind: &'static str, wrapper: &[String], config: Value) -> Role {
     let port = Port::reserve();
-    let mut role = Role::new(dir, kind, kind, config(port.addr()), port.addr());
+    let addr = port.addr();
+    let mut role = Role::new(dir, kind, kind, &[("port", addr)], config, addr);
     role.reserved = vec![port];
     role.wrapper = wrapper.to_vec();
     role.start();

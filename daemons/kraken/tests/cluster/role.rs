@@ -32,11 +32,13 @@ impl Port {
     }
 }
 
-/// A role: its configuration, and its process while it runs.
+/// A role: its command line and its configuration, and its process while it runs.
 pub(crate) struct Role {
     name: String,
     kind: &'static str,
-    /// What the next start is given.
+    /// The flags that the next start is given beside `--config`.
+    flags: Vec<String>,
+    /// The file that the next start is given, in uber/kraken's keys (all JSON is YAML).
     pub(crate) config: Value,
     /// Where `/health` is.
     pub(crate) http: SocketAddr,
@@ -55,17 +57,21 @@ impl Role {
         dir: &Path,
         name: &str,
         kind: &'static str,
+        ports: &[(&str, SocketAddr)],
         config: Value,
         http: SocketAddr,
     ) -> Self {
+        let ports = ports.iter().map(|(flag, addr)| format!("--{flag}={}", addr.port()));
+        let log = "--log=info,kraken_p2p=debug".to_owned();
         Self {
             name: name.to_owned(),
             kind,
+            flags: ports.chain(["--bind=127.0.0.1".to_owned(), log]).collect(),
             config,
             http,
             reserved: Vec::new(),
             wrapper: Vec::new(),
-            config_path: dir.join(format!("{name}.json")),
+            config_path: dir.join(format!("{name}.yaml")),
             log_path: dir.join(format!("{name}.log")),
             child: None,
         }
@@ -134,7 +140,8 @@ impl Role {
     fn spawn(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let mut config = self.config.clone();
-        merge(&mut config, &json!({"logging": {"level": "info,kraken_p2p=debug"}}));
+        let plain = json!({"disabled": true});
+        merge(&mut config, &json!({"tls": {"server": plain, "client": plain}}));
         fs::write(&self.config_path, config.to_string()).unwrap();
         let log = File::options().create(true).append(true).open(&self.log_path).unwrap();
         let program = env!("CARGO_BIN_EXE_kraken").to_owned();
@@ -144,6 +151,7 @@ impl Role {
             .args(&words[1..])
             .arg("--config")
             .arg(&self.config_path)
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -162,10 +170,14 @@ impl Drop for Role {
     }
 }
 
-/// Puts the members of `extra`, an object, over those of `into`.
+/// Lays `extra` over `into`: objects key by key, all else as a whole.
 pub(crate) fn merge(into: &mut Value, extra: &Value) {
-    let (Some(into), Some(extra)) = (into.as_object_mut(), extra.as_object()) else {
-        panic!("a configuration is an object: {into} {extra}");
-    };
-    into.extend(extra.clone());
+    match (into, extra) {
+        (Value::Object(into), Value::Object(extra)) => {
+            for (key, value) in extra {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, extra) => into.clone_from(extra),
+    }
 }

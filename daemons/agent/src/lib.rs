@@ -8,7 +8,6 @@
 mod access;
 mod agent;
 mod config;
-mod json;
 mod limits;
 mod metrics;
 mod parts;

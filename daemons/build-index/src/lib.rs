@@ -9,7 +9,6 @@ mod build_index;
 mod config;
 mod dependencies;
 mod journal;
-mod json;
 mod limits;
 mod listing;
 mod metrics;

@@ -1,11 +1,8 @@
 //! Durations in configuration as Go writes them: `300ms`, `1m30s`, `5h`.
-//!
-//! For `#[serde(with = "kraken_common::durations")]`.
 
 use std::time::Duration;
 
 use kraken_core::{Error, Result};
-use serde::{Deserialize as _, Deserializer, Serializer};
 
 /// Reads a duration: decimal numbers with a unit each, or a bare 0.
 pub fn parse(text: &str) -> Result<Duration> {
@@ -31,20 +28,6 @@ pub fn parse(text: &str) -> Result<Duration> {
     Ok(total)
 }
 
-/// Reads a duration from text.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-    parse(&text).map_err(serde::de::Error::custom)
-}
-
-/// Writes a duration in the largest unit that holds it exactly.
-pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    let nanos = duration.as_nanos();
-    let (size, unit) =
-        EXACT.iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or(&(1, "ns"));
-    serializer.collect_str(&format_args!("{}{unit}", nanos / size))
-}
-
 /// Units with their length in seconds; a unit that another begins with comes after it.
 const UNITS: [(&str, f64); 7] = [
     ("ns", 1e-9),
@@ -56,19 +39,8 @@ const UNITS: [(&str, f64); 7] = [
     ("h", 3600.0),
 ];
 
-/// Units from the largest, in nanoseconds.
-const EXACT: [(u128, &str); 5] = [
-    (3_600_000_000_000, "h"),
-    (60_000_000_000, "m"),
-    (1_000_000_000, "s"),
-    (1_000_000, "ms"),
-    (1_000, "us"),
-];
-
 #[cfg(test)]
 mod tests {
-    use serde::{Deserialize, Serialize};
-
     use super::*;
 
     #[test]
@@ -80,16 +52,6 @@ mod tests {
         }
         for bad in ["", "5", "s", "-1s", "1d", "1..s", "1s5", "99999999999999999999h"] {
             assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn serde_round_trip() {
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Config(#[serde(with = "super")] Duration);
-        for text in [r#""3s""#, r#""90s""#, r#""5h""#, r#""1500ms""#, r#""7ns""#] {
-            let config: Config = serde_json::from_str(text).unwrap();
-            assert_eq!(serde_json::to_string(&config).unwrap(), text);
         }
     }
 }

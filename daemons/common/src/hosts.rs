@@ -4,18 +4,15 @@ use std::future::pending;
 use std::time::Duration;
 
 use kraken_core::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
 /// Hosts as `host:port`, fixed for the life of the process; without duplicates, in the order given.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostList(Vec<String>);
 
 /// Hosts as a configuration names them; by default none.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "HostList")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hosts {
     /// Which hosts they are.
     pub source: HostSource,
@@ -130,20 +127,6 @@ impl From<HostList> for Hosts {
     }
 }
 
-impl TryFrom<Vec<String>> for HostList {
-    type Error = Error;
-
-    fn try_from(hosts: Vec<String>) -> Result<Self> {
-        Self::new(hosts)
-    }
-}
-
-impl From<HostList> for Vec<String> {
-    fn from(list: HostList) -> Self {
-        list.0
-    }
-}
-
 /// Whether `host` is `name:port`, `v4:port` or `[v6]:port`.
 fn check(host: &str) -> Result<()> {
     let bad = |why: &str| Err(Error::invalid(format!("host {host:?}: {why}")));
@@ -176,10 +159,9 @@ mod tests {
         for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "::1:80", "[x]:80", "a/b:1", "a b:1"] {
             assert!(HostList::new(vec![bad.into()]).is_err(), "{bad}");
         }
-        let list: HostList = serde_json::from_str(r#"["b:1","a:1","b:1"]"#).unwrap();
-        assert_eq!(list.as_slice(), ["b:1", "a:1"]);
-        assert!(serde_json::from_str::<HostList>(r#"["b"]"#).is_err());
-        let hosts: Hosts = serde_json::from_str(r#"["b:1"]"#).unwrap();
+        let list = ["b:1", "a:1", "b:1"].map(String::from).to_vec();
+        assert_eq!(HostList::new(list).unwrap().as_slice(), ["b:1", "a:1"]);
+        let hosts = Hosts::fixed(vec!["b:1".into()]).unwrap();
         assert_eq!(hosts, Hosts::fixed(vec!["b:1".into()]).unwrap());
         assert!(Hosts::default().is_empty() && !hosts.is_empty());
     }

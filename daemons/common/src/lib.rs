@@ -38,7 +38,7 @@ pub use blocking::blocking;
 pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
 pub use clients::{AllowedClients, Cidr};
 pub use hosts::{HostList, HostSource, Hosts};
-pub use launch::{Role, main_with};
+pub use launch::Role;
 pub use metrics::{Figures, Metrics};
 pub use path::{Query, Segments};
 pub use serve::{ClientAddr, Server, Serving};

@@ -62,9 +62,6 @@ pub const QUERY_PARAMS_MAX: usize = 64;
 /// Longest text of a failure put into a response, in bytes.
 pub const ERROR_TEXT_MAX: usize = 4096;
 
-/// Longest configuration file in bytes.
-pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
-
 /// Most hosts of one static list: uber/kraken's largest clusters have some dozens.
 pub const HOSTS_MAX: usize = 1024;
 

@@ -4,12 +4,10 @@ use std::io::IsTerminal as _;
 
 use kraken_core::store::VERIFIES_BLOBS;
 use kraken_core::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// One line of text an event, for people.
     #[default]
@@ -19,8 +17,7 @@ pub enum Format {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggingConfig {
     /// How log lines look.
     pub format: Format,

@@ -56,7 +56,8 @@ fn swarm(scheduler: &Section<'_>, swarm: &mut SwarmConfig) -> Result<()> {
     Ok(())
 }
 
-/// A peer refuses a connection within microseconds: without a pause it would be dialled without end.
+/// A peer refuses a connection within microseconds: without a pause it would be dialled without
+/// end.
 const REDIAL_PAUSE_MIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use futures_util::stream;
 use kraken_core::health::{ActiveConfig, ActiveFilter};
 use kraken_core::http::{Client, Method, Request};
 use kraken_core::{Error, ErrorKind, Result};
-use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::hosts::{HostList, Hosts};
@@ -18,8 +17,7 @@ use crate::limits;
 use crate::upstream::Section;
 
 /// Hosts of another daemon, and how it is found out which of them are well.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(from = "HostList")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WatchedHosts {
     /// Which there are.
     pub hosts: Hosts,

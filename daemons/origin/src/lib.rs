@@ -10,7 +10,6 @@ mod blobs;
 mod commit;
 mod config;
 mod fetches;
-mod json;
 mod limits;
 mod membership;
 mod metrics;

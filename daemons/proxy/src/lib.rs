@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod json;
 mod limits;
 mod manifests;
 mod metrics;

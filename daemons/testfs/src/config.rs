@@ -3,11 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use serde::Deserialize;
-
 /// The configuration of a [`TestFs`](crate::TestFs).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone)]
 pub struct TestFsConfig {
     /// Where it listens; port 0 takes a free one. On the loopback unless told otherwise: whoever
     /// reaches it may write.

@@ -3,14 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use kraken_common::{Hosts, WatchedHosts, durations};
+use kraken_common::{Hosts, WatchedHosts};
 use kraken_core::Result;
 use kraken_p2p::tracker::HandoutPolicy;
-use serde::Deserialize;
 
 /// The configuration of a [`Tracker`](crate::Tracker).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackerConfig {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -19,20 +17,17 @@ pub struct TrackerConfig {
     /// Peers in one handout at most, origins not counted.
     pub announce_limit: usize,
     /// How long a peer waits between announces.
-    #[serde(with = "durations")]
     pub announce_interval: Duration,
     /// In which order peers are handed out.
     pub policy: Policy,
     /// How long a peer that announces no more is remembered.
-    #[serde(with = "durations")]
     pub peer_ttl: Duration,
     /// How long what origins say is believed.
     pub cache: CacheConfig,
 }
 
 /// In which order peers are handed out; a peer dials the first ones first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Complete peers, then origins, then incomplete peers: origins are spared.
     #[default]
@@ -42,23 +37,17 @@ pub enum Policy {
 }
 
 /// How long what origins say is believed; the defaults are those of uber/kraken and its nginx.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Which origins own a blob.
-    #[serde(with = "durations")]
     pub locations_ttl: Duration,
     /// That no origin would say so.
-    #[serde(with = "durations")]
     pub locations_error_ttl: Duration,
     /// Where an origin accepts peers.
-    #[serde(with = "durations")]
     pub origin_context_ttl: Duration,
     /// That an origin did not say so.
-    #[serde(with = "durations")]
     pub origin_unavailable_ttl: Duration,
     /// A blob's metainfo.
-    #[serde(with = "durations")]
     pub metainfo_ttl: Duration,
     /// Bytes of metainfo kept at most.
     pub metainfo_bytes_max: usize,
@@ -106,21 +95,5 @@ impl Default for CacheConfig {
             metainfo_ttl: Duration::from_secs(5 * 60),
             metainfo_bytes_max: 256 << 20,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_may_leave_out_nearly_everything() {
-        let text = r#"{"listen":"127.0.0.1:0","origins":["a:1"],"announce_interval":"5s",
-            "policy":"default","cache":{"metainfo_ttl":"1m"},"unknown":1}"#;
-        let config: TrackerConfig = serde_json::from_str(text).unwrap();
-        assert_eq!(config.announce_interval, Duration::from_secs(5));
-        assert_eq!(config.policy, Policy::Default);
-        assert_eq!(config.cache.metainfo_ttl, Duration::from_secs(60));
-        assert_eq!(config.announce_limit, 50);
     }
 }

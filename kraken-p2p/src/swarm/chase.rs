@@ -1,5 +1,6 @@
-//! Requests that others would answer much sooner: those that still wait in the other side's line are
-//! taken back and asked elsewhere; a piece whose peer has fallen silent is asked of another too.
+//! Requests that others would answer much sooner: those that still wait in the other side's line
+//! are taken back and asked elsewhere; a piece whose peer has fallen silent is asked of another
+//! too.
 //!
 //! A piece that is moved comes once: the other peer is asked only when the first one has said that
 //! it will not send it. Asking twice costs a piece of traffic whenever both answer, so it is done

@@ -38,8 +38,8 @@ pub(super) const ERRORS_MAX: u32 = 16;
 /// A peer that sent so many pieces with a wrong CRC32 is banned for the torrent.
 pub(super) const CORRUPT_MAX: u32 = 3;
 
-/// After so many pauses in a row because the disk refused a piece, and with them as many seconds, it
-/// is given up.
+/// After so many pauses in a row because the disk refused a piece, and with them as many seconds,
+/// it is given up.
 pub(super) const STORAGE_FAILURES_MAX: u32 = 16;
 
 /// Pieces told of that came during a dial; far more than can come in that time.

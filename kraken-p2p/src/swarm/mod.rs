@@ -233,8 +233,8 @@ impl Swarm {
     }
 
     /// So many more bytes of a requested piece arrived: the peer is alive. To be told about every
-    /// 100 ms while bytes come; a piece that takes less needs none. Of no bytes: inside a piece this
-    /// side pauses (for its rate limit, its disk), which is not the peer's silence.
+    /// 100 ms while bytes come; a piece that takes less needs none. Of no bytes: inside a piece
+    /// this side pauses (for its rate limit, its disk), which is not the peer's silence.
     pub fn handle_piece_progress(&mut self, now: Time, conn: ConnId, bytes: u64) {
         let Some(digest) = self.conns.get(&conn) else { return };
         let conn = self.torrents.get_mut(digest).and_then(|torrent| torrent.conns.get_mut(&conn));

@@ -26,7 +26,7 @@ prepare_daemons() {
 
 port() { echo "${at[$1]##*:}"; }
 
-# Starts one daemon, with uber/kraken's flags and one of ours, and waits until it answers.
+# Starts one daemon, with uber/kraken's flags and two of ours, and waits until it answers.
 start_daemon() { # name [configuration]
   local name=$1 config=$scratch/config/$1/${2:-e2e}.yaml
   case $name in
@@ -36,20 +36,20 @@ start_daemon() { # name [configuration]
       answers "${at[testfs]}/health" ;;
     origin)
       spawn origin "$bin/kraken-origin" --config="$config" --blobserver-hostname=127.0.0.1 \
-        --blobserver-port="$(port origin)" --peer-ip=127.0.0.1 --peer-port="$(port origin_peer)" --bind 127.0.0.1
+        --blobserver-port="$(port origin)" --peer-ip=127.0.0.1 --peer-port="$(port origin_peer)" --bind 127.0.0.1 --strict
       answers "${at[origin]}/health" ;;
     tracker)
-      spawn tracker "$bin/kraken-tracker" -config "$config" -port "$(port tracker)" -bind 127.0.0.1
+      spawn tracker "$bin/kraken-tracker" -config "$config" -port "$(port tracker)" -bind 127.0.0.1 -strict
       answers "${at[tracker]}/health" ;;
     build-index)
-      spawn build-index "$bin/kraken-build-index" --config="$config" --port="$(port build_index)" --bind=127.0.0.1
+      spawn build-index "$bin/kraken-build-index" --config="$config" --port="$(port build_index)" --bind=127.0.0.1 --strict
       answers "${at[build_index]}/health" ;;
     proxy)
-      spawn proxy "$bin/kraken-proxy" --config="$config" --port="$(port proxy)" --bind=127.0.0.1
+      spawn proxy "$bin/kraken-proxy" --config="$config" --port="$(port proxy)" --bind=127.0.0.1 --strict
       answers "${at[proxy]}/v2/" ;;
     agent-*)
       spawn "$name" "$bin/kraken-agent" -config="$config" -peer-ip=127.0.0.1 -peer-port="$(port "${name}_peer")" \
-        -agent-server-port="$(port "${name}_server")" -agent-registry-port="$(port "${name}_registry")" -bind=127.0.0.1
+        -agent-server-port="$(port "${name}_server")" -agent-registry-port="$(port "${name}_registry")" -bind=127.0.0.1 -strict
       answers "${at[${name}_server]}/health"
       answers "${at[${name}_registry]}/v2/" ;;
   esac

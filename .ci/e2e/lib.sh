@@ -7,12 +7,14 @@ mkdir "$scratch/log"
 cluster_pid=''
 declare -A pids=()
 foreground=''
+exec {terminal}>&2 # a signal may come while standard error leads elsewhere
 
 die() { echo "$(basename "$0"): $*" >&2; exit 1; }
 
 # Everything ends, in the order that spares waiting: asked first, made to after ten seconds.
 cleanup() {
   local status=$? pid
+  exec 2>&"$terminal"
   trap '' INT TERM HUP
   [ -z "$cluster_pid" ] || pids[cluster]=$cluster_pid
   [ -z "$foreground" ] || pids[foreground]=$foreground
@@ -44,16 +46,18 @@ spawn() { # name command...
   pids[$name]=$!
 }
 
-# Waits for a process that has been asked to end; its exit status is in `ended`.
+# Waits for a process that has been asked to end; its exit status is in `ended`. Bash's own word on it is left out.
 finish() { # name
   local pid=${pids[$1]}
-  for _ in $(seq 100); do
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  kill -9 "$pid" 2>/dev/null || true
-  ended=0
-  wait "$pid" 2>/dev/null || ended=$?
+  {
+    for _ in $(seq 100); do
+      kill -0 "$pid" || break
+      sleep 0.1
+    done
+    kill -9 "$pid" || true
+    ended=0
+    wait "$pid" || ended=$?
+  } 2>/dev/null
   unset "pids[$1]"
 }
 
@@ -103,8 +107,10 @@ print(*found)
 PY
 }
 
-# The seconds since a moment of `date +%s.%N`.
-since() { python3 -c "import sys, time; print(f'{time.time() - float(sys.argv[1]):.1f}')" "$1"; }
+# The seconds from a moment of `date +%s.%N` to another or to now.
+since() { # moment [moment]
+  python3 -c 'import sys; print(f"{float(sys.argv[2]) - float(sys.argv[1]):.1f}")' "$1" "${2:-$(date +%s.%N)}"
+}
 
 # Starts a cluster on free ports and waits until its own proof is done.
 start_cluster() { # kraken [argument ...]

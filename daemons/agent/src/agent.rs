@@ -6,10 +6,12 @@ use std::sync::Arc;
 use http::Request;
 use kraken_backends::BuildIndex;
 use kraken_common::metrics::routes;
-use kraken_common::{Body, Companion, Hosts, RequestBody, Role, Server, Serving, blocking};
+use kraken_common::{
+    Body, Cleaner, Companion, Hosts, RequestBody, Role, Server, Serving, blocking,
+};
 use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::store::Store;
+use kraken_core::store::{Area, Store};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
 use kraken_p2p::tracker::{HttpTrackerClient, TrackerClient};
@@ -28,6 +30,7 @@ pub struct Agent {
     server: Serving,
     /// Follows the hosts of trackers and build-indexes.
     following: Companion,
+    cleaner: Cleaner,
 }
 
 impl Agent {
@@ -61,7 +64,10 @@ impl Agent {
             let parts = Arc::clone(&parts);
             move |request| server::answer(Arc::clone(&parts), request)
         });
-        Ok(Self { parts, registry, server, following })
+        let areas =
+            [(Area::Downloads, config.download_cleanup), (Area::Cache, config.cache_cleanup)];
+        let cleaner = Cleaner::start(&parts.store, areas);
+        Ok(Self { parts, registry, server, following, cleaner })
     }
 
     /// Where docker and containerd pull from.
@@ -87,6 +93,7 @@ impl Agent {
     /// Lets requests under way end, leaves the swarm, joins every task.
     pub async fn close(self) -> Result<()> {
         self.following.close().await;
+        self.cleaner.close().await;
         // Pulls that wait for the swarm end with the node, so it goes before who serves them.
         self.parts.node.close().await;
         self.registry.close().await;

@@ -6,7 +6,7 @@ use std::path::Path;
 use kraken_common::{AllowedClients, Hosts};
 use kraken_core::Result;
 use kraken_core::health::PassiveConfig;
-use kraken_core::store::StoreConfig;
+use kraken_core::store::{CleanupConfig, StoreConfig};
 use kraken_p2p::node::{NodeConfig, PeerIdFactory};
 use kraken_p2p::tracker::HttpTrackerConfig;
 
@@ -23,6 +23,10 @@ pub struct AgentConfig {
     pub node: NodeConfig,
     /// Blobs, complete and arriving.
     pub store: StoreConfig,
+    /// When downloads that stand still are removed.
+    pub download_cleanup: CleanupConfig,
+    /// When complete blobs that nobody uses are removed.
+    pub cache_cleanup: CleanupConfig,
     /// The trackers.
     pub trackers: Hosts,
     /// Which trackers a blob belongs to, and how long they are waited for.
@@ -89,6 +93,8 @@ impl Default for AgentConfig {
             server_listen: any,
             node,
             store: store_under(Path::new("/var/cache/kraken/kraken-agent")),
+            download_cleanup: CleanupConfig::default(),
+            cache_cleanup: CleanupConfig::default(),
             trackers: Hosts::default(),
             tracker_client: HttpTrackerConfig::default(),
             build_indexes: Hosts::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kraken_common::program::{Common, Program};
 use kraken_common::upstream::{RoleName, Section, Settings};
-use kraken_common::{AllowedClients, Cidr, Hosts, net, scheduler};
+use kraken_common::{AllowedClients, Cidr, Hosts, cleanup, net, scheduler};
 use kraken_core::Result;
 use kraken_core::health::PassiveConfig;
 use kraken_core::store::StoreConfig;
@@ -62,6 +62,8 @@ impl Program for Agent {
             server_listen,
             node,
             store: store(&root.section("store"))?,
+            download_cleanup: cleanup::configured(&root.section("store.download_cleanup"))?,
+            cache_cleanup: cleanup::configured(&root.section("store.cache_cleanup"))?,
             trackers: trackers(&tracker)?,
             tracker_client: HttpTrackerConfig {
                 replicas_max: tracker.value("hashring.max_replica")?,

@@ -12,6 +12,7 @@ pub mod blocking;
 pub mod body;
 #[cfg(feature = "program")]
 pub mod castore;
+pub mod cleanup;
 pub mod clients;
 pub mod durations;
 pub mod hosts;
@@ -36,6 +37,7 @@ pub mod watch;
 pub use answer::Answer;
 pub use blocking::blocking;
 pub use body::{Body, BoxError, Chunks, RequestBody, read_bounded};
+pub use cleanup::Cleaner;
 pub use clients::{AllowedClients, Cidr};
 pub use hosts::{HostList, HostSource, Hosts};
 pub use launch::Role;

@@ -8,7 +8,7 @@ use kraken_common::backends::{BackendConfig, WriteBackConfig};
 use kraken_common::{HealthConfig, Hosts};
 use kraken_core::piece::PieceLengths;
 use kraken_core::ring::REPLICAS_MAX_DEFAULT;
-use kraken_core::store::StoreConfig;
+use kraken_core::store::{CleanupConfig, StoreConfig};
 use kraken_p2p::node::{NodeConfig, PeerIdFactory};
 use kraken_p2p::swarm::SwarmConfig;
 
@@ -27,6 +27,10 @@ pub struct OriginConfig {
     pub ring: RingConfig,
     /// Uploads and blobs.
     pub store: StoreConfig,
+    /// When uploads that were given up are removed.
+    pub upload_cleanup: CleanupConfig,
+    /// When blobs that nobody uses are removed; those not written back never are.
+    pub cache_cleanup: CleanupConfig,
     /// How blobs are cut into pieces.
     pub piece_lengths: PieceLengths,
     /// Where blobs are kept for good, by namespace; the first that matches.
@@ -95,6 +99,8 @@ impl Default for OriginConfig {
             cluster_name: String::new(),
             ring: RingConfig::default(),
             store: store_under(Path::new("/var/cache/kraken/kraken-origin")),
+            upload_cleanup: CleanupConfig::default(),
+            cache_cleanup: CleanupConfig::default(),
             piece_lengths: PieceLengths::default(),
             backends: Vec::new(),
             write_back: WriteBackConfig::default(),

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use async_trait::async_trait;
 use kraken_backends::origin::OriginConfig as ClusterConfig;
 use kraken_backends::{Layout, OriginCluster};
-use kraken_common::{Role, Server, Serving, backends, blocking};
+use kraken_common::{Cleaner, Role, Server, Serving, backends, blocking};
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::store::Store;
+use kraken_core::store::{Area, Store};
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
@@ -27,6 +27,7 @@ use crate::{metrics, refresh, server};
 pub struct Origin {
     parts: Arc<Parts>,
     serving: Serving,
+    cleaner: Cleaner,
 }
 
 impl Origin {
@@ -34,6 +35,7 @@ impl Origin {
     /// left, seeds and listens.
     pub async fn start(config: OriginConfig) -> Result<Self> {
         let server = Server::bind(config.listen, "the origin", BLOBSERVER_PORT)?;
+        let areas = [(Area::Uploads, config.upload_cleanup), (Area::Cache, config.cache_cleanup)];
         let parts = open(config, server.addr()).await?;
         crate::write_back::start(&parts).await;
         let task = Arc::clone(&parts);
@@ -44,7 +46,8 @@ impl Origin {
             let parts = Arc::clone(&parts);
             move |request| server::answer(Arc::clone(&parts), request)
         });
-        Ok(Self { parts, serving })
+        let cleaner = Cleaner::start(&parts.store, areas);
+        Ok(Self { parts, serving, cleaner })
     }
 
     /// Where the HTTP endpoints are.
@@ -66,6 +69,7 @@ impl Origin {
     /// are taken up at the next start.
     pub async fn close(self) -> Result<()> {
         self.serving.close().await;
+        self.cleaner.close().await;
         self.parts.stop.cancel();
         self.parts.tasks.close();
         self.parts.tasks.wait().await;

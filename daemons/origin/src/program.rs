@@ -8,7 +8,7 @@ use kraken_backends::Layout;
 use kraken_common::backends::{self, WriteBackConfig};
 use kraken_common::program::{Common, Program};
 use kraken_common::upstream::{RoleName, Section, Settings};
-use kraken_common::{HealthConfig, castore, net, scheduler};
+use kraken_common::{HealthConfig, castore, cleanup, net, scheduler};
 use kraken_core::Result;
 use kraken_core::piece::PieceLengths;
 use kraken_p2p::node::NodeConfig;
@@ -61,6 +61,8 @@ impl Program for Origin {
             cluster_name: common.cluster.clone(),
             ring: RingConfig { names: names(common, flags, &peer_ip), ..ring(&root)? },
             store: castore::configured(&root.section("castore"))?,
+            upload_cleanup: cleanup::configured(&root.section("castore.upload_cleanup"))?,
+            cache_cleanup: cleanup::configured(&root.section("castore.cache_cleanup"))?,
             piece_lengths: piece_lengths(&root)?,
             backends: backends::configured(&root, Layout::ShardedDockerBlob)?,
             write_back: WriteBackConfig::configured(&root.section("writeback"))?,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kraken_common::{Hosts, WatchedHosts};
 use kraken_core::Result;
-use kraken_core::store::StoreConfig;
+use kraken_core::store::{CleanupConfig, StoreConfig};
 
 /// Everything a proxy is told.
 #[derive(Debug, Clone)]
@@ -14,6 +14,10 @@ pub struct ProxyConfig {
     pub listen: Vec<SocketAddr>,
     /// Uploads in progress; wiped at each start.
     pub store: StoreConfig,
+    /// When uploads that were given up are removed.
+    pub upload_cleanup: CleanupConfig,
+    /// When blobs that nobody uses are removed.
+    pub cache_cleanup: CleanupConfig,
     /// The origins.
     pub origins: WatchedHosts,
     /// The build-indexes.
@@ -33,6 +37,7 @@ impl ProxyConfig {
             store: store_under(data_dir),
             origins: Hosts::fixed(origins)?.into(),
             build_indexes: Hosts::fixed(build_indexes)?.into(),
+            ..Self::default()
         })
     }
 }
@@ -52,6 +57,8 @@ impl Default for ProxyConfig {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             store: store_under(Path::new("/var/cache/kraken/kraken-proxy")),
+            upload_cleanup: CleanupConfig::default(),
+            cache_cleanup: CleanupConfig::default(),
             origins: WatchedHosts::default(),
             build_indexes: WatchedHosts::default(),
         }

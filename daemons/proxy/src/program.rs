@@ -2,7 +2,7 @@
 
 use kraken_common::program::{Common, Program};
 use kraken_common::upstream::{RoleName, Settings};
-use kraken_common::{WatchedHosts, castore};
+use kraken_common::{WatchedHosts, castore, cleanup};
 use kraken_core::{Error, Result};
 
 use crate::config::{ProxyConfig, for_uploads};
@@ -32,6 +32,8 @@ impl Program for Proxy {
         Ok(ProxyConfig {
             listen: listen.collect::<Result<_>>()?,
             store: for_uploads(castore::configured(&root.section("castore"))?),
+            upload_cleanup: cleanup::configured(&root.section("castore.upload_cleanup"))?,
+            cache_cleanup: cleanup::configured(&root.section("castore.cache_cleanup"))?,
             origins: WatchedHosts::configured(&root.section("origin"))?,
             build_indexes: WatchedHosts::configured(&root.section("build_index"))?,
         })
@@ -45,11 +47,17 @@ mod tests {
     use std::time::Duration;
 
     use kraken_common::HostSource;
+    use kraken_core::store::CleanupConfig;
 
     use super::*;
 
     const LEAST: &str = "
-castore: {upload_dir: /u, cache_dir: /c, capacity_bytes: 1GB}
+castore:
+  upload_dir: /u
+  cache_dir: /c
+  capacity_bytes: 1GB
+  upload_cleanup: {disabled: true}
+  cache_cleanup: {ttl: 24h}
 origin: {hosts: {static: ['o:1']}, healthcheck: {monitor: {interval: 7s}}}
 build_index: {hosts: {dns: 'b:1'}, healthcheck: {disabled: true}}
 ";
@@ -80,6 +88,10 @@ build_index: {hosts: {dns: 'b:1'}, healthcheck: {disabled: true}}
         assert_eq!(config.origins.checks.unwrap().interval, Duration::from_secs(7));
         assert_eq!(config.build_indexes.hosts.source, HostSource::Dns("b:1".into()));
         assert_eq!(config.build_indexes.checks, None);
+        let default = CleanupConfig::default();
+        assert_eq!(config.upload_cleanup, CleanupConfig { disabled: true, ..default });
+        let day = Some(Duration::from_secs(24 * 3600));
+        assert_eq!(config.cache_cleanup, CleanupConfig { ttl: day, ..default });
     }
 
     #[test]

@@ -10,9 +10,9 @@ use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
 use kraken_common::answer::{self, Answer};
 use kraken_common::metrics::routes;
-use kraken_common::{Body, Companion, RequestBody, Role, Server, Serving, blocking};
+use kraken_common::{Body, Cleaner, Companion, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::store::Store;
+use kraken_core::store::{Area, Store};
 use kraken_core::{Digest, Error, Result};
 use kraken_registry_api::Registry;
 use tokio::task::JoinSet;
@@ -32,6 +32,7 @@ pub struct Proxy {
     sweep: JoinSet<()>,
     /// Follows the hosts of origins and build-indexes.
     following: Companion,
+    cleaner: Cleaner,
 }
 
 impl Proxy {
@@ -47,6 +48,7 @@ impl Proxy {
         let Some(addr) = servers.first().map(Server::addr) else {
             return Err(Error::invalid("listen: a proxy needs an address"));
         };
+        let areas = [(Area::Uploads, config.upload_cleanup), (Area::Cache, config.cache_cleanup)];
         let ProxyConfig { store, origins, build_indexes, .. } = config;
         let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
         let known_tags =
@@ -71,6 +73,7 @@ impl Proxy {
                 tokio::join!(origins, build_indexes);
             }
         });
+        let cleaner = Cleaner::start(&parts.store, areas);
         let backend = ProxyRegistry::new(Arc::clone(&parts));
         let mut sweep = JoinSet::new();
         sweep.spawn(backend.sessions.clone().sweep());
@@ -81,7 +84,7 @@ impl Proxy {
             let server = server.with_metrics(&metrics, routes::REGISTRY).exposing(metrics.clone());
             server.spawn(move |request| answer(Arc::clone(&parts), registry.clone(), request))
         });
-        Ok(Self { serving: serving.collect(), addr, sweep, following })
+        Ok(Self { serving: serving.collect(), addr, sweep, following, cleaner })
     }
 
     /// Where clients push to and pull from; the first address of several.
@@ -99,6 +102,7 @@ impl Proxy {
         join_all(self.serving.into_iter().map(Serving::close)).await;
         self.following.close().await;
         self.sweep.shutdown().await;
+        self.cleaner.close().await;
         Ok(())
     }
 }

@@ -534,6 +534,7 @@ impl Drop for Blob {
         // The index must not keep the memory of a handle that is gone.
         if let Some(cached) = slot.cached.as_mut().filter(|one| one.open.as_ptr() == this) {
             cached.open = Weak::new();
+            cached.accessed = cached.accessed.max(unix_now());
         }
         if let Some(partial) = slot.partial.as_mut().filter(|one| one.open.as_ptr() == this) {
             partial.open = Weak::new();

@@ -33,7 +33,7 @@ pub struct Entry {
     pub digest: Digest,
     /// Its length in bytes.
     pub len: u64,
-    /// When it was last opened, to the second.
+    /// When it was last opened or closed, to the second.
     pub accessed: SystemTime,
     /// When its bytes were written, to the second.
     pub modified: SystemTime,
@@ -160,7 +160,7 @@ impl Store {
     /// went, which may be fewer. For a job that watches the disk. Blocks, for some seconds where
     /// others have blobs open that they are asked for; see [`Store::on_recall`].
     pub fn evict(&self, bytes: u64) -> Result<u64> {
-        self.inner.evict(bytes)
+        self.inner.evict(bytes).map(|(_, bytes)| bytes)
     }
 
     /// Removes a blob, complete or arriving; whether there was one. `ErrorKind::Conflict` while it
@@ -246,7 +246,7 @@ impl Inner {
         if self.is_access_due(digest)
             && let Some(exclusive) = self.try_exclusive(digest)
         {
-            exclusive.write_access_time();
+            exclusive.write_access_time(unix_now());
         }
     }
 
@@ -283,7 +283,7 @@ impl Exclusive<'_> {
         }
         if let Some(blob) = self.open_cached() {
             if store.is_access_due(digest) {
-                self.write_access_time();
+                self.write_access_time(unix_now());
             }
             return Ok(Some(blob));
         }
@@ -318,7 +318,7 @@ impl Exclusive<'_> {
         let blob = Blob::complete(store, *digest, len, file, meta);
         self.opened(&blob);
         if store.is_access_due(digest) {
-            self.write_access_time();
+            self.write_access_time(unix_now());
         }
         Ok(Some(blob))
     }
@@ -405,9 +405,10 @@ impl Exclusive<'_> {
         len.ok_or_else(|| Error::not_found(format!("{} is not in the cache", self.digest())))
     }
 
-    fn write_access_time(&self) {
+    /// Notes on disk that the blob was in use at `now`, in unix seconds.
+    pub(super) fn write_access_time(&self, now: u64) {
         let dir = self.store().layout.cached(self.digest());
-        let bytes = sidecar::encode_access_time(unix_now());
+        let bytes = sidecar::encode_access_time(now);
         // A blob can be read although its time of access cannot be written.
         let _ = sidecar::write(&dir, sidecar::ACCESS_TIME, &bytes, false);
     }

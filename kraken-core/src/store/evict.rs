@@ -129,7 +129,7 @@ impl Inner {
     ) -> Result<T> {
         match attempt() {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
-                if self.evict(bytes.max(limits::EVICT_LEN_MIN))? == 0 {
+                if self.evict(bytes.max(limits::EVICT_LEN_MIN))?.1 == 0 {
                     return Err(error);
                 }
                 attempt()
@@ -139,15 +139,16 @@ impl Inner {
     }
 
     /// Evicts the least recently used until `bytes` are free or nothing more may go; how many
-    /// bytes went.
-    pub(super) fn evict(&self, bytes: u64) -> Result<u64> {
-        let (mut freed, mut appeal) = (0, Appeal::default());
+    /// blobs went, complete or arriving, and their bytes.
+    pub(super) fn evict(&self, bytes: u64) -> Result<(u64, u64)> {
+        let (mut blobs, mut freed, mut appeal) = (0, 0, Appeal::default());
         loop {
             let (victims, more) = self.index().pick_victims(bytes - freed);
+            blobs += victims.iter().map(Victim::blobs).sum::<u64>();
             self.remove_victims(victims)?;
             freed += more;
             if freed >= bytes || !self.recall(&mut appeal, bytes - freed, 1) {
-                return Ok(freed);
+                return Ok((blobs, freed));
             }
         }
     }
@@ -174,7 +175,7 @@ impl Inner {
                 if victim.partial {
                     index.remove_partial(&victim.digest);
                 }
-                index.evicted.0 += u64::from(victim.cached) + u64::from(victim.partial);
+                index.evicted.0 += victim.blobs();
                 index.evicted.1 += victim.bytes;
             }
             index.spare(&[victim]);
@@ -204,6 +205,13 @@ struct Victim {
     cached: bool,
     partial: bool,
     bytes: u64,
+}
+
+impl Victim {
+    /// How many blobs it is, complete and arriving.
+    fn blobs(&self) -> u64 {
+        u64::from(self.cached) + u64::from(self.partial)
+    }
 }
 
 impl Index {

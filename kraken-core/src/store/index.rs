@@ -60,7 +60,7 @@ pub(super) struct Cached {
     pub(super) len: u64,
     /// Not yet written back.
     pub(super) persist: bool,
-    /// When it was last opened, in unix seconds.
+    /// When it was last opened or closed, in unix seconds.
     pub(super) accessed: u64,
     /// What `_last_access_time` says.
     pub(super) accessed_on_disk: u64,

@@ -17,6 +17,7 @@
 
 mod blob;
 mod cache;
+mod cleanup;
 mod config;
 mod download;
 mod evict;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use blob::Blob;
 pub use cache::{Entry, Store, StoreStats};
+pub use cleanup::{Area, Cleaned, CleanupConfig};
 pub use config::StoreConfig;
 pub use evict::Pin;
 pub use recall::Recall;

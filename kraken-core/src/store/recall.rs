@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::digest::Digest;
 use crate::store::index::{Index, Inner, Slot, lock};
 
-/// Told of blobs that stand in the way of others because somebody has them open, by someone who
-/// waits a moment for their room: who can do without drops its handles soon. Called on the thread
-/// that waits, perhaps several times for one blob; it must neither block nor call the store.
+/// Told of blobs that somebody has open and that stand in the way of others, or are too old to
+/// stay, by someone who waits a moment for them: who can do without drops its handles soon. Called
+/// on the thread that waits, perhaps several times for one blob; it must neither block nor call the
+/// store.
 pub type Recall = dyn Fn(&[Digest]) + Send + Sync;
 
 /// Who is asked.
@@ -61,6 +62,24 @@ impl Inner {
             appeal.rounds_in_vain += 1;
         }
         false
+    }
+
+    /// Asks for blobs that are too old to stay, and waits a moment for all of them.
+    pub(super) fn ask_for(&self, digests: &[Digest]) {
+        let holders = self.holders.alive();
+        if digests.is_empty() || holders.is_empty() {
+            return;
+        }
+        holders.iter().for_each(|recall| recall(digests));
+        let until = Instant::now() + ROUND;
+        let mut index = self.index();
+        while digests.iter().any(|digest| index.slots.get(digest).is_some_and(Slot::is_open)) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            index = self.wait_at_most(index, left);
+        }
     }
 
     /// Waits a moment until one of these is not open any more; whether one is not.

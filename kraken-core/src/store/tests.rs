@@ -1,6 +1,7 @@
 //! Tests of the store on a real directory.
 
 mod cache;
+mod cleanup;
 mod download;
 mod evict;
 mod upload;

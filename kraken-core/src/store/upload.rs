@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
 use crate::digest::{Algorithm, Digest};
@@ -14,6 +14,7 @@ use crate::metainfo::MetaInfo;
 use crate::piece::Geometry;
 use crate::store::blob::Blob;
 use crate::store::cache::Store;
+use crate::store::cleanup::Outcome;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::layout::DATA;
 use crate::store::sidecar::Sidecar;
@@ -106,6 +107,18 @@ impl Store {
             }
             None => Err(Error::not_found(format!("upload {id}"))),
         }
+    }
+
+    /// All uploads under way, in the order of their names.
+    pub(super) fn uploads(&self) -> Vec<Upload> {
+        let store = &self.inner;
+        let mut uploads: Vec<Upload> = lock(&store.uploads)
+            .0
+            .values()
+            .map(|session| Upload { store: Arc::clone(store), session: Arc::clone(session) })
+            .collect();
+        uploads.sort_unstable_by(|one, other| one.id().cmp(other.id()));
+        uploads
     }
 
     /// Cancels every upload that was not written to for `idle`; how many.
@@ -213,6 +226,25 @@ impl Upload {
     pub fn cancel(&self) -> Result<()> {
         let mut writing = lock(&self.session.writing);
         if writing.ended { Ok(()) } else { self.end(&mut writing) }
+    }
+
+    /// Throws the upload away if its last write, in unix seconds, `is_due`; one that is just being
+    /// written or committed stays.
+    pub(super) fn cancel_if(&self, is_due: impl Fn(u64) -> bool) -> Result<Outcome> {
+        let is_due = || is_due(self.session.touched.load(Ordering::Relaxed));
+        if !is_due() {
+            return Ok(Outcome::NotDue);
+        }
+        let mut writing = match self.session.writing.try_lock() {
+            Ok(writing) => writing,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(Outcome::Kept),
+        };
+        if writing.ended || !is_due() {
+            return Ok(Outcome::NotDue);
+        }
+        let bytes = writing.charged;
+        self.end(&mut writing).map(|()| Outcome::Removed(bytes))
     }
 
     fn writing(&self) -> Result<std::sync::MutexGuard<'_, Writing>> {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use kraken_common::HostSource;
+use kraken_core::store::CleanupConfig;
 use kraken_p2p::node::PeerIdFactory;
 
 use super::*;
@@ -58,6 +59,8 @@ fn defaults_are_the_schemas() {
     assert_eq!(config.tracker_client.health, PassiveConfig::default());
     assert_eq!(config.build_index_health, PassiveConfig::default());
     assert_eq!(config.store.capacity_bytes, None);
+    assert_eq!(config.download_cleanup, CleanupConfig::default());
+    assert_eq!(config.cache_cleanup, CleanupConfig::default());
     assert!(!config.store.durable);
 }
 
@@ -80,7 +83,12 @@ fn every_key_changes_what_it_names() {
 
     let other = configured(
         "
-store: {download_dir: /d, cache_dir: /c, capacity_bytes: 50G}
+store:
+  download_dir: /d
+  cache_dir: /c
+  capacity_bytes: 50G
+  download_cleanup: {tti: 1s}
+  cache_cleanup: {tti: 2s}
 tracker:
   hosts: {dns: 'trackers:15003', ttl: 7s}
   healthcheck: {fails: 5, fail_timeout: 1m}
@@ -93,6 +101,9 @@ build_index:
     .unwrap();
     assert_eq!(other.store.capacity_bytes, Some(50 << 30));
     let secs = Duration::from_secs;
+    let default = CleanupConfig::default();
+    assert_eq!(other.download_cleanup, CleanupConfig { tti: secs(1), ..default });
+    assert_eq!(other.cache_cleanup, CleanupConfig { tti: secs(2), ..default });
     assert_eq!(other.trackers.source, HostSource::Dns("trackers:15003".into()));
     assert_eq!(other.trackers.ttl, secs(20));
     assert_eq!(other.tracker_client.replicas_max, 2);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kraken_backends::layers::ThrottleConfig;
 use kraken_common::HostSource;
 use kraken_common::backends::BackendConfig;
+use kraken_core::store::CleanupConfig;
 
 use super::*;
 
@@ -55,6 +56,8 @@ fn little_need_be_said() {
     assert_eq!(config.store.upload_dir, Path::new("/d/upload"));
     assert_eq!(config.store.cache_dir, Path::new("/d/cache"));
     assert_eq!((config.store.download_dir, config.store.capacity_bytes), (None, None));
+    assert_eq!(config.upload_cleanup, CleanupConfig::default());
+    assert_eq!(config.cache_cleanup, CleanupConfig::default());
     assert_eq!((config.zone.as_str(), config.cluster_name.as_str()), ("", "prod"));
     assert_eq!(config.piece_lengths, PieceLengths::default());
     assert!(config.backends.is_empty());
@@ -108,6 +111,17 @@ fn the_ring() {
     let dns = "{cluster: {dns: 'origins:1', ttl: 7s}, castore: {upload_dir: u, cache_dir: c}}";
     let origins = configure_with(&flags(), dns).unwrap().ring.origins;
     assert_eq!((origins.source, origins.ttl), (HostSource::Dns("origins:1".into()), secs(7)));
+}
+
+#[test]
+fn cleanup() {
+    let text = "
+cluster: {static: ['o1:15002']}
+castore: {upload_dir: u, cache_dir: c, upload_cleanup: {tti: 1s}, cache_cleanup: {tti: 2s}}
+";
+    let config = configure_with(&flags(), text).unwrap();
+    let after = |secs| CleanupConfig { tti: Duration::from_secs(secs), ..CleanupConfig::default() };
+    assert_eq!((config.upload_cleanup, config.cache_cleanup), (after(1), after(2)));
 }
 
 #[test]

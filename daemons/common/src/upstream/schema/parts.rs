@@ -144,30 +144,37 @@ pub(super) static CLEANUP: Table = Table::shared(
     &[
         key("disabled", Bool, "Remove nothing.").or("false"),
         key("interval", Duration, "The time between two runs.").or("30m"),
-        key("tti", Duration, "Remove what nobody read for so long.").or("6h"),
-        key("ttl", Duration, "Remove what is older, read or not; 0 is never.").or("0"),
+        key("tti", Duration, "Remove what nobody used for so long; what is open is in use.").or("6h"),
+        key("ttl", Duration, "Remove what was written longer ago, used or not; 0 is never.").or("0"),
         key(
             "aggressive_threshold",
             Integer,
-            "From how many per cent of a full disk `aggressive_ttL` holds; 0 is never.",
+            "From how many per cent of a full disk the two keys below hold; 0 is never. The disk is \
+             the one of the store, not `/`.",
         )
         .or("0"),
         key("aggressive_ttL", Duration, "The `ttl` while the disk is that full.").or("1h"),
         key(
             "aggressive_lower_threshold",
             Integer,
-            "Down to how many per cent of a full disk the least useful blobs are removed then; 0 \
-             is no such bound.",
+            "For complete blobs, in place of `aggressive_ttL`: down to how many per cent of a full \
+             disk the least recently used are removed; 0 is no such bound.",
         )
         .or("0"),
     ],
 );
 
-pub(super) const UPLOAD_CLEANUP: Key =
-    table("upload_cleanup", &CLEANUP, "When uploads that were given up are removed.");
+pub(super) const UPLOAD_CLEANUP: Key = table(
+    "upload_cleanup",
+    &CLEANUP,
+    "When uploads that were given up are removed, if that is before an hour without a write.",
+);
 
-pub(super) const CACHE_CLEANUP: Key =
-    table("cache_cleanup", &CLEANUP, "When blobs that nobody uses are removed.");
+pub(super) const CACHE_CLEANUP: Key = table(
+    "cache_cleanup",
+    &CLEANUP,
+    "When blobs that nobody uses are removed. Those not written back stay.",
+);
 
 pub(super) const CAPACITY_BYTES: Key = key(
     "capacity_bytes",

@@ -8,8 +8,7 @@ use super::backends::{AUTH_KEY, BACKEND_MANAGER_KEY, BACKENDS_KEY};
 use super::parts::{
     ACTIVE, CACHE_CLEANUP, CAPACITY_BYTES, CASTORE, CLEANUP, EXTENDS, HEALTH_FILTER, HOSTS,
     LOCALDB, METAINFOGEN, METRICS_KEY, NETWORK_EVENT_KEY, NGINX_KEY, PASSIVE, PASSIVE_RING,
-    PEER_ID_KEY, READ_PART_SIZE, RETRY, RING, SCHEDULER_KEY, TLS_KEY, UPLOAD_CLEANUP,
-    WRITE_PART_SIZE, ZAP_KEY,
+    PEER_ID_KEY, READ_PART_SIZE, RETRY, RING, SCHEDULER_KEY, TLS_KEY, WRITE_PART_SIZE, ZAP_KEY,
 };
 use super::{Kind, Table, key, table};
 
@@ -202,8 +201,8 @@ static TAG_FILES: Table = Table::of(&[
     key("upload_dir", Path, "Files that are being written. Here they are below `cache_dir`.")
         .unused(),
     key("cache_dir", Path, "Tags that the backend does not have yet, and copies of those it has."),
-    UPLOAD_CLEANUP,
-    CACHE_CLEANUP,
+    table("upload_cleanup", &CLEANUP, "Nothing; no uploads stay.").unused(),
+    table("cache_cleanup", &CLEANUP, "When copies of tags that nobody uses are removed.").later(),
     READ_PART_SIZE,
     WRITE_PART_SIZE,
 ]);

@@ -1,18 +1,18 @@
 //! Which fetches from the backend are under way, and which have failed of late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use kraken_core::{Digest, Error, ErrorKind, Result};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
 
 use crate::limits;
 
 /// The fetches under way and the failures of late.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
-    states: Mutex<BTreeMap<Digest, State>>,
+    state: Mutex<State>,
     fetched: AtomicU64,
     failed: AtomicU64,
     bytes: AtomicU64,
@@ -33,39 +33,48 @@ pub(crate) struct FetchStats {
 #[derive(Debug)]
 pub(crate) struct Fetch {
     fetches: Arc<Fetches>,
+    namespace: Namespace,
     digest: Digest,
     /// Told to those who poll; until it is known, that it broke off.
     result: Result<()>,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    /// By digest alone: a blob is the same from whichever backend it comes.
+    fetching: BTreeSet<Digest>,
+    /// By namespace too: a backend that lacks a blob, or is away, says nothing about another one.
+    failures: BTreeMap<(Digest, Namespace), Failure>,
+}
+
 #[derive(Debug)]
-enum State {
-    Fetching,
-    Failed { at: Instant, kind: ErrorKind, text: String },
+struct Failure {
+    at: Instant,
+    kind: ErrorKind,
+    text: String,
 }
 
 impl Fetches {
-    /// The caller must fetch the blob; or why it cannot be had now.
-    pub(crate) fn enter(this: &Arc<Self>, digest: &Digest) -> Result<Fetch> {
-        let mut states = this.states.lock().unwrap_or_else(PoisonError::into_inner);
-        states.retain(|_, state| match state {
-            State::Fetching => true,
-            State::Failed { at, .. } => at.elapsed() < limits::FAILURE_TTL,
-        });
-        match states.get(digest) {
-            Some(State::Fetching) => return Err(pending(digest)),
-            Some(State::Failed { kind, text, .. }) => return Err(Error::new(*kind, text.clone())),
-            None => {}
+    /// The caller must fetch the blob from the backend of `namespace`; or why it cannot be had now.
+    pub(crate) fn enter(this: &Arc<Self>, namespace: &Namespace, digest: &Digest) -> Result<Fetch> {
+        let mut state = this.lock();
+        state.failures.retain(|_, failure| failure.at.elapsed() < limits::FAILURE_TTL);
+        if state.fetching.contains(digest) {
+            return Err(pending(digest));
         }
-        let fetching = states.values().filter(|state| matches!(state, State::Fetching)).count();
-        if fetching >= limits::FETCHES_MAX {
+        if let Some(Failure { kind, text, .. }) = state.failures.get(&(*digest, namespace.clone()))
+        {
+            return Err(Error::new(*kind, text.clone()));
+        }
+        if state.fetching.len() >= limits::FETCHES_MAX {
             let max = limits::FETCHES_MAX;
             let message = format!("fetch {digest}: {max} fetches are under way");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        states.insert(*digest, State::Fetching);
+        state.fetching.insert(*digest);
         let result = Err(Error::new(ErrorKind::Internal, format!("fetch {digest}: it broke off")));
-        Ok(Fetch { fetches: Arc::clone(this), digest: *digest, result })
+        let (fetches, namespace) = (Arc::clone(this), namespace.clone());
+        Ok(Fetch { fetches, namespace, digest: *digest, result })
     }
 
     /// A blob of so many bytes was fetched.
@@ -74,33 +83,36 @@ impl Fetches {
     }
 
     pub(crate) fn stats(&self) -> FetchStats {
-        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.lock().fetching.len();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FetchStats {
-            running: states.values().filter(|state| matches!(state, State::Fetching)).count(),
+            running,
             fetched: load(&self.fetched),
             failed: load(&self.failed),
             bytes: load(&self.bytes),
         }
     }
 
-    fn leave(&self, digest: &Digest, result: &Result<()>) {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, namespace: &Namespace, digest: &Digest, result: &Result<()>) {
         let ended = if result.is_ok() { &self.fetched } else { &self.failed };
         ended.fetch_add(1, Ordering::Relaxed);
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        states.remove(digest);
+        let mut state = self.lock();
+        state.fetching.remove(digest);
         if let Err(error) = result {
-            let failed_at = |(digest, state): (&Digest, &State)| match state {
-                State::Fetching => None,
-                State::Failed { at, .. } => Some((*at, *digest)),
-            };
-            if states.len() >= limits::FAILURES_MAX
-                && let Some((_, oldest)) = states.iter().filter_map(failed_at).min()
+            let failures = &mut state.failures;
+            let oldest = failures.iter().min_by_key(|(_, failure)| failure.at);
+            if failures.len() >= limits::FAILURES_MAX
+                && let Some(oldest) = oldest.map(|(key, _)| key.clone())
             {
-                states.remove(&oldest);
+                failures.remove(&oldest);
             }
-            let (kind, text) = (error.kind(), error.to_string());
-            states.insert(*digest, State::Failed { at: Instant::now(), kind, text });
+            let failure =
+                Failure { at: Instant::now(), kind: error.kind(), text: error.to_string() };
+            failures.insert((*digest, namespace.clone()), failure);
         }
     }
 }
@@ -114,7 +126,7 @@ impl Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        self.fetches.leave(&self.digest, &self.result);
+        self.fetches.leave(&self.namespace, &self.digest, &self.result);
     }
 }
 
@@ -130,7 +142,8 @@ mod tests {
     #[test]
     fn a_fetch_ends_however_it_ends() {
         let fetches: Arc<Fetches> = Arc::default();
-        let enter = |bytes: &[u8]| Fetches::enter(&fetches, &Digest::sha256(bytes));
+        let namespace: Namespace = "library/x".parse().unwrap();
+        let enter = |bytes: &[u8]| Fetches::enter(&fetches, &namespace, &Digest::sha256(bytes));
         let fetch = enter(b"done").unwrap();
         assert_eq!(enter(b"done").unwrap_err().kind(), ErrorKind::Pending);
         fetch.end(Ok(()));
@@ -150,5 +163,21 @@ mod tests {
         assert_eq!(enter(b"one more").unwrap_err().kind(), ErrorKind::Unavailable);
         drop(held);
         assert!(enter(b"one more").is_ok());
+    }
+
+    #[test]
+    fn a_failure_is_told_to_its_namespace_only() {
+        let fetches: Arc<Fetches> = Arc::default();
+        let [one, other]: [Namespace; 2] = ["one", "other"].map(|name| name.parse().unwrap());
+        let digest = Digest::sha256(b"x");
+        let fetch = Fetches::enter(&fetches, &one, &digest).unwrap();
+        // Under way it is for both: the blob is the same.
+        let kind = |namespace| Fetches::enter(&fetches, namespace, &digest).unwrap_err().kind();
+        assert_eq!(kind(&other), ErrorKind::Pending);
+        fetch.end(Err(Error::not_found("the backend of one lacks it")));
+        assert_eq!(kind(&one), ErrorKind::NotFound);
+        Fetches::enter(&fetches, &other, &digest).unwrap().end(Ok(()));
+        assert_eq!(fetches.stats().fetched, 1);
+        assert_eq!(kind(&one), ErrorKind::NotFound);
     }
 }

@@ -36,5 +36,5 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// of a client that polls (5 s), so that all of them learn of it.
 pub(crate) const FAILURE_TTL: Duration = Duration::from_secs(15);
 
-/// Most failures remembered, each a digest and a line; the oldest go first.
+/// Most failures remembered, each a digest, a namespace and a line; the oldest go first.
 pub(crate) const FAILURES_MAX: usize = 1024;

@@ -25,7 +25,7 @@ pub(crate) async fn request(parts: &Arc<Parts>, namespace: &Namespace, digest: &
 
 /// Starts fetching a blob without asking first whether the backend has it; why not, if not.
 pub(crate) fn start(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Option<Error> {
-    let under_way = match Fetches::enter(&parts.fetches, digest) {
+    let under_way = match Fetches::enter(&parts.fetches, namespace, digest) {
         Ok(under_way) => under_way,
         Err(error) => return Some(error),
     };

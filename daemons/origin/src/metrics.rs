@@ -29,6 +29,7 @@ fn add_write_backs(figures: &mut Figures, stats: &WriteBackStats) {
     figures.set_len(&names::WRITE_BACK_RUNNING_BLOBS, stats.running);
     figures.set_real(&names::WRITE_BACK_OLDEST_SECONDS, stats.oldest.as_secs_f64());
     figures.set_with(&names::WRITE_BACK_ATTEMPTS, &["written"], stats.written);
+    figures.set_with(&names::WRITE_BACK_ATTEMPTS, &["gone"], stats.gone);
     figures.set_with(&names::WRITE_BACK_ATTEMPTS, &["failed"], stats.failed);
 }
 

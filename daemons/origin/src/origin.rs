@@ -166,3 +166,26 @@ impl TrackerClient for NoTracker {
 /// What names the ports in errors: the flag, and the field.
 const BLOBSERVER_PORT: &str = "--blobserver-port (listen)";
 const PEER_PORT: &str = "--peer-port (peer_listen)";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_blob_that_is_gone_is_not_counted_as_written_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let config = OriginConfig::local(any, any, dir.path());
+        let origin = Origin::start(config).await.unwrap();
+        let queue = Arc::clone(&origin.parts.write_back);
+        queue.push(&Digest::sha256(b"gone"), &"library/x".parse().unwrap(), Duration::ZERO);
+        while queue.pending() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let stats = queue.stats();
+        assert_eq!((stats.written, stats.gone, stats.failed), (0, 1, 0));
+        origin.close().await.unwrap();
+    }
+}

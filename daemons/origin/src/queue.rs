@@ -23,6 +23,7 @@ pub(crate) struct WriteBackQueue {
     pub(crate) changed: Notify,
     epoch: Instant,
     written: AtomicU64,
+    gone: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -34,18 +35,30 @@ pub(crate) struct WriteBackStats {
     pub(crate) running: usize,
     /// How long the oldest has been queued.
     pub(crate) oldest: Duration,
-    /// Tries that succeeded, and those that did not.
+    /// Tries that succeeded, those whose blob was gone, and those that failed.
     pub(crate) written: u64,
+    pub(crate) gone: u64,
     pub(crate) failed: u64,
 }
 
-/// A write-back that was handed out. Dropped, it is given back: done if it was, else failed, so
-/// that an attempt that panics neither takes a place for good nor is forgotten.
+/// What became of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The backend has the blob.
+    Written,
+    /// The blob is not here any more: nothing can be done.
+    Gone,
+    /// It must be tried again.
+    Failed,
+}
+
+/// A write-back that was handed out. Dropped, it is given back with its outcome, which is that it
+/// failed until it is told: an attempt that panics neither takes a place for good nor is forgotten.
 #[derive(Debug)]
 pub(crate) struct Slot {
     queue: Arc<WriteBackQueue>,
     pub(crate) task: WriteBack,
-    pub(crate) done: bool,
+    pub(crate) outcome: Outcome,
 }
 
 impl WriteBackQueue {
@@ -65,6 +78,7 @@ impl WriteBackQueue {
             changed: Notify::new(),
             epoch: Instant::now(),
             written: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
     }
@@ -81,7 +95,7 @@ impl WriteBackQueue {
     /// The next write-back, if one is due and few enough are under way.
     pub(crate) fn next(self: &Arc<Self>) -> Option<Slot> {
         let task = self.with(|queue| queue.next(self.now()))?;
-        Some(Slot { queue: Arc::clone(self), task: task.key, done: false })
+        Some(Slot { queue: Arc::clone(self), task: task.key, outcome: Outcome::Failed })
     }
 
     /// How many write-backs wait or are under way.
@@ -92,12 +106,13 @@ impl WriteBackQueue {
     pub(crate) fn stats(&self) -> WriteBackStats {
         let now = self.now();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (written, failed) = (load(&self.written), load(&self.failed));
+        let (written, gone, failed) = (load(&self.written), load(&self.gone), load(&self.failed));
         self.with(|queue| WriteBackStats {
             queued: queue.len(),
             running: queue.in_flight(),
             oldest: queue.oldest().map_or(Duration::ZERO, |since| now.since(since)),
             written,
+            gone,
             failed,
         })
     }
@@ -117,11 +132,15 @@ impl WriteBackQueue {
 impl Drop for Slot {
     fn drop(&mut self) {
         let now = self.queue.now();
-        let ended = if self.done { &self.queue.written } else { &self.queue.failed };
+        let ended = match self.outcome {
+            Outcome::Written => &self.queue.written,
+            Outcome::Gone => &self.queue.gone,
+            Outcome::Failed => &self.queue.failed,
+        };
         ended.fetch_add(1, Ordering::Relaxed);
-        self.queue.with(|queue| match self.done {
-            true => drop(queue.done(&self.task, now)),
-            false => queue.failed(&self.task, now),
+        self.queue.with(|queue| match self.outcome {
+            Outcome::Written | Outcome::Gone => drop(queue.done(&self.task, now)),
+            Outcome::Failed => queue.failed(&self.task, now),
         });
         self.queue.changed.notify_one();
     }
@@ -159,7 +178,7 @@ mod tests {
         while left > 0 {
             match queue.next() {
                 Some(mut slot) => {
-                    slot.done = true;
+                    slot.outcome = Outcome::Written;
                     left -= 1;
                 }
                 None => tokio::time::sleep(pause).await,

@@ -14,7 +14,7 @@ use kraken_core::{Digest, ErrorKind, Namespace, Result};
 
 use crate::limits;
 use crate::parts::Parts;
-use crate::queue::{Slot, WriteBack};
+use crate::queue::{Outcome, Slot, WriteBack};
 
 /// The sidecars that a pushed blob is committed with; the namespace first, so that whoever sees
 /// that a blob must be written back sees where to.
@@ -108,10 +108,15 @@ async fn attempt(parts: Arc<Parts>, mut slot: Slot) {
     let started = Instant::now();
     let WriteBack { digest, namespace } = &slot.task;
     match write(&parts, digest, namespace).await {
-        Ok(()) => {
+        Ok(outcome) => {
             let ms = started.elapsed().as_millis();
-            tracing::info!(%digest, %namespace, ms, "written back");
-            slot.done = true;
+            match outcome {
+                Outcome::Gone => {
+                    tracing::error!(%digest, %namespace, "a blob to be written back is gone");
+                }
+                _ => tracing::info!(%digest, %namespace, ms, "written back"),
+            }
+            slot.outcome = outcome;
         }
         Err(error) => tracing::warn!(%digest, %namespace, %error, "write-back failed"),
     }
@@ -120,7 +125,7 @@ async fn attempt(parts: Arc<Parts>, mut slot: Slot) {
 /// Uploads a blob unless the backend has it, then takes the namespace off what is pending.
 ///
 /// A push to the same namespace meanwhile asks for nothing more: the backend has the blob by then.
-async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<()> {
+async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<Outcome> {
     let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
     let found = blocking("write a blob back", move || {
         let pending = store.write_backs(&wanted)?.contains(&to);
@@ -129,11 +134,8 @@ async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<
     .await?;
     let blob = match found {
         (Some(blob), true) => blob,
-        (Some(_), false) => return Ok(()),
-        (None, _) => {
-            tracing::error!(%digest, %namespace, "a blob to be written back is gone");
-            return Ok(());
-        }
+        (Some(_), false) => return Ok(Outcome::Written),
+        (None, _) => return Ok(Outcome::Gone),
     };
     let backend = parts.router.route(namespace)?;
     let name = ObjectName::from(digest);
@@ -146,5 +148,6 @@ async fn write(parts: &Parts, digest: &Digest, namespace: &Namespace) -> Result<
         Err(error) => return Err(error),
     }
     let (store, wanted, to) = (parts.store.clone(), *digest, namespace.clone());
-    blocking("write a blob back", move || store.end_write_back(&wanted, &to)).await.map(drop)
+    blocking("write a blob back", move || store.end_write_back(&wanted, &to)).await?;
+    Ok(Outcome::Written)
 }

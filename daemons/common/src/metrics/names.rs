@@ -155,7 +155,7 @@ groups! {
         WRITE_BACK_OLDEST_SECONDS Gauge "kraken_write_back_oldest_seconds" []
             "How long the oldest of them has waited in this process, 0 if there is none";
         WRITE_BACK_ATTEMPTS Counter "kraken_write_back_attempts_total" ["result"]
-            "Tries to write a blob to the backend; result is written or failed";
+            "Tries to write a blob to the backend; result is written, gone or failed";
         BACKEND_FETCHES_RUNNING Gauge "kraken_backend_fetches_running" []
             "Blobs being fetched from the backend";
         BACKEND_FETCHES Counter "kraken_backend_fetches_total" ["result"]

@@ -26,9 +26,14 @@ pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take none of the bytes written to it before the connection is closed.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
-/// How long a client may send nothing in the middle of a request's body: as long as nginx, which
-/// stood before uber/kraken's servers, let it.
+/// How long [`READ_BYTES_MIN`] of a request's body may take: as long as nginx, which stood before
+/// uber/kraken's servers, let a client send nothing.
 pub const READ_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// The fewest bytes of a request's body that count as progress, where it does not end before: so
+/// that a byte now and then does not keep a request open for ever. The slowest modem sends them in
+/// a second.
+pub const READ_BYTES_MIN: usize = 1024;
 
 /// How often an idle HTTP/2 connection is pinged, and how long the answer may take.
 pub const PING_EVERY: Duration = Duration::from_secs(30);

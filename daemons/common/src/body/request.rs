@@ -1,4 +1,4 @@
-//! The body of a request, which breaks off when its client falls silent.
+//! The body of a request, which breaks off when its client sends next to nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -10,21 +10,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::BoxError;
+use crate::limits;
 
 /// The body of a request, as every handler gets it.
 ///
-/// It fails once its client has sent nothing for the server's limit while somebody waited for it;
-/// then nothing more of it is read, and the server answers 408 in place of any other refusal.
+/// It fails once somebody has waited for the server's limit while its client sent less than
+/// [`limits::READ_BYTES_MIN`]; then nothing more of it is read, and the server answers 408 in place
+/// of any other refusal.
 #[derive(Debug)]
 pub struct RequestBody<B = Incoming> {
     /// Gone once it was broken off, which tells hyper to read no more.
     incoming: Option<B>,
     stall_max: Duration,
-    /// Runs while the next frame is waited for.
-    silence: Option<Pin<Box<Sleep>>>,
+    /// Runs while the next frame is waited for; since when that is.
+    silence: Option<(Pin<Box<Sleep>>, Instant)>,
+    /// How much longer may be waited until enough bytes have come.
+    left: Duration,
+    /// How many have come of those.
+    taken: usize,
     stall: Stall,
 }
 
@@ -34,11 +40,24 @@ pub(crate) struct Stall(Arc<AtomicBool>);
 
 impl<B> RequestBody<B> {
     pub(crate) fn new(incoming: B, stall_max: Duration, stall: Stall) -> Self {
-        Self { incoming: Some(incoming), stall_max, silence: None, stall }
+        let incoming = Some(incoming);
+        Self { incoming, stall_max, silence: None, left: stall_max, taken: 0, stall }
+    }
+
+    /// `len` bytes have come, as late as they were waited for.
+    fn progress(&mut self, len: usize) {
+        if let Some((_, since)) = self.silence.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+        self.taken = self.taken.saturating_add(len);
+        if self.taken >= limits::READ_BYTES_MIN {
+            (self.taken, self.left) = (0, self.stall_max);
+        }
     }
 
     fn stalled(&self) -> BoxError {
-        let text = format!("the client has sent nothing for {:?}", self.stall_max);
+        let (min, max) = (limits::READ_BYTES_MIN, self.stall_max);
+        let text = format!("the client has sent less than {min} bytes in {max:?}");
         io::Error::new(io::ErrorKind::TimedOut, text).into()
     }
 }
@@ -65,11 +84,14 @@ where
             return Poll::Ready(Some(Err(self.stalled())));
         };
         if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
-            self.silence = None;
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            self.progress(data.map_or(0, Bytes::len));
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let stall_max = self.stall_max;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_max)));
+        let left = self.left;
+        let (silence, _) = self
+            .silence
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(left)), Instant::now()));
         ready!(silence.as_mut().poll(cx));
         self.incoming = None;
         self.stall.0.store(true, Ordering::Relaxed);
@@ -91,8 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// A body of one byte after each of the pauses, which begin when it is asked for.
-    struct Paused(Vec<u64>, Option<Pin<Box<Sleep>>>);
+    /// A body of some bytes after each of the pauses, which begin when it is asked for.
+    struct Paused(Vec<(u64, usize)>, Option<Pin<Box<Sleep>>>);
 
     impl http_body::Body for Paused {
         type Data = Bytes;
@@ -102,34 +124,47 @@ mod tests {
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
         ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-            let Some(pause) = self.0.first().copied().map(Duration::from_secs) else {
+            let Some((secs, len)) = self.0.first().copied() else {
                 return Poll::Ready(None);
             };
+            let pause = Duration::from_secs(secs);
             let pause = self.1.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
             ready!(pause.as_mut().poll(cx));
             self.1 = None;
             self.0.remove(0);
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'x'; len])))))
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_breaks_it_off_and_slowness_does_not() {
-        let stall_max = Duration::from_secs(10);
+    async fn slowness_does_not_break_it_off_while_enough_bytes_come() {
         let stall = Stall::default();
-        let slow = RequestBody::new(Paused(vec![9, 9, 9], None), stall_max, stall.clone());
-        assert_eq!(slow.collect().await.unwrap().to_bytes(), "xxx");
+        let stall_max = Duration::from_secs(10);
+        let half = limits::READ_BYTES_MIN / 2;
+        let pauses = vec![(4, half), (4, half), (9, 2 * half), (9, 1)];
+        let slow = RequestBody::new(Paused(pauses, None), stall_max, stall.clone());
+        assert_eq!(slow.collect().await.unwrap().to_bytes().len(), 4 * half + 1);
         assert!(!stall.happened());
+    }
 
-        let mut silent = RequestBody::new(Paused(vec![9, 11], None), stall_max, stall.clone());
-        assert!(silent.frame().await.unwrap().is_ok());
-        // What somebody else took is not the client's silence.
-        tokio::time::sleep(2 * stall_max).await;
-        assert!(!stall.happened());
-        for _ in 0..2 {
-            let error = silent.frame().await.unwrap().unwrap_err().to_string();
-            assert!(error.contains("nothing for 10s"), "{error}");
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_a_byte_now_and_then_break_it_off() {
+        let stall_max = Duration::from_secs(10);
+        for pauses in [vec![(4, 1), (11, 1)], vec![(4, 1), (4, 1), (4, 1), (4, 1)]] {
+            let stall = Stall::default();
+            let mut body = RequestBody::new(Paused(pauses, None), stall_max, stall.clone());
+            assert!(body.frame().await.unwrap().is_ok());
+            // What somebody else took is not the client's silence.
+            tokio::time::sleep(2 * stall_max).await;
+            assert!(!stall.happened());
+            let error = loop {
+                if let Err(error) = body.frame().await.expect("it goes on for ever") {
+                    break error.to_string();
+                }
+            };
+            assert!(error.contains("less than 1024 bytes in 10s"), "{error}");
             assert!(stall.happened());
+            assert!(body.frame().await.unwrap().is_err());
         }
     }
 }

@@ -2,6 +2,7 @@
 //! bounded, ended in order.
 
 mod guard;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -11,7 +12,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,10 +24,12 @@ use kraken_core::{Error, Result};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::guard::StallGuard;
+use self::streams::{Streams, Use};
 use self::watched::{Watch, Watched};
 use crate::body::{BoxError, RequestBody, Stall};
 use crate::limits;
@@ -103,14 +105,14 @@ impl Server {
         self
     }
 
-    /// How long a client may take for the head of a request.
+    /// How long a client may take for the head of a request, and how long its connection may idle.
     #[must_use]
     pub fn with_head_wait_max(mut self, head_wait_max: Duration) -> Self {
         self.head_wait_max = head_wait_max;
         self
     }
 
-    /// How long a client may send nothing in the middle of a request's body.
+    /// How long a client may take for [`limits::READ_BYTES_MIN`] of a request's body.
     #[must_use]
     pub fn with_read_stall_max(mut self, read_stall_max: Duration) -> Self {
         self.read_stall_max = read_stall_max;
@@ -294,23 +296,26 @@ async fn connection<H, F, B>(
         tracing::debug!(%client, error = %e, "connection gone before its first byte");
         return;
     }
-    let asked = Arc::new(AtomicBool::new(false));
+    let streams = Streams::new();
     let service = service_fn({
-        let asked = Arc::clone(&asked);
+        let streams = streams.clone();
         move |request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
+            let stream = streams.begin();
             let (watched, stall) = (watched.clone(), Stall::default());
             let request =
                 request.map(|body| RequestBody::new(body, bounds.read_stall_max, stall.clone()));
-            async move { Ok::<_, Infallible>(watched.answer(request, &stall, client).await) }
+            async move {
+                let answer = watched.answer(request, &stall, client).await;
+                Ok::<_, Infallible>(answer.map(|body| stream.hold(body)))
+            }
         }
     });
     let io = TokioIo::new(StallGuard::new(stream, limits::WRITE_STALL_MAX));
     let mut connection = pin!(builder.serve_connection(io, service));
-    // hyper's own timeout starts only once it knows the version, so a client that sends nothing
-    // at all would stay.
-    let mut first_request = pin!(tokio::time::sleep(bounds.head_wait_max));
-    let (mut watching, mut draining) = (true, false);
+    // hyper's own timeout starts only once it knows the version, and HTTP/2 has none: pings keep
+    // a connection that nobody uses open.
+    let mut idle = pin!(tokio::time::sleep(bounds.head_wait_max));
+    let (mut draining, mut ending) = (false, false);
     loop {
         tokio::select! {
             result = connection.as_mut() => {
@@ -319,11 +324,21 @@ async fn connection<H, F, B>(
                 }
                 return;
             }
-            () = &mut first_request, if watching => {
-                if !asked.load(Ordering::Relaxed) {
-                    return;
-                }
-                watching = false;
+            () = &mut idle => {
+                let now = Instant::now();
+                let next = match streams.now() {
+                    Use::Unasked => return,
+                    Use::Idle(since) if now < since + bounds.head_wait_max => since,
+                    // It was asked to end, and had as long again.
+                    Use::Idle(_) if ending => return,
+                    Use::Idle(_) => {
+                        ending = true;
+                        connection.as_mut().graceful_shutdown();
+                        now
+                    }
+                    Use::Busy => now,
+                };
+                idle.as_mut().reset(next + bounds.head_wait_max);
             }
             () = bounds.drain.cancelled(), if !draining => {
                 draining = true;

@@ -141,7 +141,8 @@ impl Shared {
     fn append(&self, tag: Tag, digest: Digest) -> Result<u64> {
         let number = {
             let mut state = self.lock();
-            if state.by_number.len() + state.in_flight >= limits::UNWRITTEN_MAX {
+            let files = state.by_number.len() + state.in_flight + state.leftovers.len();
+            if files >= limits::UNWRITTEN_MAX {
                 return Err(Error::new(
                     ErrorKind::NoSpace,
                     format!("put tag {tag}: the backend lacks {} already", limits::UNWRITTEN_MAX),
@@ -153,7 +154,7 @@ impl Shared {
             number
         };
         let written = write(&self.dir, number, &format!("{tag} {digest}\n"));
-        {
+        let leftover = {
             let mut state = self.lock();
             state.in_flight -= 1;
             let leftover = match &written {
@@ -161,6 +162,15 @@ impl Shared {
                 Err(_) => Some(number),
             };
             state.leftovers.extend(leftover);
+            leftover
+        };
+        // It goes at once, or puts of one tag would fill the disk while the backend is away. It
+        // is a leftover until it is gone, so that no put is settled before; one that cannot go now
+        // stays one.
+        if let Some(leftover) = leftover
+            && self.remove(leftover).is_ok()
+        {
+            self.lock().leftovers.remove(&leftover);
         }
         written.map_err(|e| Error::io(format!("write tag {tag} to the journal"), e))?;
         self.changes.send_modify(|changes| *changes += 1);
@@ -331,6 +341,40 @@ mod tests {
         assert_eq!(journal.latest(&tag("a")), None);
         drop(journal);
         assert_eq!(open(dir.path()).await.unwritten(0, 10), []);
+    }
+
+    #[tokio::test]
+    async fn puts_of_one_tag_are_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path()).await;
+        for n in 0..20 {
+            journal.append(&tag("a"), &digest(n)).await.unwrap();
+        }
+        let files = || fs::read_dir(dir.path().join("journal")).unwrap().count();
+        assert_eq!(files(), 1);
+        assert!(journal.shared.lock().leftovers.is_empty());
+        let put = journal.unwritten(0, 1).remove(0);
+        assert_eq!(put.digest, digest(19));
+        journal.settle(&put).await.unwrap();
+        assert_eq!(files(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_removed_counts_and_keeps_puts_from_being_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path()).await;
+        let number = journal.append(&tag("a"), &digest(1)).await.unwrap();
+        let path = dir.path().join("journal").join(number.to_string());
+        fs::remove_file(&path).unwrap();
+        // A directory cannot be removed as a file, whoever tries.
+        fs::create_dir(&path).unwrap();
+        journal.append(&tag("a"), &digest(2)).await.unwrap();
+        let put = journal.unwritten(0, 1).remove(0);
+        journal.settle(&put).await.unwrap_err();
+        assert_eq!(journal.latest(&tag("a")), Some(digest(2)));
+        fs::remove_dir(&path).unwrap();
+        journal.settle(&put).await.unwrap();
+        assert!(journal.shared.lock().leftovers.is_empty());
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ use kraken_core::store::{Area, Cleaned, CleanupConfig, Store};
 use tokio::sync::Mutex;
 
 use crate::blocking;
+#[cfg(feature = "program")]
+use crate::limits;
 use crate::task::Companion;
 #[cfg(feature = "program")]
 use crate::upstream::Section;
@@ -68,7 +70,7 @@ async fn clean(store: Store, area: Area, config: CleanupConfig, turn: Arc<Mutex<
     }
 }
 
-/// The cleanup that a `*_cleanup` section says.
+/// The cleanup that a `*_cleanup` section says; pauses are at least [`limits::CLEANUP_PAUSE_MIN`].
 #[cfg(feature = "program")]
 pub fn configured(section: &Section<'_>) -> Result<CleanupConfig> {
     let percent = |key: &str| match section.value::<u64>(key)? {
@@ -80,7 +82,7 @@ pub fn configured(section: &Section<'_>) -> Result<CleanupConfig> {
     };
     Ok(CleanupConfig {
         disabled: section.value("disabled")?,
-        interval: section.value("interval")?,
+        interval: section.value::<Duration>("interval")?.max(limits::CLEANUP_PAUSE_MIN),
         tti: section.value("tti")?,
         ttl: Some(section.value("ttl")?).filter(|ttl: &Duration| !ttl.is_zero()),
         aggressive_threshold: percent("aggressive_threshold")?,
@@ -145,6 +147,7 @@ mod tests {
         for (keys, expected) in [
             ("disabled: true", CleanupConfig { disabled: true, ..default }),
             ("interval: 1h", CleanupConfig { interval: hours(1), ..default }),
+            ("interval: 30", CleanupConfig { interval: limits::CLEANUP_PAUSE_MIN, ..default }),
             ("tti: 2h", CleanupConfig { tti: hours(2), ..default }),
             ("tti: 0", default),
             ("ttl: 24h", CleanupConfig { ttl: Some(hours(24)), ..default }),

@@ -77,7 +77,19 @@ impl Cidr {
                 _ => return Err(Some(format!("after the / comes a number from 0 to {max}"))),
             },
         };
-        Ok(Self { address, prefix })
+        Self { address, prefix }.canonical()
+    }
+
+    /// A network of IPv4 addresses in their IPv6 form is one of IPv4.
+    fn canonical(self) -> Result<Self, Option<String>> {
+        match (self.address.to_canonical(), self.prefix.checked_sub(MAPPED_BITS)) {
+            (address, _) if address == self.address => Ok(self),
+            (address, Some(prefix)) => Ok(Self { address, prefix }),
+            (address, None) => Err(Some(format!(
+                "it holds more than IPv4 addresses in their IPv6 form; write {address} with a \
+                 number from 0 to 32"
+            ))),
+        }
     }
 }
 
@@ -97,6 +109,9 @@ impl fmt::Display for Cidr {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
+
+/// The bits before an IPv4 address in its IPv6 form.
+const MAPPED_BITS: u8 = 96;
 
 #[cfg(test)]
 mod tests {
@@ -120,6 +135,11 @@ mod tests {
             let error = bad.parse::<Cidr>().unwrap_err().to_string();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }
+        assert_eq!(net("::ffff:127.0.0.0/104"), net("127.0.0.0/8"));
+        assert_eq!(net("::ffff:10.0.0.1"), net("10.0.0.1"));
+        assert_eq!(net("::ffff:0.0.0.0/96"), net("0.0.0.0/0"));
+        let error = "::ffff:10.0.0.0/95".parse::<Cidr>().unwrap_err().to_string();
+        assert!(error.contains("write 10.0.0.0 with a number"), "{error}");
         // What no text can say, a caller can.
         assert!(Cidr { address: ip("::1"), prefix: 255 }.contains(ip("::1")));
     }

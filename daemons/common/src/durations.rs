@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kraken_core::{Error, Result};
 
-/// Reads a duration: decimal numbers with a unit each, or a bare 0.
+/// Reads a duration: decimal numbers with a unit each, or a bare 0; at most [`LEN_MAX`].
 pub fn parse(text: &str) -> Result<Duration> {
     let bad = || Error::invalid(format!("duration {text:?}: not like 300ms, 1m30s or 5h"));
     let mut rest = text;
@@ -25,8 +25,15 @@ pub fn parse(text: &str) -> Result<Duration> {
         total = total.checked_add(part).ok_or_else(bad)?;
         rest = &tail[unit.len()..];
     }
+    if total > LEN_MAX {
+        return Err(Error::invalid(format!("duration {text:?}: longer than 292 years")));
+    }
     Ok(total)
 }
+
+/// The longest duration: Go's, which counts nanoseconds in 63 bits, so some 292 years. Added to
+/// any time of a clock it is still one.
+pub const LEN_MAX: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// Units with their length in seconds; a unit that another begins with comes after it.
 const UNITS: [(&str, f64); 7] = [
@@ -50,7 +57,8 @@ mod tests {
         {
             assert_eq!(parse(text).unwrap(), Duration::from_millis(millis), "{text}");
         }
-        for bad in ["", "5", "s", "-1s", "1d", "1..s", "1s5", "99999999999999999999h"] {
+        assert_eq!(parse("2562047h").unwrap(), Duration::from_secs(2_562_047 * 3600));
+        for bad in ["", "5", "s", "-1s", "1d", "1..s", "1s5", "99999999999999999999h", "2562048h"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -82,5 +82,12 @@ pub const CHECKS_AT_ONCE_MAX: usize = 64;
 /// The shortest pause between two rounds of health checks: none would ask without end.
 pub const CHECK_PAUSE_MIN: Duration = Duration::from_millis(100);
 
+/// The shortest pause before what was not written back is tried again: `retry_interval: 30`, which
+/// is 30 ns, would ask a backend that fails without end.
+pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The shortest pause between two cleanups of a store: each looks at all that is in it.
+pub const CLEANUP_PAUSE_MIN: Duration = Duration::from_millis(100);
+
 /// Longest body of an answer to a health check, in bytes: `OK`, or a page of a proxy between.
 pub const HEALTH_BODY_MAX: usize = 64 << 10;

@@ -1,12 +1,14 @@
 //! `backends` and `writeback` of uber/kraken's configuration.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kraken_backends::layers::ThrottleConfig;
 use kraken_backends::{Layout, TestFsBackendConfig};
 use kraken_core::Result;
 
 use super::{BackendConfig, BackendKind, WriteBackConfig};
+use crate::limits;
 use crate::upstream::Section;
 
 /// The entries of `backends` in `root`, all of an origin's or a build-index's settings. `layout` is
@@ -58,11 +60,14 @@ fn bandwidth(entry: &Section<'_>) -> Result<ThrottleConfig> {
 }
 
 impl WriteBackConfig {
-    /// What a section for persisted retry says.
+    /// What a section for persisted retry says; pauses are at least [`limits::RETRY_PAUSE_MIN`].
     pub fn configured(retry: &Section<'_>) -> Result<Self> {
+        let pause = |key: &str| -> Result<Duration> {
+            Ok(retry.value::<Duration>(key)?.max(limits::RETRY_PAUSE_MIN))
+        };
         Ok(Self {
-            retry_interval: retry.value("retry_interval")?,
-            probe_interval: retry.value("poll_retries_interval")?,
+            retry_interval: pause("retry_interval")?,
+            probe_interval: pause("poll_retries_interval")?,
             at_once: retry.value("num_incoming_workers")?,
             spare: retry.value("num_retry_workers")?,
         })

@@ -139,5 +139,9 @@ mod yaml {
         let expected = WriteBackConfig { retry_interval, probe_interval, at_once: 7, spare: 8 };
         assert_eq!(changed, expected);
         assert_eq!(changed.retry_initial(), retry_interval);
+        let spinning = read("writeback: {retry_interval: 30, poll_retries_interval: 1ns}");
+        let pauses = (spinning.retry_interval, spinning.probe_interval, spinning.retry_initial());
+        let min = crate::limits::RETRY_PAUSE_MIN;
+        assert_eq!(pauses, (min, min, min));
     }
 }

@@ -91,11 +91,16 @@ pub(super) fn float(scalar: &Scalar) -> Result<f64, Fault> {
 
 /// A duration as Go writes it; a bare number is nanoseconds, as in Go.
 pub(super) fn duration(scalar: &Scalar) -> Result<Duration, Fault> {
+    let fault = || Fault::new("a duration").advise("write it like 300ms, 1m30s or 5h");
     if let Some(nanos) = bare_number(scalar) {
-        return Ok(Duration::from_nanos(nanos));
+        let duration = Duration::from_nanos(nanos);
+        return if duration <= durations::LEN_MAX {
+            Ok(duration)
+        } else {
+            Err(fault().because("it is longer than 292 years"))
+        };
     }
-    durations::parse(scalar.text.strip_prefix('+').unwrap_or(&scalar.text))
-        .map_err(|_| Fault::new("a duration").advise("write it like 300ms, 1m30s or 5h"))
+    durations::parse(scalar.text.strip_prefix('+').unwrap_or(&scalar.text)).map_err(|_| fault())
 }
 
 /// The number, if `scalar` is one without quotes or unit.
@@ -307,7 +312,8 @@ mod tests {
         assert_eq!(size(&quoted("50G")), Ok(50 << 30));
         assert_eq!(duration(&plain("1m30s")), Ok(Duration::from_secs(90)));
         assert_eq!(duration(&plain("1000")), Ok(Duration::from_micros(1)));
-        for bad in ["5 min", "-5s", "1d", ""] {
+        assert!(duration(&plain("9223372036854775807")).is_ok());
+        for bad in ["5 min", "-5s", "1d", "", "9223372036854775808", "300000000h"] {
             assert!(duration(&plain(bad)).is_err(), "{bad}");
         }
         assert!(duration(&quoted("5")).is_err());

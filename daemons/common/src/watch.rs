@@ -10,6 +10,7 @@ use kraken_core::health::{ActiveConfig, ActiveFilter};
 use kraken_core::http::{Client, Method, Request};
 use kraken_core::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::hosts::{HostList, Hosts};
 use crate::limits;
@@ -57,6 +58,13 @@ pub struct HealthChecks {
     except: Option<String>,
 }
 
+/// When the next round of checks is due, whatever else happens until then.
+#[derive(Debug)]
+struct Pace {
+    interval: Option<Duration>,
+    next: Instant,
+}
+
 impl WatchedHosts {
     /// What a section for hosts with active health checks says; an error if it names no hosts.
     #[cfg(feature = "program")]
@@ -95,6 +103,7 @@ impl WatchedHosts {
         let health = self.checks.map(|checks| checks.health).unwrap_or_default();
         let mut checks = HealthChecks::new(health, client.clone());
         let mut told = known;
+        let mut pace = Pace::new(self.checks.map(|checks| checks.interval));
         let checking = async {
             loop {
                 let hosts = all.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -105,7 +114,10 @@ impl WatchedHosts {
                     change(healthy);
                 }
                 tokio::select! {
-                    () = self.pause() => checks.run().await,
+                    () = pace.due() => {
+                        checks.run().await;
+                        pace.begin();
+                    }
                     () = resolved.notified() => {}
                 }
             }
@@ -113,10 +125,26 @@ impl WatchedHosts {
         // Neither ends.
         tokio::join!(following, checking);
     }
+}
 
-    async fn pause(&self) {
-        match &self.checks {
-            Some(checks) => tokio::time::sleep(checks.interval.max(limits::CHECK_PAUSE_MIN)).await,
+impl Pace {
+    /// The first round is after `interval`; without one there is none.
+    fn new(interval: Option<Duration>) -> Self {
+        let interval = interval.map(|interval| interval.max(limits::CHECK_PAUSE_MIN));
+        let mut pace = Self { interval, next: Instant::now() };
+        pace.begin();
+        pace
+    }
+
+    /// The time to the next round begins.
+    fn begin(&mut self) {
+        self.next = Instant::now() + self.interval.unwrap_or_default();
+    }
+
+    /// Waits for the next round. Cancel safe: whoever asks again waits for the rest only.
+    async fn due(&self) {
+        match self.interval {
+            Some(_) => tokio::time::sleep_until(self.next).await,
             None => pending().await,
         }
     }
@@ -301,6 +329,21 @@ mod tests {
         tokio::select! { () = follow => panic!("it ended"), () = see => {} }
         one.close().await;
         two.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_are_due_however_often_the_hosts_change() {
+        let mut pace = Pace::new(Some(Duration::from_secs(10)));
+        for _ in 0..2 {
+            let mut changes = 0;
+            while tokio::time::timeout(Duration::from_secs(3), pace.due()).await.is_err() {
+                changes += 1;
+            }
+            assert_eq!(changes, 3);
+            pace.begin();
+        }
+        let never = Pace::new(None);
+        assert!(tokio::time::timeout(Duration::from_secs(3600), never.due()).await.is_err());
     }
 
     #[tokio::test]

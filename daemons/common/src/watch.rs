@@ -56,6 +56,8 @@ pub struct HealthChecks {
     filter: ActiveFilter,
     hosts: Vec<String>,
     except: Option<String>,
+    /// Those that passed the last checks.
+    passed: Vec<String>,
 }
 
 /// When the next round of checks is due, whatever else happens until then.
@@ -92,7 +94,19 @@ impl WatchedHosts {
         &self,
         known: Vec<String>,
         client: &Client,
+        change: impl FnMut(Vec<String>),
+    ) {
+        self.follow_closely(known, client, change, |_| {}).await;
+    }
+
+    /// Like [`follow`](Self::follow), and tells `passed` of every check a host passes: one that was
+    /// away too briefly to count as ill is back.
+    pub async fn follow_closely(
+        &self,
+        known: Vec<String>,
+        client: &Client,
         mut change: impl FnMut(Vec<String>),
+        mut passed: impl FnMut(&String),
     ) {
         let all = Mutex::new(known.clone());
         let resolved = Notify::new();
@@ -116,6 +130,7 @@ impl WatchedHosts {
                 tokio::select! {
                     () = pace.due() => {
                         checks.run().await;
+                        checks.passed.iter().for_each(&mut passed);
                         pace.begin();
                     }
                     () = resolved.notified() => {}
@@ -172,6 +187,7 @@ impl HealthChecks {
             filter: ActiveFilter::new(active),
             hosts: Vec::new(),
             except: None,
+            passed: Vec::new(),
         }
     }
 
@@ -190,6 +206,7 @@ impl HealthChecks {
     /// Checks every host once, all at the same time. Cancel safe: dropped, it has changed nothing.
     pub async fn run(&mut self) {
         if !self.filter.needs_checks() {
+            self.passed.clear();
             return;
         }
         let hosts = self.hosts.iter().filter(|host| self.except.as_ref() != Some(*host));
@@ -197,10 +214,16 @@ impl HealthChecks {
         let checks = stream::iter(hosts.cloned().collect::<Vec<_>>())
             .map(|host| async move { (check(client, &host, timeout).await, host) })
             .buffer_unordered(limits::CHECKS_AT_ONCE_MAX);
-        for (checked, host) in checks.collect::<Vec<_>>().await {
+        let checks = checks.collect::<Vec<_>>().await;
+        self.passed.clear();
+        for (checked, host) in checks {
             match checked {
-                Ok(()) if self.filter.passed(&host) => tracing::info!(host, "well again"),
-                Ok(()) => {}
+                Ok(()) => {
+                    if self.filter.passed(&host) {
+                        tracing::info!(host, "well again");
+                    }
+                    self.passed.push(host);
+                }
                 Err(error) if self.filter.failed(&host) => {
                     tracing::warn!(host, %error, "ill: not asked until it answers again");
                 }
@@ -344,6 +367,29 @@ mod tests {
         }
         let never = Pace::new(None);
         assert!(tokio::time::timeout(Duration::from_secs(3600), never.due()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_asks_is_told_of_every_check_passed() {
+        let hosts = [true, false].map(|well| host(&Arc::new(AtomicBool::new(well))));
+        let names: Vec<String> = hosts.iter().map(|host| host.addr().to_string()).collect();
+        let health = HealthConfig { fails: 100, ..HealthConfig::default() };
+        let checks = Some(Checks { interval: Duration::from_millis(1), health });
+        let watched = WatchedHosts { hosts: Hosts::fixed(names.clone()).unwrap(), checks };
+        let client = Client::new(ClientConfig::default());
+        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        let change = |_| panic!("nobody is ill");
+        let passed = |host: &String| drop(tell.try_send(host.clone()));
+        let follow = watched.follow_closely(names.clone(), &client, change, passed);
+        let see = async {
+            for _ in 0..3 {
+                assert_eq!(told.recv().await.unwrap(), names[0]);
+            }
+        };
+        tokio::select! { () = follow => panic!("it ended"), () = see => {} }
+        for host in hosts {
+            host.close().await;
+        }
     }
 
     #[tokio::test]

@@ -43,7 +43,8 @@ struct Entry<V> {
 struct Answer<V> {
     value: V,
     weight: usize,
-    expires: Instant,
+    /// `None` is later than the clock can tell.
+    expires: Option<Instant>,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
@@ -64,11 +65,20 @@ impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
         let answer = cell
             .get_or_init(|| async {
                 let Fetched { value, ttl, weight } = fetch().await;
-                Answer { value, weight, expires: Instant::now() + ttl }
+                Answer { value, weight, expires: Instant::now().checked_add(ttl) }
             })
             .await;
         self.weigh(key, number, answer.weight);
         answer.value.clone()
+    }
+
+    /// Forgets the answer for `key` if there is one and it is `outdated`; who asks next fetches.
+    pub(crate) fn forget_if(&self, key: &K, outdated: impl FnOnce(&V) -> bool) {
+        let mut state = self.lock();
+        let answer = state.entries.get(key).and_then(|entry| entry.answer.get());
+        if answer.is_some_and(|answer| outdated(&answer.value)) {
+            state.remove(key);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K, V>> {
@@ -79,7 +89,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Memo<K, V> {
     fn entry(&self, key: &K) -> (u64, Arc<OnceCell<Answer<V>>>) {
         let mut state = self.lock();
         if let Some(entry) = state.entries.get(key) {
-            let expired = entry.answer.get().is_some_and(|a| a.expires <= Instant::now());
+            let expired = entry.answer.get().is_some_and(Answer::has_expired);
             if !expired {
                 return (entry.number, Arc::clone(&entry.answer));
             }
@@ -129,6 +139,12 @@ impl<K: Clone + Eq + Hash, V> State<K, V> {
     }
 }
 
+impl<V> Answer<V> {
+    fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|expires| expires <= Instant::now())
+    }
+}
+
 impl<K, V> std::fmt::Debug for Memo<K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Memo").finish_non_exhaustive()
@@ -169,6 +185,26 @@ mod tests {
         assert_eq!(memo.get(&1, || async { fetched(2, HOUR, 1) }).await, 2);
         assert_eq!(memo.get(&1, || async { fetched(3, HOUR, 1) }).await, 2);
         assert_eq!(memo.lock().weight, 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_be_believed_for_ever() {
+        let memo = Memo::new(8, 8);
+        assert_eq!(memo.get(&1, || async { fetched(1, Duration::MAX, 1) }).await, 1);
+        assert_eq!(memo.get(&1, || async { fetched(2, HOUR, 1) }).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_outdated_is_forgotten() {
+        let memo = Memo::new(8, 8);
+        memo.forget_if(&1, |_| true);
+        assert_eq!(memo.get(&1, || async { fetched(1, HOUR, 3) }).await, 1);
+        memo.forget_if(&1, |answer| *answer != 1);
+        assert_eq!(memo.get(&1, || async { fetched(2, HOUR, 3) }).await, 1);
+        memo.forget_if(&1, |answer| *answer == 1);
+        assert_eq!(memo.lock().weight, 0);
+        assert_eq!(memo.get(&1, || async { fetched(2, HOUR, 3) }).await, 2);
+        assert_eq!(memo.lock().weight, 3);
     }
 
     #[tokio::test]

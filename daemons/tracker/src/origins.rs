@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use kraken_common::HostList;
 use kraken_core::http::{
-    Client, ClientConfig, Method, Request, escape_segment, first_answering, header,
+    Client, ClientConfig, Method, Request, Response, escape_segment, first_answering, header,
+    is_network_error,
 };
 use kraken_core::{
     Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, PeerInfo, Result,
@@ -20,7 +21,8 @@ use crate::limits;
 use crate::memo::{Fetched, Memo};
 
 /// The origin cluster as seen from here, behind caches that also remember failures: an origin that
-/// is down costs one announce in a minute its timeout, not each of them.
+/// is down costs one announce in a minute its timeout, not each of them. As soon as it answers
+/// anything it counts as being there again.
 #[derive(Debug)]
 pub(crate) struct Origins {
     http: Client,
@@ -84,6 +86,11 @@ impl Origins {
         *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
+    /// `origin` has given a sign of life: that it was unavailable is believed no longer.
+    pub(crate) fn heard_from(&self, origin: &String) {
+        self.contexts.forget_if(origin, Result::is_err);
+    }
+
     /// The origins that seed `digest`, as peers; those that do not answer are left out, and it is
     /// an error if none does.
     pub(crate) async fn seeders(&self, digest: Digest) -> Result<Vec<PeerInfo>, Failure> {
@@ -132,9 +139,9 @@ impl Origins {
     /// Fails unless some origin is ready.
     pub(crate) async fn check_readiness(&self) -> Result<()> {
         let hosts = self.hosts_in_turn();
-        let ask = |host: &str| {
+        let ask = |host| {
             let request = Request::to(Method::GET, host, "/readiness");
-            self.http.send(request.head_timeout(limits::ORIGIN_ANSWER_MAX))
+            self.ask(host, request.head_timeout(limits::ORIGIN_ANSWER_MAX))
         };
         first_answering(&hosts, |_| (), ask).await.map(drop)
     }
@@ -147,10 +154,19 @@ impl Origins {
         hosts
     }
 
+    /// Sends a request to `origin`; any answer, a refusal too, is a sign of life.
+    async fn ask(&self, origin: &str, request: Request) -> Result<Response> {
+        let answer = self.http.send(request).await;
+        if !answer.as_ref().is_err_and(is_network_error) {
+            self.heard_from(&origin.to_owned());
+        }
+        answer
+    }
+
     async fn locations(&self, digest: Digest) -> Remembered<Arc<[String]>> {
         let fetch = || async {
             let hosts = self.hosts_in_turn();
-            let ask = |host: &str| self.fetch_locations(host.to_owned(), digest);
+            let ask = |host| self.fetch_locations(host, digest);
             match first_answering(&hosts, |_| (), ask).await {
                 Ok(owners) => {
                     Fetched { value: Ok(owners), ttl: self.cache.locations_ttl, weight: 1 }
@@ -165,9 +181,10 @@ impl Origins {
         self.locations.get(&digest, fetch).await
     }
 
-    async fn fetch_locations(&self, host: String, digest: Digest) -> Result<Arc<[String]>> {
+    async fn fetch_locations(&self, host: &str, digest: Digest) -> Result<Arc<[String]>> {
         let request = Request::to(Method::GET, host, format!("/blobs/{digest}/locations"));
-        let response = self.http.send(request.head_timeout(limits::ORIGIN_ANSWER_MAX)).await?;
+        let request = request.head_timeout(limits::ORIGIN_ANSWER_MAX);
+        let response = self.ask(host, request).await?;
         let listed = response.header("origin-locations").unwrap_or_default();
         let owners = listed.split(',').map(str::trim).filter(|owner| !owner.is_empty());
         let owners: Vec<String> =
@@ -224,7 +241,7 @@ impl Origins {
         if key.provisional {
             request = request.header(PROVISIONAL, "1");
         }
-        let response = self.http.send(request).await?;
+        let response = self.ask(owner, request).await?;
         let no_store = response
             .header(header::CACHE_CONTROL.as_str())
             .is_some_and(|value| value.contains("no-store"));

@@ -1,9 +1,8 @@
 //! The tracker as a program: uber/kraken's flags and YAML.
 
+use kraken_common::WatchedHosts;
 use kraken_common::program::{Common, Program};
 use kraken_common::upstream::{RoleName, Section, Settings};
-use kraken_common::watch::Checks;
-use kraken_common::{HealthConfig, WatchedHosts};
 use kraken_core::Result;
 
 use crate::config::{CacheConfig, Policy, TrackerConfig};
@@ -37,7 +36,7 @@ impl Program for Tracker {
         };
         Ok(TrackerConfig {
             listen,
-            origins: origins(&root.section("origin"))?,
+            origins: WatchedHosts::configured(&root.section("origin"))?,
             announce_limit: root.value("trackerserver.announce_limit")?,
             announce_interval: root.value("trackerserver.announce_interval")?,
             policy,
@@ -45,21 +44,6 @@ impl Program for Tracker {
             cache: cache(&root.section("originstore"))?,
         })
     }
-}
-
-fn origins(section: &Section<'_>) -> Result<WatchedHosts> {
-    let hosts = section.hosts("hosts")?;
-    let check = section.section("healthcheck");
-    if check.value("disabled")? {
-        return Ok(hosts.into());
-    }
-    let health = HealthConfig {
-        fails: check.value("filter.fails")?,
-        passes: check.value("filter.passes")?,
-        timeout: check.value("filter.timeout")?,
-    };
-    let checks = Some(Checks { interval: check.value("monitor.interval")?, health });
-    Ok(WatchedHosts { hosts, checks })
 }
 
 fn cache(section: &Section<'_>) -> Result<CacheConfig> {
@@ -77,7 +61,8 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use kraken_common::HostSource;
+    use kraken_common::watch::Checks;
+    use kraken_common::{HealthConfig, HostSource};
 
     use super::*;
 

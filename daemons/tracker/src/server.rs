@@ -36,6 +36,11 @@ impl Service {
         self.origins.set_hosts(hosts);
     }
 
+    /// An origin has passed a check.
+    pub(crate) fn heard_from(&self, origin: &String) {
+        self.origins.heard_from(origin);
+    }
+
     /// Answers any request.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Answer {
         answer::settle(self.route(request).await)

@@ -14,6 +14,7 @@ use kraken_common::{HealthConfig, HostSource, Hosts, RequestBody, Server, Servin
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, InfoHash, MetaInfo, PeerContext, PeerId, PeerInfo};
 use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse};
+use tokio::net::TcpSocket;
 
 use crate::{CacheConfig, Policy, Tracker, TrackerConfig};
 
@@ -320,6 +321,55 @@ async fn an_ill_origin_is_asked_no_more() {
     tracker.close().await.unwrap();
     well.serving.close().await;
     ill.serving.close().await;
+}
+
+#[tokio::test]
+async fn an_origin_that_is_back_is_handed_out_at_once() {
+    // Keeps the port of who is away from others without listening.
+    let reserved = TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind(LISTEN).unwrap();
+    let addr = reserved.local_addr().unwrap();
+    let first = FakeOrigin::start(100, Script::default(), &[addr.to_string()]);
+    let names = [first.addr(), addr.to_string()];
+    // A check it passes is a sign of life, and so is any answer.
+    let health = HealthConfig { fails: u32::MAX, ..HealthConfig::default() };
+    let checks = Checks { interval: Duration::from_millis(1), health };
+    let seen_by = [(&names[..], Some(checks)), (&names[..1], None)];
+    for (known, checks) in seen_by {
+        let hosts = Hosts::fixed(known.to_vec()).unwrap();
+        // Only who gives a sign of life is asked again before the test is over.
+        let long = Duration::from_secs(3600);
+        let cache = CacheConfig {
+            origin_unavailable_ttl: long,
+            metainfo_ttl: long,
+            locations_ttl: long,
+            origin_context_ttl: long,
+            ..CacheConfig::default()
+        };
+        let origins = WatchedHosts { hosts, checks };
+        let config = TrackerConfig { listen: LISTEN, origins, cache, ..TrackerConfig::default() };
+        let tracker = Tracker::start(config).await.unwrap();
+        let blob = announce_of(1, false, 9);
+        assert_eq!(ids(&announce(&tracker, &blob).await), [100]);
+        let server = Server::bind(addr, "an origin that is back", "port").unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let back = server.spawn(move |request| {
+            let count = Arc::clone(&count);
+            async move { fake_answer(102, &Script::default(), "", &count, &request) }
+        });
+        if checks.is_none() {
+            // Nobody has the metainfo: every owner is asked, and says so.
+            let path = format!("/namespace/ns/blobs/{}/metainfo", Digest::sha256(b"blob"));
+            assert_eq!(send(to(&tracker, Method::GET, &path)).await.0, 404);
+        }
+        while !ids(&announce(&tracker, &blob).await).contains(&102) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tracker.close().await.unwrap();
+        back.close().await;
+    }
+    first.serving.close().await;
 }
 
 #[tokio::test]

@@ -53,7 +53,10 @@ impl Tracker {
         let service = Service::new(Announcer::new(peers, handout, seed), asked);
         let following = Companion::spawn({
             let service = Arc::clone(&service);
-            async move { origins.follow(known, &http, |hosts| service.set_origins(hosts)).await }
+            async move {
+                let change = |hosts| service.set_origins(hosts);
+                origins.follow_closely(known, &http, change, |host| service.heard_from(host)).await;
+            }
         });
         let metrics = metrics::of(Arc::clone(&service));
         let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);

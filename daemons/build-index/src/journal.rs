@@ -43,6 +43,9 @@ struct Shared {
 struct State {
     by_tag: BTreeMap<Tag, (u64, Digest)>,
     by_number: BTreeMap<u64, Tag>,
+    /// The tags of puts that [`Journal::take_new`] has not told yet. Not a number up to which it
+    /// has: files are done in any order.
+    new: BTreeSet<Tag>,
     next_number: u64,
     /// Puts whose file is being written.
     in_flight: usize,
@@ -75,16 +78,16 @@ impl Journal {
         self.shared.lock().by_tag.get(tag).map(|(_, digest)| *digest)
     }
 
-    /// At most `limit` puts with numbers above `after`, lowest first.
-    pub(crate) fn unwritten(&self, after: u64, limit: usize) -> Vec<Unwritten> {
+    /// The latest put of the tag, if the backend does not have it yet.
+    pub(crate) fn latest_put(&self, tag: &Tag) -> Option<Unwritten> {
         let state = self.shared.lock();
-        let above = state.by_number.range(after.saturating_add(1)..).take(limit);
-        above
-            .filter_map(|(&number, tag)| {
-                let (_, digest) = state.by_tag.get(tag)?;
-                Some(Unwritten { number, tag: tag.clone(), digest: *digest })
-            })
-            .collect()
+        let &(number, digest) = state.by_tag.get(tag)?;
+        Some(Unwritten { number, tag: tag.clone(), digest })
+    }
+
+    /// The tags that have been put since this was last asked; at first, all there are.
+    pub(crate) fn take_new(&self) -> BTreeSet<Tag> {
+        std::mem::take(&mut self.shared.lock().new)
     }
 
     /// Forgets a put that the backend has.
@@ -218,6 +221,7 @@ impl State {
             self.by_number.remove(&replaced);
         }
         self.by_number.insert(number, tag.clone());
+        self.new.insert(tag.clone());
         self.by_tag.insert(tag, (number, digest));
         replaced
     }
@@ -313,13 +317,16 @@ mod tests {
         journal.append(&tag("a"), &digest(1)).await.unwrap();
         journal.append(&tag("b"), &digest(2)).await.unwrap();
         journal.append(&tag("a"), &digest(3)).await.unwrap();
-        let before = journal.unwritten(0, 10);
-        assert_eq!(before.len(), 2);
+        let puts = |journal: &Journal| ["a", "b"].map(|name| journal.latest_put(&tag(name)));
+        let before = puts(&journal);
+        assert_eq!(journal.len(), 2);
         drop(journal);
         fs::write(dir.path().join("journal/99.part"), "repo:c").unwrap();
         fs::write(dir.path().join("journal/98"), "half").unwrap();
         let journal = open(dir.path()).await;
-        assert_eq!(journal.unwritten(0, 10), before);
+        assert_eq!(puts(&journal), before);
+        assert_eq!(journal.take_new(), BTreeSet::from([tag("a"), tag("b")]));
+        assert_eq!(journal.take_new(), BTreeSet::new());
         assert_eq!(journal.latest(&tag("a")), Some(digest(3)));
         assert_eq!(journal.latest(&tag("c")), None);
         // Numbers go on above all that were there.
@@ -331,16 +338,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path()).await;
         journal.append(&tag("a"), &digest(1)).await.unwrap();
-        let first = journal.unwritten(0, 1).remove(0);
+        let first = journal.latest_put(&tag("a")).unwrap();
         journal.append(&tag("a"), &digest(2)).await.unwrap();
         // Written back meanwhile: that settles only the first.
         journal.settle(&first).await.unwrap();
         assert_eq!(journal.latest(&tag("a")), Some(digest(2)));
-        let second = journal.unwritten(0, 1).remove(0);
+        let second = journal.latest_put(&tag("a")).unwrap();
         journal.settle(&second).await.unwrap();
         assert_eq!(journal.latest(&tag("a")), None);
         drop(journal);
-        assert_eq!(open(dir.path()).await.unwritten(0, 10), []);
+        assert_eq!(open(dir.path()).await.len(), 0);
     }
 
     #[tokio::test]
@@ -353,7 +360,7 @@ mod tests {
         let files = || fs::read_dir(dir.path().join("journal")).unwrap().count();
         assert_eq!(files(), 1);
         assert!(journal.shared.lock().leftovers.is_empty());
-        let put = journal.unwritten(0, 1).remove(0);
+        let put = journal.latest_put(&tag("a")).unwrap();
         assert_eq!(put.digest, digest(19));
         journal.settle(&put).await.unwrap();
         assert_eq!(files(), 0);
@@ -369,7 +376,7 @@ mod tests {
         // A directory cannot be removed as a file, whoever tries.
         fs::create_dir(&path).unwrap();
         journal.append(&tag("a"), &digest(2)).await.unwrap();
-        let put = journal.unwritten(0, 1).remove(0);
+        let put = journal.latest_put(&tag("a")).unwrap();
         journal.settle(&put).await.unwrap_err();
         assert_eq!(journal.latest(&tag("a")), Some(digest(2)));
         fs::remove_dir(&path).unwrap();
@@ -396,7 +403,7 @@ mod tests {
         let journal = open(dir.path()).await;
         journal.settled_up_to(journal.last_number()).await;
         let number = journal.append(&tag("a"), &digest(1)).await.unwrap();
-        let put = journal.unwritten(0, 1).remove(0);
+        let put = journal.latest_put(&tag("a")).unwrap();
         let waiting = async {
             tokio::join!(journal.settled(number), journal.settled_up_to(number));
         };

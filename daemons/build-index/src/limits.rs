@@ -30,8 +30,9 @@ pub(crate) const LISTED_AT_ONCE_MAX: usize = 50_000;
 /// that has been away for so many pushes needs a person.
 pub(crate) const UNWRITTEN_MAX: usize = 100_000;
 
-/// How long one write to the backend may take before it is tried again.
-pub(crate) const WRITE_MAX: Duration = Duration::from_secs(30);
+/// How long one write to the backend may take before it is tried again: it is one line, and within
+/// [`WRITE_THROUGH_MAX`] there is time for a second try.
+pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a put waits for the backend where puts are written through; clients wait 30 s.
 pub(crate) const WRITE_THROUGH_MAX: Duration = Duration::from_secs(25);

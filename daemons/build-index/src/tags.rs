@@ -1,19 +1,21 @@
 //! Tags to digests: the journal before the backend, a copy behind it.
 
+mod writer;
+
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use kraken_backends::{BackendTags, Layout, LocalDisk, Page, Router, TagPage, TagScope, TagStore};
-use kraken_common::backends::{self, WriteBackConfig};
+use kraken_common::backends;
 use kraken_core::http::Client;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BuildIndexConfig, TagBackend};
-use crate::journal::{Journal, Unwritten};
+use crate::journal::Journal;
 use crate::limits;
+pub(crate) use crate::tags::writer::Writer;
+use crate::tags::writer::Writing;
 
 /// All tags this build-index knows.
 #[derive(Debug)]
@@ -32,19 +34,6 @@ struct WriteBack {
     /// What the backend was last given, for when it is away. Only the task writes it.
     copies: Arc<BackendTags<LocalDisk>>,
     cancel: CancellationToken,
-}
-
-/// The task that brings the journal's puts to the backend.
-#[derive(Debug)]
-pub(crate) struct Writer(JoinHandle<()>);
-
-/// What the task works with.
-struct Writing {
-    backend: Arc<dyn TagStore>,
-    journal: Journal,
-    copies: Arc<BackendTags<LocalDisk>>,
-    cancel: CancellationToken,
-    config: WriteBackConfig,
 }
 
 impl Tags {
@@ -74,14 +63,14 @@ impl Tags {
         let copies = LocalDisk::open(dir.join("copies"), Layout::DockerTag).await?;
         let copies = Arc::new(BackendTags::new(copies));
         let cancel = CancellationToken::new();
-        let writing = Writing {
+        let writer = Writer::spawn(Writing {
             backend: Arc::clone(&backend),
+            routed: routed.clone(),
             journal: journal.clone(),
             copies: Arc::clone(&copies),
             cancel: cancel.clone(),
             config: config.write_back,
-        };
-        let writer = Writer(tokio::spawn(writing.run()));
+        });
         let write_back = Some(WriteBack { journal, copies, cancel });
         Ok((Self { backend, routed, write_back, write_through }, Some(writer)))
     }
@@ -163,73 +152,6 @@ impl Tags {
 impl Drop for Tags {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl Writer {
-    /// Waits for the task's end, which [`Tags::stop`] brings about.
-    pub(crate) async fn join(self) -> Result<()> {
-        self.0.await.map_err(|e| Error::new(ErrorKind::Internal, "write tags back").with_source(e))
-    }
-}
-
-impl Writing {
-    /// Writes puts back in rounds until cancelled. One round has at most one put of a tag and ends
-    /// before the next begins, so an older put never lands after a newer one.
-    async fn run(self) {
-        let mut changes = self.journal.changes();
-        let (mut after, mut failed) = (0, false);
-        let first_pause = self.config.retry_initial();
-        let longest_pause = self.config.retry_interval.min(self.config.probe_interval);
-        let at_once = self.config.at_once.saturating_add(self.config.spare).max(1);
-        let mut pause = first_pause;
-        loop {
-            changes.mark_unchanged();
-            let round = self.journal.unwritten(after, at_once);
-            if let Some(last) = round.last() {
-                after = last.number;
-                let writes = join_all(round.iter().map(|put| self.write(put)));
-                let Some(written) = self.cancel.run_until_cancelled(writes).await else { return };
-                failed |= written.contains(&false);
-                continue;
-            }
-            // All have had their turn: those that failed get another one after a pause.
-            let wait = async {
-                if failed {
-                    tokio::time::sleep(pause).await;
-                } else if after == 0 {
-                    // The journal lives as long as this, so it cannot have gone.
-                    let _ = changes.changed().await;
-                }
-            };
-            if self.cancel.run_until_cancelled(wait).await.is_none() {
-                return;
-            }
-            pause = match failed {
-                true => pause.saturating_mul(2).min(longest_pause).max(first_pause),
-                false => first_pause,
-            };
-            (after, failed) = (0, false);
-        }
-    }
-
-    /// Whether the backend and the copy have the put now. Broken off at any point it stays in the
-    /// journal, and is written again.
-    async fn write(&self, put: &Unwritten) -> bool {
-        let Unwritten { tag, digest, .. } = put;
-        let write = async {
-            self.backend.put(tag, digest).await?;
-            self.copies.put(tag, digest).await
-        };
-        let written = match timeout(limits::WRITE_MAX, write).await {
-            Ok(Ok(())) => self.journal.settle(put).await,
-            Ok(Err(e)) => Err(e),
-            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the backend takes too long")),
-        };
-        if let Err(e) = &written {
-            tracing::warn!(%tag, error = %e, "tag not written back, to be tried again");
-        }
-        written.is_ok()
     }
 }
 

@@ -17,6 +17,14 @@ use super::*;
 struct Store {
     tags: Mutex<BTreeMap<Tag, Digest>>,
     away: AtomicBool,
+    /// What puts of some tags meet.
+    ill: Mutex<BTreeMap<Tag, Illness>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Illness {
+    Fails,
+    Hangs,
 }
 
 impl Store {
@@ -25,6 +33,14 @@ impl Store {
             return Err(Error::new(ErrorKind::Unavailable, "away"));
         }
         Ok(())
+    }
+
+    fn set_ill(&self, name: &str, illness: Illness) {
+        self.ill.lock().unwrap().insert(tag(name), illness);
+    }
+
+    fn heal(&self) {
+        self.ill.lock().unwrap().clear();
     }
 
     fn set_away(&self, away: bool) {
@@ -41,6 +57,12 @@ impl TagStore for Store {
 
     async fn put(&self, tag: &Tag, digest: &Digest) -> Result<()> {
         self.check()?;
+        let illness = self.ill.lock().unwrap().get(tag).copied();
+        match illness {
+            Some(Illness::Fails) => return Err(Error::new(ErrorKind::Unavailable, "not this one")),
+            Some(Illness::Hangs) => std::future::pending().await,
+            None => {}
+        }
         self.tags.lock().unwrap().insert(tag.clone(), *digest);
         Ok(())
     }
@@ -152,5 +174,59 @@ async fn a_listing_has_the_puts_before_it() {
         let page = tags.list(TagScope::All, &Page::first()).await.unwrap();
         assert_eq!(page.tags.len(), usize::from(n) + 1);
     }
+    close(tags, writer).await;
+}
+
+/// Puts tags beside one that is ill, at moments all over its pauses; each must be written through
+/// before time, which stands still while anything runs, goes on.
+async fn others_are_put_promptly(illness: Illness) {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, true).await;
+    store.set_ill("ill", illness);
+    let puts = async {
+        for n in 0..40 {
+            tokio::time::sleep(Duration::from_millis(770)).await;
+            let started = tokio::time::Instant::now();
+            tags.put(&tag(&n.to_string()), &digest(n)).await.unwrap();
+            assert!(started.elapsed() < Duration::from_millis(50), "put {n}");
+        }
+    };
+    let (ill, last) = (tag("ill"), digest(99));
+    let (refused, ()) = tokio::join!(tags.put(&ill, &last), puts);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(tags.unwritten(), 1);
+    store.heal();
+    settled(&tags).await;
+    assert_eq!(store.get(&tag("ill")).await.unwrap(), digest(99));
+    close(tags, writer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_fails_holds_up_no_other() {
+    others_are_put_promptly(Illness::Fails).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_hangs_holds_up_no_other() {
+    others_are_put_promptly(Illness::Hangs).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_of_a_tag_that_failed_is_tried_at_once() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    for name in ["a", "b", "c", "d"] {
+        store.set_ill(name, Illness::Fails);
+        tags.put(&tag(name), &digest(1)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    store.heal();
+    let started = tokio::time::Instant::now();
+    let number = tags.write_back.as_ref().unwrap().journal.append(&tag("c"), &digest(2)).await;
+    tags.write_back.as_ref().unwrap().journal.settled(number.unwrap()).await;
+    assert!(started.elapsed() < Duration::from_millis(50));
+    assert_eq!(store.get(&tag("c")).await.unwrap(), digest(2));
+    settled(&tags).await;
+    assert_eq!(store.get(&tag("a")).await.unwrap(), digest(1));
     close(tags, writer).await;
 }

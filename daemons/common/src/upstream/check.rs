@@ -1,12 +1,12 @@
 //! The text that `kraken config check` prints: everything that holds, and where it comes from.
 
-use super::document::{Entry, Map, Node, Scalar, Value};
+use super::document::{Entry, Map, Node, Scalar, Value, masked};
 use super::problem::Place;
 use super::schema::{Key, Kind, Status, Table};
 use super::settings::{Origin, Settings, effective};
 
-/// All of `settings` as YAML, each value with its origin as a comment, secrets hidden. Keys that
-/// nobody set and that have no default are left out.
+/// All of `settings` as YAML, each value with its origin as a comment, secrets and the users of
+/// URLs hidden. Keys that nobody set and that have no default are left out.
 pub fn effective_yaml(settings: &Settings) -> String {
     let mut printer = Printer { settings, lines: Vec::new() };
     let root = settings.root.clone();
@@ -174,7 +174,9 @@ impl Printer<'_> {
             Value::Map(_) => "{}".into(),
             Value::Null => "null".into(),
             Value::Scalar(_) if secret || self.settings.is_secret(&node.place) => HIDDEN.into(),
-            Value::Scalar(scalar) => scalar_text(scalar),
+            Value::Scalar(scalar) => {
+                scalar_text(&Scalar { text: masked(&scalar.text).into_owned(), ..*scalar })
+            }
         }
     }
 

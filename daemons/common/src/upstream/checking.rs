@@ -10,9 +10,15 @@ pub fn check_document(document: &Document, role: RoleName) -> Problems {
     check(document, role.schema(), false)
 }
 
-/// As [`check_document`]; `hide` keeps values out of messages.
+/// As [`check_document`]; `hide` keeps values and unknown keys out of messages.
 pub(super) fn check(document: &Document, schema: &'static Table, hide: bool) -> Problems {
-    let mut checker = Checker { schema, hide, problems: document.problems.clone() };
+    let mut problems = Problems::default();
+    for problem in document.problems.as_slice() {
+        // All that can be wrong with a clear structure is a key, which the message repeats.
+        let what = if hide { "a key is given twice" } else { &problem.what };
+        problems.push(Problem { what: what.into(), ..problem.clone() });
+    }
+    let mut checker = Checker { schema, hide, problems };
     checker.table(&document.root, schema, "");
     checker.problems
 }
@@ -103,14 +109,18 @@ impl Checker {
             && nanos > 0
         {
             let what = format!("{}: a number without a unit is nanoseconds", spot.path);
-            let advice = format!("if seconds are meant, write {nanos}s");
+            let hidden = self.hide || spot.secret;
+            let advice = if hidden { "N".into() } else { nanos.to_string() };
+            let advice = format!("if seconds are meant, write {advice}s");
             self.problems.push(Problem::warning(&node.place, what).advise(advice));
         }
     }
 
     fn unknown(&mut self, entry: &Entry, table: &'static Table, path: &str) {
         let place = if path.is_empty() { String::new() } else { format!(" in {path}") };
-        let what = format!("unknown key {}{place}", quote(&entry.key));
+        // What is no key may be a secret that has lost its key.
+        let name = if self.hide { String::new() } else { format!(" {}", quote(&entry.key)) };
+        let what = format!("unknown key{name}{place}");
         let names: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
         let advice = match values::nearest(&entry.key, names.iter().copied()) {
             Some(name) => Some(format!("did you mean {name}?")),

@@ -4,6 +4,7 @@
 //! Scalars stay text: what `no`, `0644` or `5m` is, the schema decides, which knows what a key
 //! holds. So the differences between YAML 1.1, which uber/kraken reads, and 1.2 do not matter here.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -416,13 +417,36 @@ fn syntax(text: &str, place: &Place, what: &str) -> Problem {
     }
 }
 
-/// `text` in quotes, cut to what a message can hold.
+/// `text` in quotes, cut to what a message can hold, without the users and passwords of URLs.
 pub(super) fn quote(text: &str) -> String {
+    let text = masked(text);
     match text.char_indices().nth(limits::QUOTE_CHARS_MAX) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
     }
 }
+
+/// `text` with what stands before the `@` of URLs, user and password, made unreadable.
+pub(super) fn masked(text: &str) -> Cow<'_, str> {
+    if !(text.contains("://") && text.contains('@')) {
+        return Cow::Borrowed(text);
+    }
+    let mut urls = text.split("://");
+    let mut shown = urls.next().unwrap_or_default().to_owned();
+    for rest in urls {
+        let authority_len = rest.find(|c: char| "/?#".contains(c) || c.is_whitespace());
+        let (authority, _) = rest.split_at(authority_len.unwrap_or(rest.len()));
+        shown += "://";
+        match authority.rfind('@') {
+            Some(at) => shown.extend([MASK, &rest[at..]]),
+            None => shown += rest,
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// What stands for the user and the password of a URL.
+const MASK: &str = "(hidden)";
 
 #[cfg(test)]
 mod tests {
@@ -478,6 +502,19 @@ mod tests {
             twice.to_string(),
             "f.yaml:3:1: key \"a\" is given twice; it is already on line 1"
         );
+    }
+
+    #[test]
+    fn users_of_urls_are_not_repeated() {
+        for (text, shown) in [
+            ("http://me:pw@h:80/a@b", "http://(hidden)@h:80/a@b"),
+            ("a://u:p@ss@h, b://h/@, c://x@y", "a://(hidden)@h, b://h/@, c://(hidden)@y"),
+            ("https://h/a", "https://h/a"),
+            ("me@h", "me@h"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+        assert_eq!(quote("x://me:pw@h"), "\"x://(hidden)@h\"");
     }
 
     #[test]

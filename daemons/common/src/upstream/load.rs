@@ -68,8 +68,9 @@ impl Load {
 
     /// Reads and checks the files. On an error, all that is wrong in any of them is returned.
     pub fn read(&self) -> Result<Settings, Problems> {
-        let chain = Chain::read(&self.config);
-        let secrets = self.secrets.as_deref().map(Chain::read).unwrap_or_default();
+        let chain = Chain::read(&self.config, false);
+        let secrets = self.secrets.as_deref().map(|file| Chain::read(file, true));
+        let secrets = secrets.unwrap_or_default();
         let role = match self.role {
             Some(role) => role,
             None => match RoleName::guess(&chain.documents) {
@@ -110,9 +111,10 @@ impl Settings {
 }
 
 impl Chain {
-    fn read(leaf: &Path) -> Self {
+    /// `hide` keeps what the files hold, but for the names of further files, out of messages.
+    fn read(leaf: &Path, hide: bool) -> Self {
         let mut chain = Self::default();
-        if let Err(problem) = chain.follow(leaf) {
+        if let Err(problem) = chain.follow(leaf, hide) {
             chain.problems.push(problem);
         }
         // What lies below is read later but merged first.
@@ -120,7 +122,7 @@ impl Chain {
         chain
     }
 
-    fn follow(&mut self, leaf: &Path) -> Result<(), Problem> {
+    fn follow(&mut self, leaf: &Path, hide: bool) -> Result<(), Problem> {
         let mut file = leaf.to_owned();
         // The files of the chain, by what they really are, and as they are named.
         let mut seen: Vec<(PathBuf, PathBuf)> = Vec::new();
@@ -141,7 +143,10 @@ impl Chain {
                 return Err(Problem::error(place, what));
             }
             let text = read(&file).map_err(|why| unreadable(&file, reference.as_ref(), &why))?;
-            let document = Document::parse(&file, &text)?;
+            let document = Document::parse(&file, &text).map_err(|problem| match hide {
+                true => terse(problem),
+                false => problem,
+            })?;
             let next = extended(&document)?;
             self.documents.push(document);
             let Some((path, place)) = next else { return Ok(()) };
@@ -182,11 +187,22 @@ fn unreadable(file: &Path, reference: Option<&Place>, why: &str) -> Problem {
     }
 }
 
+/// `problem` without what follows the colon: the parser may repeat the text there.
+fn terse(problem: Problem) -> Problem {
+    let what = problem.what.split(": ").next().unwrap_or_default().to_owned();
+    Problem { what, ..problem }
+}
+
 fn without_place(what: String, advice: String) -> Problem {
     Problem { place: None, severity: Severity::Error, what, advice: Some(advice) }
 }
 
 fn read(file: &Path) -> Result<String, String> {
+    let about = std::fs::metadata(file).map_err(|error| error.to_string())?;
+    // To open a pipe waits until somebody writes to it.
+    if !about.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
     let open = std::fs::File::open(file).map_err(|error| error.to_string())?;
     let mut text = Vec::new();
     // One byte more than allowed, so that the document sees that there are too many.

@@ -196,6 +196,43 @@ fn every_file_is_reported_at_once_and_secrets_are_not_repeated() {
 }
 
 #[test]
+fn what_a_file_of_secrets_holds_is_not_repeated() {
+    let told = |text: &str| {
+        let files = Files::of(&[("c.yaml", ""), ("s.yaml", text)]);
+        let load = files.load("c.yaml").role(RoleName::Agent).secrets(files.path("s.yaml"));
+        match load.read() {
+            Ok(settings) => files.strip(settings.warnings()),
+            Err(problems) => files.strip(&problems),
+        }
+    };
+    assert_eq!(
+        told("store:\n  hunter2: 1\n"),
+        "s.yaml:2:3: warning: unknown key in store; the keys here are download_dir, cache_dir, \
+         capacity_bytes, download_cleanup, cache_cleanup, read_part_size, write_part_size"
+    );
+    assert_eq!(told("schedulr: 1\n"), "s.yaml:1:1: warning: unknown key; did you mean scheduler?");
+    assert!(told("hunter2: 1\nhunter2: 2\n").contains("s.yaml:2:1: a key is given twice"));
+    assert!(told("scheduler: {conn_tti: 4711}\n").ends_with("write Ns"));
+    for text in ["hunter2: 1\nhunter2: 2\n", "a: *hunter2\n", "a: \"\\hunter2\"\n", "a: [hunter2"] {
+        assert!(!told(text).contains("hunter2"), "{}", told(text));
+    }
+    assert_eq!(told("a: [hunter2"), "s.yaml:1:4: not YAML");
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let files = Files::of(&[("dir/c.yaml", "")]);
+    for name in ["dir", "pipe"] {
+        if name == "pipe" {
+            let made = std::process::Command::new("mkfifo").arg(files.path("pipe")).status();
+            assert!(made.unwrap().success());
+        }
+        let told = files.problems(name, RoleName::Agent);
+        assert_eq!(told, format!("{name}: cannot be read: it is not a regular file"));
+    }
+}
+
+#[test]
 fn many_problems_are_bounded_and_keep_an_error() {
     let mut text: String = (0..1000).map(|at| format!("unknown{at}: 1\n")).collect();
     text += "hashring: 1\n";

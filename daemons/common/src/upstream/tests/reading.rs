@@ -151,8 +151,8 @@ fn secrets_are_hidden() {
     let files = Files::of(&[
         (
             "c.yaml",
-            "backends:\n- namespace: .*\n  backend: {registry_blob: {address: r, security: \
-             {basic: {username: me, password: hunter2}}}}\nnginx: {ssl_password: hunter2}\n",
+            "backends:\n- namespace: .*\n  backend: {registry_blob: {address: 'http://me:hunter2@r', \
+             security: {basic: {username: me, password: hunter2}}}}\nnginx: {ssl_password: hunter2}\n",
         ),
         ("more.yaml", "hashring: {max_replica: 7}\n"),
         (

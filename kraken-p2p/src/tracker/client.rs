@@ -36,6 +36,7 @@ pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {
     async fn announce(&self, request: AnnounceRequest) -> Result<AnnounceResponse>;
 
     /// The blob's metainfo. While the origin is still fetching the blob (202) it waits and asks
-    /// again, up to a limit of its own. `ErrorKind::NotFound` when there is no such blob.
+    /// again, up to a limit of its own; while nobody answers it may do so too, for a time that a
+    /// restart takes. `ErrorKind::NotFound` when there is no such blob.
     async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo>;
 }

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kraken_core::health::PassiveConfig;
@@ -11,7 +11,7 @@ use kraken_core::http::{Client, ClientConfig, Request, escape_segment, is_networ
 use kraken_core::ring::REPLICAS_MAX_DEFAULT;
 use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::client::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use super::ring::TrackerRing;
@@ -21,7 +21,9 @@ use crate::limits;
 ///
 /// A blob's trackers are asked in their order; the next one only if one does not answer at all,
 /// since every answer, refusals included, is that of the tracker whose swarm it is. One that fails
-/// often ([`HttpTrackerConfig::health`]) is left out for a while.
+/// often ([`HttpTrackerConfig::health`]) is left out for a while. While none answers, metainfo is
+/// asked for again ([`HttpTrackerConfig::outage_max`]); an announce fails at once, since its node
+/// announces again in any case.
 #[derive(Debug)]
 pub struct HttpTrackerClient {
     http: Client,
@@ -41,8 +43,13 @@ pub struct HttpTrackerConfig {
     pub poll_pause: Duration,
     /// The longest such pause.
     pub poll_pause_max: Duration,
-    /// How long to keep asking.
+    /// How long to keep asking for metainfo that is not there yet.
     pub poll_total: Duration,
+    /// How long to keep asking for metainfo, after such pauses, while no tracker answers, or one
+    /// says that somebody behind it does not (502, 503, 504) or to come later (408, 429): a pull
+    /// outlives the restart of a tracker or an origin. It is counted from the first such failure
+    /// since another answer, and a question under way at its end is still waited for.
+    pub outage_max: Duration,
     /// How many trackers a blob belongs to, at least one. All agents of a cluster must have the
     /// same number to be sure to meet.
     pub replicas_max: usize,
@@ -107,31 +114,12 @@ impl HttpTrackerClient {
         Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no tracker to ask")))
     }
 
-    /// Asks one tracker for metainfo until it has it or `deadline` comes.
-    async fn poll_metainfo(
-        &self,
-        tracker: &str,
-        path: &str,
-        deadline: Instant,
-    ) -> Result<MetaInfo> {
-        let mut pauses = Pauses::new(&self.config, RandomState::new().hash_one(path));
-        loop {
-            let request = self.quick(Request::to(http::Method::GET, tracker, path));
-            match self.http.send(request).await {
-                Ok(response) => {
-                    let json = response.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
-                    return MetaInfo::from_json(&json);
-                }
-                Err(error) if error.kind() == ErrorKind::Pending => {
-                    let pause = pauses.next();
-                    if Instant::now() + pause >= deadline {
-                        return Err(error.context("gave up waiting"));
-                    }
-                    sleep(pause).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    /// Asks one tracker for metainfo, once.
+    async fn ask_metainfo(&self, tracker: &str, path: &str) -> Result<MetaInfo> {
+        let request = self.quick(Request::to(http::Method::GET, tracker, path));
+        let response = self.http.send(request).await?;
+        let json = response.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
+        MetaInfo::from_json(&json)
     }
 
     fn quick(&self, request: Request) -> Request {
@@ -171,9 +159,20 @@ impl TrackerClient for HttpTrackerClient {
     async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
         let namespace = escape_segment(namespace.as_str());
         let path = format!("/namespace/{namespace}/blobs/{digest}/metainfo");
-        let deadline = Instant::now() + self.config.poll_total;
-        let ask = async |tracker: String| self.poll_metainfo(&tracker, &path, deadline).await;
-        let metainfo = self.ask(digest, ask).await?;
+        let ask = async |tracker: String| self.ask_metainfo(&tracker, &path).await;
+        let seed = RandomState::new().hash_one(&path);
+        let mut patience = Patience::new(&self.config, self.now(), seed);
+        let metainfo = loop {
+            let asked = self.now();
+            let error = match self.ask(digest, ask).await {
+                Ok(metainfo) => break metainfo,
+                Err(error) => error,
+            };
+            match patience.pause_after(error, asked, self.now()) {
+                Ok(pause) => sleep(pause).await,
+                Err(error) => return Err(error),
+            }
+        };
         if metainfo.digest() != *digest {
             let found = metainfo.digest();
             return Err(Error::new(
@@ -186,17 +185,28 @@ impl TrackerClient for HttpTrackerClient {
 }
 
 impl Default for HttpTrackerConfig {
-    /// The times and numbers of uber/kraken's clients.
+    /// The times and numbers of uber/kraken's clients, which know no `outage_max`.
     fn default() -> Self {
         Self {
             silence_max: Duration::from_secs(10),
             poll_pause: Duration::from_secs(1),
             poll_pause_max: Duration::from_secs(5),
             poll_total: Duration::from_secs(15 * 60),
+            outage_max: OUTAGE_MAX_DEFAULT,
             replicas_max: REPLICAS_MAX_DEFAULT,
             health: PassiveConfig::default(),
         }
     }
+}
+
+/// How long one caller waits for metainfo, and why.
+struct Patience<'a> {
+    config: &'a HttpTrackerConfig,
+    start: Time,
+    /// When the question was asked since which nobody has answered.
+    outage: Option<Time>,
+    pauses: Pauses,
+    seed: u64,
 }
 
 /// The pauses between questions for metainfo.
@@ -204,6 +214,35 @@ struct Pauses {
     next: Duration,
     longest: Duration,
     rng: Rng,
+}
+
+impl<'a> Patience<'a> {
+    fn new(config: &'a HttpTrackerConfig, start: Time, seed: u64) -> Self {
+        Self { config, start, outage: None, pauses: Pauses::new(config, seed), seed }
+    }
+
+    /// How long to wait before asking again, now that the question of `asked` has failed; the
+    /// error if that is no use or has gone on for too long.
+    fn pause_after(&mut self, error: Error, asked: Time, now: Time) -> Result<Duration> {
+        let outage = match error.kind() {
+            ErrorKind::Pending => None,
+            ErrorKind::Unavailable => Some(self.outage.unwrap_or(asked)),
+            _ => return Err(error),
+        };
+        if outage.is_some() != self.outage.is_some() {
+            self.pauses = Pauses::new(self.config, self.seed);
+        }
+        self.outage = outage;
+        let (since, longest) = match outage {
+            Some(outage) => (outage, self.config.outage_max),
+            None => (self.start, self.config.poll_total),
+        };
+        let pause = self.pauses.next();
+        if now.since(since).saturating_add(pause) >= longest {
+            return Err(error.context("gave up waiting"));
+        }
+        Ok(pause)
+    }
 }
 
 impl Pauses {
@@ -218,6 +257,9 @@ impl Pauses {
         pause.mul_f64(percent / 100.0)
     }
 }
+
+/// Longer than a daemon takes to restart; a failure that lasts is told no later than that.
+const OUTAGE_MAX_DEFAULT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kraken_core::http::status_of;
 use kraken_core::{InfoHash, PeerId, PeerInfo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -18,7 +19,10 @@ struct Scripted {
 
 impl Scripted {
     async fn start(answers: Vec<(u16, String)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), answers)
+    }
+
+    fn serve(listener: TcpListener, answers: Vec<(u16, String)>) -> Self {
         let host = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let requests = Arc::clone(&seen);
@@ -68,8 +72,17 @@ fn nobody() -> (String, TcpSocket) {
 }
 
 fn client(trackers: Vec<String>, poll_total: Duration) -> HttpTrackerClient {
+    impatient(trackers, poll_total, LONG)
+}
+
+fn impatient(
+    trackers: Vec<String>,
+    poll_total: Duration,
+    outage_max: Duration,
+) -> HttpTrackerClient {
     let poll_pause = Duration::from_millis(1);
-    let config = HttpTrackerConfig { poll_pause, poll_total, ..HttpTrackerConfig::default() };
+    let config =
+        HttpTrackerConfig { poll_pause, poll_total, outage_max, ..HttpTrackerConfig::default() };
     HttpTrackerClient::with_client(Client::new(ClientConfig::default()), trackers, config).unwrap()
 }
 
@@ -165,6 +178,78 @@ async fn metainfo_that_is_not_there_is_told_from_that_which_is_not_yet() {
         assert_eq!(error.kind(), kind, "{error}");
         tracker.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_pull_outlives_the_restart_of_the_only_tracker() {
+    let (host, reserved) = nobody();
+    let client = client(vec![host], LONG);
+    let namespace = "ns".parse().unwrap();
+    let digest = hello().digest();
+    let restart = async {
+        // Some questions have been refused by then.
+        sleep(Duration::from_millis(20)).await;
+        let answers = vec![(202, String::new()), (200, hello_json())];
+        Scripted::serve(reserved.listen(8).unwrap(), answers).finish().await.len()
+    };
+    let (metainfo, asked) = tokio::join!(client.metainfo(&namespace, &digest), restart);
+    assert_eq!((metainfo.unwrap(), asked), (hello(), 2));
+}
+
+#[tokio::test]
+async fn who_is_away_behind_the_tracker_is_waited_for() {
+    let statuses = [503, 202, 502, 504, 202];
+    let answers = statuses.map(|status| (status, "origin: away".to_owned()));
+    let tracker = Scripted::start([&answers[..], &[(200, hello_json())]].concat()).await;
+    let patient = client(vec![tracker.host.clone()], LONG);
+    let namespace = "ns".parse().unwrap();
+    let digest = hello().digest();
+    assert_eq!(patient.metainfo(&namespace, &digest).await.unwrap(), hello());
+    assert_eq!(tracker.finish().await.len(), 6);
+    // A failure that does not pass by itself is told at once; so is an outage that is too long.
+    for (status, kind, outage_max) in [
+        (500, ErrorKind::Internal, LONG),
+        (507, ErrorKind::NoSpace, LONG),
+        (503, ErrorKind::Unavailable, Duration::ZERO),
+    ] {
+        let tracker = Scripted::start(vec![(status, String::new())]).await;
+        let client = impatient(vec![tracker.host.clone()], LONG, outage_max);
+        let error = client.metainfo(&namespace, &digest).await.unwrap_err();
+        assert_eq!((error.kind(), status_of(&error)), (kind, Some(status)), "{error}");
+        tracker.finish().await;
+    }
+    let (dead, _socket) = nobody();
+    let client = impatient(vec![dead], LONG, Duration::ZERO);
+    let error = client.metainfo(&namespace, &digest).await.unwrap_err();
+    assert!(is_network_error(&error), "{error}");
+}
+
+#[test]
+fn an_outage_is_counted_from_its_first_failure_since_another_answer() {
+    let config = HttpTrackerConfig {
+        poll_total: Duration::from_secs(100),
+        outage_max: Duration::from_secs(30),
+        ..HttpTrackerConfig::default()
+    };
+    let at = |secs| Time::ZERO + Duration::from_secs(secs);
+    let mut patience = Patience::new(&config, at(0), 1);
+    let mut after = |kind, asked, now| {
+        let error = Error::new(kind, "ask");
+        patience.pause_after(error, at(asked), at(now)).map(|pause| pause.as_secs_f64().round())
+    };
+    use ErrorKind::{NotFound, Pending, Unavailable};
+    for secs in 0..9 {
+        assert!(after(Pending, secs, secs).is_ok());
+    }
+    // Each outage has pauses of its own, short at first.
+    assert_eq!(after(Unavailable, 50, 60).unwrap(), 1.0);
+    assert!(after(Unavailable, 70, 78).is_ok());
+    assert_eq!(after(Pending, 79, 79).unwrap(), 1.0);
+    assert_eq!(after(Unavailable, 80, 90).unwrap(), 1.0);
+    assert!(after(Unavailable, 91, 107).is_ok());
+    assert_eq!(after(Unavailable, 108, 109).unwrap_err().kind(), Unavailable);
+    assert_eq!(after(Pending, 98, 99).unwrap_err().kind(), Pending);
+    assert_eq!(after(NotFound, 1, 1).unwrap_err().kind(), NotFound);
 }
 
 #[test]

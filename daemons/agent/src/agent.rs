@@ -90,14 +90,19 @@ impl Agent {
         &self.parts.node
     }
 
-    /// Lets requests under way end, leaves the swarm, joins every task.
+    /// Lets requests under way end, those of both ports at the same time; leaves the swarm, joins
+    /// every task.
     pub async fn close(self) -> Result<()> {
         self.following.close().await;
         self.cleaner.close().await;
-        // Pulls that wait for the swarm end with the node, so it goes before who serves them.
-        self.parts.node.close().await;
-        self.registry.close().await;
-        self.server.close().await;
+        // In this order: neither port accepts any more when the node begins to end. Pulls that wait
+        // for the swarm end with it, so that only bytes under way are waited for.
+        tokio::join!(
+            biased;
+            self.registry.close(),
+            self.server.close(),
+            self.parts.node.close(),
+        );
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! An agent over real HTTP, with nobody to ask.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use kraken_common::{AllowedClients, Hosts};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, ErrorKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::{Agent, AgentConfig};
 
@@ -44,6 +46,31 @@ async fn others_get_403_from_the_registry_and_only_there() {
     let agent = Agent::start(AgentConfig { allowed_clients, ..config(&dir) }).await.unwrap();
     assert_eq!(get(agent.registry_addr(), "/v2/").await.0, 200);
     agent.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn both_ports_close_before_either_has_let_its_requests_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_host = Hosts::fixed(vec![silent.local_addr().unwrap().to_string()]).unwrap();
+    let config = AgentConfig { build_indexes: silent_host, ..config(&dir) };
+    let agent = Agent::start(config).await.unwrap();
+    let (registry, server) = (agent.registry_addr(), agent.server_addr());
+    // A request under way on each port, which waits for a build-index that says nothing.
+    let on_registry = tokio::spawn(get(registry, "/v2/library/a/manifests/1"));
+    let on_server = tokio::spawn(get(server, "/tags/library%2Fa:1"));
+    let asked = tokio::task::spawn_blocking(move || [(); 2].map(|()| silent.accept().unwrap()));
+    let asked = asked.await.unwrap();
+    let closing = tokio::spawn(agent.close());
+    for addr in [registry, server] {
+        while TcpStream::connect(addr).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert!(!closing.is_finished() && !on_registry.is_finished() && !on_server.is_finished());
+    drop(asked);
+    assert!(on_registry.await.unwrap().0 >= 500 && on_server.await.unwrap().0 >= 500);
+    closing.await.unwrap().unwrap();
 }
 
 #[tokio::test]

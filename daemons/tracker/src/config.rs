@@ -45,7 +45,7 @@ pub struct CacheConfig {
     pub locations_error_ttl: Duration,
     /// Where an origin accepts peers.
     pub origin_context_ttl: Duration,
-    /// That an origin did not say so.
+    /// That an origin did not say so, unless it gives a sign of life before.
     pub origin_unavailable_ttl: Duration,
     /// A blob's metainfo.
     pub metainfo_ttl: Duration,

@@ -222,6 +222,9 @@ async fn without_origins_peers_still_meet() {
     assert!(said.starts_with(b"no peers available: "), "{said:?}");
     assert_eq!(ids(&announce(&tracker, &announce_of(2, false, 9)).await), [1]);
     assert_eq!(send(to(&tracker, Method::GET, "/readiness")).await.0, 503);
+    // An agent takes this for an outage and asks again.
+    let path = format!("/namespace/ns/blobs/{}/metainfo", Digest::sha256(b"blob"));
+    assert_eq!(send(to(&tracker, Method::GET, &path)).await.0, 503);
     tracker.close().await.unwrap();
 }
 

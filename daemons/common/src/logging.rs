@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use kraken_core::store::VERIFIES_BLOBS;
 use kraken_core::{Error, ErrorKind, Result};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,8 +34,7 @@ impl Default for LoggingConfig {
 
 /// Makes the process log to standard error; may be called once. Only a program's `main` does so.
 pub fn init(config: &LoggingConfig) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.level)
-        .map_err(|e| Error::invalid(format!("logging level {:?}", config.level)).with_source(e))?;
+    let filter = filter(&config.level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -48,4 +48,47 @@ pub fn init(config: &LoggingConfig) -> Result<()> {
         tracing::warn!("blobs are not checked against their digests: a build for benchmarks only");
     }
     Ok(())
+}
+
+/// The filter that `directives` are.
+fn filter(directives: &str) -> Result<EnvFilter> {
+    // A word alone would be the name of a module, whose every line is wanted: hardly ever meant,
+    // and a misspelt level would be silence.
+    let mut words = directives.split(',').map(str::trim).filter(|word| !word.contains(UNLIKE_WORD));
+    if let Some(word) = words.find(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(Error::invalid(format!(
+            "logging level {word:?}: neither off, error, warn, info, debug nor trace; a module \
+             takes one, such as kraken_p2p=debug"
+        )));
+    }
+    EnvFilter::try_new(directives)
+        .map_err(|e| Error::invalid(format!("logging level {directives:?}")).with_source(e))
+}
+
+/// What directives have that are more than a word: a level, a span and its fields.
+const UNLIKE_WORD: [char; 5] = ['=', '[', ']', '{', '}'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_alone_is_a_level() {
+        for good in [
+            "info",
+            "info,",
+            "",
+            "WARN",
+            "off",
+            "info,kraken_p2p=debug",
+            "a::b=trace",
+            "[span{x}]=info",
+        ] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["inof", "info,kraken_p2p", "info,a=loud", "a::b"] {
+            let error = filter(bad).unwrap_err().to_string();
+            assert!(error.contains("logging level"), "{error}");
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub fn launch<R: Role>(logging: &LoggingConfig, config: R::Config) -> ExitCode {
         eprintln!("{}: {e}", R::NAME);
         return ExitCode::from(EXIT_CONFIG);
     }
+    #[cfg(feature = "program")]
+    raise_open_files_max();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -89,6 +91,41 @@ async fn run<R: Role>(config: R::Config) -> ExitCode {
 
 fn does_not_start<R: Role>(error: &Error) -> ExitCode {
     tracing::error!(%error, "{} does not start", R::NAME);
+    exit_code(error)
+}
+
+/// The exit code of a start that `error` ended.
+pub(crate) fn exit_code(error: &Error) -> ExitCode {
     let invalid = error.kind() == ErrorKind::Invalid;
     if invalid { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+}
+
+/// Takes as many descriptors as the process may have. The usual soft limit of 1024 is there for
+/// programs that use `select`; every client here is a socket, every open blob a file.
+#[cfg(feature = "program")]
+fn raise_open_files_max() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(from = ?current, to = ?maximum, "open files: limit raised"),
+        Err(error) => tracing::warn!(%error, "the limit on open files stays {current:?}"),
+    }
+}
+
+#[cfg(all(test, feature = "program"))]
+mod tests {
+    use rustix::process::{Resource, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_limit_on_open_files_is_the_hard_one() {
+        raise_open_files_max();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
 }

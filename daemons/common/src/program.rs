@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use kraken_core::{Error, Result};
 
+use crate::castore;
 use crate::launch::{self, EXIT_CONFIG, Role};
 use crate::logging::{Format, LoggingConfig};
 use crate::upstream::{Load, RoleName, Settings};
@@ -33,8 +35,9 @@ pub struct Common {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// A file of secrets, laid over the configuration; its values are shown to nobody
-    #[arg(long, value_name = "FILE")]
+    /// A file of secrets, laid over the configuration; its values are shown to nobody. An empty
+    /// name is none, as in uber/kraken
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub secrets: Option<PathBuf>,
     /// The address to listen on, on every port
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
@@ -43,7 +46,7 @@ pub struct Common {
     #[arg(long, value_name = "NAME", default_value = "")]
     pub cluster: String,
     /// Accepted for uber/kraken's sake; does nothing
-    #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide = true, allow_negative_numbers = true)]
     pub mutex_profile_fraction: i64,
     /// Take unknown keys in the configuration for errors
     #[arg(long)]
@@ -54,6 +57,11 @@ pub struct Common {
 }
 
 impl Common {
+    /// The file of secrets, if one is named.
+    pub fn secrets(&self) -> Option<PathBuf> {
+        named(self.secrets.clone())
+    }
+
     /// Where to listen for the port that `flag` names.
     pub fn listen(&self, flag: &str, port: u16) -> Result<SocketAddr> {
         if port == 0 {
@@ -88,7 +96,7 @@ pub fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok((config, logging)) => launch::launch::<P>(&logging, config),
         Err(error) => {
             eprintln!("{}: {error}", P::NAME);
-            ExitCode::from(EXIT_CONFIG)
+            launch::exit_code(&error)
         }
     }
 }
@@ -102,7 +110,8 @@ pub fn parse_args<A: clap::Parser>(
 ) -> Result<A, ExitCode> {
     let args = args.into_iter().map(with_two_dashes);
     let command = A::command().name(name).bin_name(name).about(about);
-    let command = command.version(env!("CARGO_PKG_VERSION"));
+    // Of a flag that is given twice the last counts, as in Go.
+    let command = command.version(env!("CARGO_PKG_VERSION")).args_override_self(true);
     let parsed = command
         .try_get_matches_from(std::iter::once(OsString::from(name)).chain(args))
         .and_then(|matches| A::from_arg_matches(&matches));
@@ -111,6 +120,16 @@ pub fn parse_args<A: clap::Parser>(
         let _ = error.print();
         if error.use_stderr() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS }
     })
+}
+
+/// Takes any path, even the empty one.
+pub fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// `path`, unless it is empty.
+pub fn named(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Go's flag package, whose command lines are kept, takes one dash or two; clap would read
@@ -130,7 +149,7 @@ fn with_two_dashes(arg: OsString) -> OsString {
 fn prepare<P: Program>(line: &Line<P::Flags>) -> Result<(P::Config, LoggingConfig)> {
     let common = &line.common;
     let settings = Load::new(&common.config)
-        .secrets(common.secrets.clone())
+        .secrets(common.secrets())
         .role(P::ROLE)
         .strict(common.strict)
         .read()
@@ -143,7 +162,9 @@ fn prepare<P: Program>(line: &Line<P::Flags>) -> Result<(P::Config, LoggingConfi
     }
     settings.require_plain()?;
     let logging = logging(common, &settings)?;
-    Ok((P::configure(common, &line.flags, &settings)?, logging))
+    let config = P::configure(common, &line.flags, &settings)?;
+    castore::make_directories(&settings)?;
+    Ok((config, logging))
 }
 
 fn logging(common: &Common, settings: &Settings) -> Result<LoggingConfig> {
@@ -157,7 +178,8 @@ fn logging(common: &Common, settings: &Settings) -> Result<LoggingConfig> {
         "dpanic" | "panic" | "fatal" => "error".to_owned(),
         level => level.to_owned(),
     };
-    Ok(LoggingConfig { format, level: common.log.clone().unwrap_or(level) })
+    let asked = common.log.clone().filter(|directives| !directives.is_empty());
+    Ok(LoggingConfig { format, level: asked.unwrap_or(level) })
 }
 
 #[cfg(test)]
@@ -191,6 +213,23 @@ mod tests {
         assert_eq!(with_two_dashes("-".into()), "-");
         assert_eq!(with_two_dashes("-5".into()), "-5");
         assert_eq!(with_two_dashes("-h".into()), "-h");
+    }
+
+    #[test]
+    fn flags_are_read_as_in_go() {
+        let line = |more: &[&str]| {
+            let args = ["--config", "c", "--peer-port", "1"].iter().chain(more);
+            line(&args.copied().collect::<Vec<_>>()).unwrap()
+        };
+        for none in [&["--secrets="][..], &["-secrets", ""], &[], &["--secrets=s", "--secrets="]] {
+            assert_eq!(line(none).common.secrets(), None, "{none:?}");
+        }
+        let again = line(&["-secrets=a", "--secrets", "b", "-peer-port=7", "--strict", "--strict"]);
+        assert_eq!(again.common.secrets(), Some("b".into()));
+        assert_eq!((again.flags.peer_port, again.common.strict), (7, true));
+        for fraction in [&["--mutex-profile-fraction", "-1"][..], &["-mutex-profile-fraction=-1"]] {
+            assert_eq!(line(fraction).common.mutex_profile_fraction, -1);
+        }
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kraken_common::launch::EXIT_CONFIG;
+use kraken_common::program::{any_path, named};
 use kraken_common::upstream::{Load, RoleName, effective_yaml};
 
 /// What to do with a configuration.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Action {
-    /// Check a configuration file, and print what it comes to: every value with its origin
+    /// Check the keys and values of a configuration file, and print what it comes to: every value
+    /// with its origin. What only a start finds is not checked
     Check(Check),
 }
 
@@ -23,17 +25,22 @@ pub(crate) struct Check {
     #[arg(long, value_parser = role)]
     role: Option<RoleName>,
     /// A file of secrets, laid over it; its values are not printed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
     secrets: Option<PathBuf>,
     /// Take unknown keys for errors
     #[arg(long)]
     strict: bool,
 }
 
-/// Runs the command: 0 if a daemon could be started with the file once TLS is built, 64 if not.
+/// Runs the command: 0 if every value is one that its key holds, 64 if not.
+///
+/// That is the schema, not a start. Which keys a role cannot do without, whether TLS is turned off,
+/// which backends are built, whether a directory can be written or a host resolves: only a daemon
+/// that starts finds that out.
 pub(crate) fn main(action: Action) -> ExitCode {
     let Action::Check(check) = action;
-    let load = Load::new(check.file).secrets(check.secrets).role(check.role).strict(check.strict);
+    let load =
+        Load::new(check.file).secrets(named(check.secrets)).role(check.role).strict(check.strict);
     let settings = match load.read() {
         Ok(settings) => settings,
         Err(problems) => {

@@ -27,6 +27,7 @@ mod shaping;
 mod shared;
 mod stats;
 mod subscription;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod torrent;

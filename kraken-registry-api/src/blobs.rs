@@ -18,7 +18,7 @@ use crate::body::{self, BlobBody, Body, Part};
 use crate::conditional;
 use crate::failure::{Code, Failure, Subject};
 use crate::range::{self, ByteRanges};
-use crate::service::{CONTENT_DIGEST, response, value};
+use crate::response::{CONTENT_DIGEST, response, value};
 
 /// Answers a `GET` or `HEAD`. Only a `GET` that is to be given bytes opens the blob.
 pub(crate) async fn read(

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod manifest;
 mod manifests;
 pub mod range;
+mod response;
 pub mod route;
 mod service;
 mod tags;

@@ -16,7 +16,7 @@ use crate::conditional;
 use crate::failure::{Code, Failure, Subject};
 use crate::limits;
 use crate::manifest::Document;
-use crate::service::{created, response, value};
+use crate::response::{created, response, value};
 
 /// Answers a `GET` or `HEAD`. Ranges are ignored: some clients send `bytes=0-` always, and a 200
 /// is a full answer to that.

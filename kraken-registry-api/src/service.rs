@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
 use crate::backend::{Backend, Manifests, Tags, Uploads};
 use crate::body::{self, Body, Upload};
 use crate::failure::Failure;
+use crate::response::response;
 use crate::route::{self, Route};
 use crate::{blobs, manifests, tags, uploads};
 
@@ -175,34 +176,4 @@ fn ping() -> Response<Body> {
     response(StatusCode::OK, headers, body::full(json))
 }
 
-/// An answer with these headers.
-pub(crate) fn response(
-    status: StatusCode,
-    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-    body: Body,
-) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().extend(headers);
-    response
-}
-
-/// `201` for new content to be found at `location`.
-pub(crate) fn created(location: &str, digest: &kraken_core::Digest) -> Response<Body> {
-    let headers = [
-        (LOCATION, value(location)),
-        (CONTENT_DIGEST, value(&digest.to_string())),
-        (CONTENT_LENGTH, HeaderValue::from(0)),
-    ];
-    response(StatusCode::CREATED, headers, body::empty())
-}
-
-/// A header value of text that was checked to be fit for one.
-///
-/// Repositories, tags, digests, upload ids and numbers are visible ASCII by their grammars.
-pub(crate) fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("names and numbers are visible ASCII by their grammars")
-}
-
-pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::backend::Tags;
 use crate::body::{self, Body};
 use crate::failure::{Failure, Subject};
-use crate::service::{response, value};
+use crate::response::{response, value};
 
 /// Answers `GET .../tags/list`: in byte order, after `last`, at most `limit` of them, with a link
 /// to the next page if there is more. A page of none has no link: it would lead nowhere.

@@ -9,7 +9,7 @@ use crate::backend::Uploads;
 use crate::body::{self, Body, Upload};
 use crate::failure::{Code, Failure, Subject};
 use crate::range;
-use crate::service::{created, response, value};
+use crate::response::{created, response, value};
 use crate::upload_id::UploadId;
 
 /// An upload session a request is about.

@@ -164,7 +164,12 @@ static ORIGIN_STORE: Table = Table::of(&[
     key("locations_ttl", Duration, "Which origins own a blob.").or("10s"),
     key("locations_error_ttl", Duration, "That no origin would say so.").or("1s"),
     key("origin_context_ttl", Duration, "Where an origin accepts peers.").or("10s"),
-    key("origin_unavailable_ttl", Duration, "That an origin did not say so.").or("1m"),
+    key(
+        "origin_unavailable_ttl",
+        Duration,
+        "That an origin did not say so; forgotten when it answers.",
+    )
+    .or("1m"),
 ]);
 
 pub(super) static BUILD_INDEX: Table = Table::of(&[

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use kraken_backends::OriginCluster;
 use kraken_common::answer::outward;
-use kraken_core::{Digest, Error, Namespace, Repository, Result, TagName};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Repository, Result, TagName};
 use kraken_registry_api::{Backend, BlobReader, BlobSource, ByteStream, Manifests, Tags, Uploads};
 
 use crate::parts::{Parts, namespace_of};
@@ -51,7 +51,18 @@ impl Backend for ProxyRegistry {
 impl BlobSource for ProxyRegistry {
     async fn stat(&self, repository: &Repository, digest: &Digest) -> Result<u64> {
         let asked = self.parts.origins.stat(&namespace_of(repository)?, digest, false).await;
-        asked.map_err(|error| outward(error, "the origins", format_args!("find {digest}")))
+        asked.map_err(|error| {
+            let error = outward(error, "the origins", format_args!("find {digest}"));
+            match error.kind() {
+                // What no backend is for is not there. A client that looks before it pushes goes
+                // on, and reads the reason at its push: the answer to a HEAD has no room for it.
+                ErrorKind::Unsupported => {
+                    tracing::warn!(%error, %repository, "a repository without a backend");
+                    Error::not_found(error.outermost().to_owned()).with_source(error)
+                }
+                _ => error,
+            }
+        })
     }
 
     async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {

@@ -175,9 +175,12 @@ async fn an_upload_that_the_origins_have_no_room_for_leaves_nothing() {
 async fn a_push_that_no_backend_is_for_is_refused_with_the_reason() {
     let origin = fake_origin(|request| match *request.method() {
         Method::POST => answer::text(StatusCode::NOT_IMPLEMENTED, "no backend at 10.0.0.1"),
-        _ => answer::empty(StatusCode::NOT_FOUND),
+        _ => answer::empty(StatusCode::NOT_IMPLEMENTED),
     });
     let fixture = Fixture::start(local("proxy"), origin.addr()).await;
+    // Clients look before they push, and an answer to that has no room for a reason.
+    let blob = format!("/v2/library/x/blobs/{}", Digest::sha256(b"x"));
+    assert_eq!(fixture.send(Method::HEAD, &blob, "").await.status(), StatusCode::NOT_FOUND);
     let finish = format!("{}?digest={}", fixture.begin().await, Digest::sha256(b"x"));
     let (status, code, message) = refusal(fixture.send(Method::PUT, &finish, "x").await).await;
     assert_eq!((status, code.as_str()), (405, "UNSUPPORTED"));

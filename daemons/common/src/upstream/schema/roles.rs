@@ -181,7 +181,7 @@ pub(super) static BUILD_INDEX: Table = Table::of(&[
     key(
         "tag_types",
         List(&Kind::Table(&TAG_TYPE)),
-        "What tags name: the first entry whose `namespace` matches.",
+        "What tags name: the first entry whose `namespace` matches. At least one is needed.",
     ),
     BACKENDS_KEY,
     AUTH_KEY,

@@ -149,12 +149,12 @@ mod tests {
     #[test]
     fn names_become_paths_and_back() {
         check(Layout::Identity, "", "a/b", "a/b");
-        check(Layout::Identity, "/root/", "a/b", "/root/a/b");
+        check(Layout::Identity, "/base/", "a/b", "/base/a/b");
         check(
             Layout::ShardedDockerBlob,
-            "/root",
+            "/base",
             HEX,
-            &format!("/root/docker/registry/v2/blobs/sha256/e3/{HEX}/data"),
+            &format!("/base/docker/registry/v2/blobs/sha256/e3/{HEX}/data"),
         );
         let long = format!("{HEX}{HEX}");
         check(

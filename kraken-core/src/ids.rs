@@ -119,7 +119,7 @@ macro_rules! name {
 
 name!(
     /// What picks a storage backend: free text. uber/kraken's peers send repositories, whole tags
-    /// and the literal `TODO`, so nothing but the length is checked, and nothing may be
+    /// and, on pushes, a fixed word, so nothing but the length is checked, and nothing may be
     /// partitioned by it.
     Namespace
 );

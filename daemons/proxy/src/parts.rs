@@ -13,7 +13,7 @@ pub(crate) struct Parts {
 }
 
 /// What picks the storage backend of a repository's blobs at the origin: its name, on pushes as on
-/// pulls. (uber/kraken sends the word `TODO` on pushes.)
+/// pulls. (uber/kraken sends a fixed word on pushes, the same for every repository.)
 pub(crate) fn namespace_of(repository: &Repository) -> Result<Namespace> {
     repository.as_str().parse()
 }

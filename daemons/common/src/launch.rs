@@ -1,11 +1,10 @@
-//! The shape of every daemon's run: logging, start, wait, drain, exit code.
+//! The shape of every daemon's run: start, wait, drain, exit code.
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use kraken_core::{Error, ErrorKind, Result};
 
-use crate::logging::{self, LoggingConfig};
 use crate::shutdown::Signals;
 
 /// A daemon as its `main` sees it.
@@ -32,13 +31,9 @@ pub const EXIT_CONFIG: u8 = 64;
 /// The exit code of an end forced by a second signal.
 pub const EXIT_FORCED: u8 = 130;
 
-/// Logs as `logging` says, runs `R` with `config` in a runtime of its own until a signal, and
-/// drains. The exit code of the process: [`EXIT_CONFIG`] if `config` was at fault.
-pub fn launch<R: Role>(logging: &LoggingConfig, config: R::Config) -> ExitCode {
-    if let Err(e) = logging::init(logging) {
-        eprintln!("{}: {e}", R::NAME);
-        return ExitCode::from(EXIT_CONFIG);
-    }
+/// Runs `R` with `config` in a runtime of its own until a signal, and drains; the log has begun.
+/// The exit code of the process: [`EXIT_CONFIG`] if `config` was at fault.
+pub fn launch<R: Role>(config: R::Config) -> ExitCode {
     #[cfg(feature = "program")]
     raise_open_files_max();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -89,7 +84,8 @@ async fn run<R: Role>(config: R::Config) -> ExitCode {
     }
 }
 
-fn does_not_start<R: Role>(error: &Error) -> ExitCode {
+/// Says why `R` does not start; the exit code.
+pub(crate) fn does_not_start<R: Role>(error: &Error) -> ExitCode {
     tracing::error!(%error, "{} does not start", R::NAME);
     exit_code(error)
 }

@@ -10,7 +10,7 @@ use kraken_core::{Error, Result};
 
 use crate::castore;
 use crate::launch::{self, EXIT_CONFIG, Role};
-use crate::logging::{Format, LoggingConfig};
+use crate::logging::{self, Format, LoggingConfig};
 use crate::upstream::{Load, RoleName, Settings};
 
 /// A role with the flags and the configuration that its program takes.
@@ -92,12 +92,17 @@ pub fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(line) => line,
         Err(code) => return code,
     };
-    match prepare::<P>(&line) {
-        Ok((config, logging)) => launch::launch::<P>(&logging, config),
+    let settings = match read::<P>(&line.common) {
+        Ok(settings) => settings,
         Err(error) => {
+            // How log lines look is in what could not be read.
             eprintln!("{}: {error}", P::NAME);
-            launch::exit_code(&error)
+            return launch::exit_code(&error);
         }
+    };
+    match configure::<P>(&line, &settings) {
+        Ok(config) => launch::launch::<P>(config),
+        Err(error) => launch::does_not_start::<P>(&error),
     }
 }
 
@@ -145,26 +150,30 @@ fn with_two_dashes(arg: OsString) -> OsString {
     dashed
 }
 
-/// Everything up to the start: the files read, their problems told, the configuration made.
-fn prepare<P: Program>(line: &Line<P::Flags>) -> Result<(P::Config, LoggingConfig)> {
-    let common = &line.common;
+/// Reads the files, and begins to log as they say.
+fn read<P: Program>(common: &Common) -> Result<Settings> {
     let settings = Load::new(&common.config)
         .secrets(common.secrets())
         .role(P::ROLE)
         .strict(common.strict)
         .read()
         .map_err(Error::from)?;
+    logging::init(&logging(common, &settings)?)?;
+    Ok(settings)
+}
+
+/// Says what is odd in the files, and makes the role's configuration of them.
+fn configure<P: Program>(line: &Line<P::Flags>, settings: &Settings) -> Result<P::Config> {
     for warning in settings.warnings().as_slice() {
-        eprintln!("{}: {warning}", P::NAME);
+        tracing::warn!("{warning}");
     }
     if let Some(notice) = settings.notice() {
-        eprintln!("{}: {notice}", P::NAME);
+        tracing::info!("{notice}");
     }
     settings.require_plain()?;
-    let logging = logging(common, &settings)?;
-    let config = P::configure(common, &line.flags, &settings)?;
-    castore::make_directories(&settings)?;
-    Ok((config, logging))
+    let config = P::configure(&line.common, &line.flags, settings)?;
+    castore::make_directories(settings)?;
+    Ok(config)
 }
 
 fn logging(common: &Common, settings: &Settings) -> Result<LoggingConfig> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kraken_common::launch::{self, EXIT_CONFIG, Role as _};
-use kraken_common::logging::LoggingConfig;
+use kraken_common::logging::{self, LoggingConfig};
 use kraken_common::program::parse_args;
 use kraken_core::{Error, Result};
 
@@ -43,8 +43,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(flags) => flags,
         Err(code) => return code,
     };
-    match flags.configure() {
-        Ok((config, logging)) => launch::launch::<TestFs>(&logging, config),
+    let configured = flags.configure();
+    match configured.and_then(|(config, log)| logging::init(&log).map(|()| config)) {
+        Ok(config) => launch::launch::<TestFs>(config),
         Err(error) => {
             eprintln!("{}: {error}", TestFs::NAME);
             ExitCode::from(EXIT_CONFIG)

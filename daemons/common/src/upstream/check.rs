@@ -127,7 +127,7 @@ impl Printer<'_> {
                 }
             }
             _ => {
-                let value = self.single(node, secret);
+                let value = self.single(node, kind, secret);
                 self.push(format!("{start} {value}"), Some(comment));
             }
         }
@@ -152,7 +152,7 @@ impl Printer<'_> {
                 }
             }
             _ => {
-                let value = self.single(node, secret);
+                let value = self.single(node, kind, secret);
                 self.push(format!("{:indent$}- {value}", ""), Some(comment(&node.place)));
                 return;
             }
@@ -168,12 +168,14 @@ impl Printer<'_> {
     }
 
     /// A value that takes one line.
-    fn single(&self, node: &Node, secret: bool) -> String {
+    fn single(&self, node: &Node, kind: &Kind, secret: bool) -> String {
         match &node.value {
             Value::List(_) => "[]".into(),
             Value::Map(_) => "{}".into(),
             Value::Null => "null".into(),
             Value::Scalar(_) if secret || self.settings.is_secret(&node.place) => HIDDEN.into(),
+            // A pattern is no URL, whatever is in it, and would be another one.
+            Value::Scalar(scalar) if matches!(kind, Kind::Regex) => scalar_text(scalar),
             Value::Scalar(scalar) => {
                 scalar_text(&Scalar { text: masked(&scalar.text).into_owned(), ..*scalar })
             }

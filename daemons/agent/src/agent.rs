@@ -40,7 +40,8 @@ impl Agent {
         let registry = Server::bind(config.registry_listen, "the registry", REGISTRY_PORT)?;
         let server = Server::bind(config.server_listen, "the agent server", SERVER_PORT)?;
         let store = config.store.clone();
-        let store = blocking("open the store", move || Store::open(store)).await?;
+        let store = blocking("open the store", move || Store::open(store)).await;
+        let store = store.map_err(|error| error.context("store"))?;
         let http = Client::new(ClientConfig::default());
         let (parts, following) = join(&config, store, http).await?;
         let zone = &config.zone;
@@ -159,7 +160,7 @@ async fn resolve(hosts: &Hosts, key: &str) -> Result<Vec<String>> {
     hosts.resolve().await.map_err(|error| error.context(key))
 }
 
-/// What names the ports in errors: the flag, and the field.
-const REGISTRY_PORT: &str = "--agent-registry-port (registry_listen)";
-const SERVER_PORT: &str = "--agent-server-port (server_listen)";
-const PEER_PORT: &str = "--peer-port (peer_listen)";
+/// The flags that move the ports, for errors.
+const REGISTRY_PORT: &str = "--agent-registry-port";
+const SERVER_PORT: &str = "--agent-server-port";
+const PEER_PORT: &str = "--peer-port";

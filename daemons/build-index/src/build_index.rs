@@ -119,4 +119,4 @@ fn compiled(rules: &[TagRule]) -> Result<Vec<(Regex, TagType)>> {
 }
 
 /// What names the port in errors: the flag, and the field.
-const PORT: &str = "--port (listen)";
+const PORT: &str = "--port";

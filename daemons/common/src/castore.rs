@@ -62,8 +62,8 @@ mod tests {
         let store = read("castore: {upload_dir: u, cache_dir: c, capacity_bytes: 1KB}").unwrap();
         assert_eq!(store.capacity_bytes, Some(1024));
         for (text, missing) in [
-            ("", "castore.upload_dir is not set"),
-            ("castore: {upload_dir: u}", "castore.cache_dir is not set"),
+            ("", "p.yaml: castore.upload_dir is not set"),
+            ("castore: {upload_dir: u}", "p.yaml: castore.cache_dir is not set"),
         ] {
             assert_eq!(read(text).unwrap_err().to_string(), missing);
         }

@@ -130,6 +130,9 @@ impl From<HostList> for Hosts {
 /// Whether `host` is `name:port`, `v4:port` or `[v6]:port`.
 fn check(host: &str) -> Result<()> {
     let bad = |why: &str| Err(Error::invalid(format!("host {host:?}: {why}")));
+    if host.contains("://") {
+        return bad("a URL; only its host:port is wanted");
+    }
     let Some((name, port)) = host.rsplit_once(':') else { return bad("not of the form host:port") };
     if port.parse::<u16>().map_or(true, |port| port == 0) {
         return bad("the port is not a number from 1 to 65535");
@@ -156,7 +159,19 @@ mod tests {
         for good in ["a:1", "10.0.0.1:80", "[::1]:80", "origin-1.example.com:15002"] {
             assert!(HostList::new(vec![good.into()]).is_ok(), "{good}");
         }
-        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "::1:80", "[x]:80", "a/b:1", "a b:1"] {
+        for bad in [
+            "",
+            "a",
+            "a:",
+            ":1",
+            "a:0",
+            "a:65536",
+            "::1:80",
+            "[x]:80",
+            "a/b:1",
+            "a b:1",
+            "http://a:1",
+        ] {
             assert!(HostList::new(vec![bad.into()]).is_err(), "{bad}");
         }
         let list = ["b:1", "a:1", "b:1"].map(String::from).to_vec();

@@ -100,7 +100,8 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
     let (router, bandwidths) =
         backends::open(&config.backends, Layout::ShardedDockerBlob, &client).await?;
     bandwidths.divide(members.len());
-    let store = blocking("open the store", move || Store::open(config.store)).await?;
+    let store = blocking("open the store", move || Store::open(config.store)).await;
+    let store = store.map_err(|error| error.context("castore"))?;
     // A handshake for a blob that is not here starts its refresh; the parts exist only after the
     // node, so the hook finds them through a cell.
     let cell: Arc<OnceLock<Weak<Parts>>> = Arc::default();
@@ -164,8 +165,8 @@ impl TrackerClient for NoTracker {
 }
 
 /// What names the ports in errors: the flag, and the field.
-const BLOBSERVER_PORT: &str = "--blobserver-port (listen)";
-const PEER_PORT: &str = "--peer-port (peer_listen)";
+const BLOBSERVER_PORT: &str = "--blobserver-port";
+const PEER_PORT: &str = "--peer-port";
 
 #[cfg(test)]
 mod tests {

@@ -53,7 +53,8 @@ impl Proxy {
         let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
         let known_tags =
             build_indexes.resolve().await.map_err(|e| e.context("build_index.hosts"))?;
-        let store = blocking("open the store", move || Store::open(store)).await?;
+        let store = blocking("open the store", move || Store::open(store)).await;
+        let store = store.map_err(|error| error.context("castore"))?;
         let client = Client::new(ClientConfig::default());
         let cluster = OriginConfig::default();
         let parts = Arc::new(Parts {
@@ -167,4 +168,4 @@ async fn health(parts: &Parts, request: &Request<RequestBody>) -> Option<Answer>
 }
 
 /// What names the ports in errors: the flag, and the field.
-const PORT: &str = "--port (listen)";
+const PORT: &str = "--port";

@@ -80,4 +80,4 @@ impl Role for TestFs {
 }
 
 /// What names the port in errors: the flag, and the field.
-const PORT: &str = "--port (listen)";
+const PORT: &str = "--port";

@@ -46,7 +46,7 @@ impl Tracker {
         };
         // A number nobody can guess, so that no peer can choose its place in handouts.
         let seed = RandomState::new().hash_one(0);
-        let server = Server::bind(listen, "the tracker", "--port (listen)")?;
+        let server = Server::bind(listen, "the tracker", "--port")?;
         let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
         let http = Origins::client();
         let asked = Origins::new(http.clone(), known.clone(), config.cache);

@@ -182,7 +182,7 @@ fn lock_dir(dir: &Path) -> Result<File> {
     let file =
         File::open(dir).map_err(|error| Error::io(format!("open {}", dir.display()), error))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        Error::new(ErrorKind::Conflict, format!("lock {}: it is in use", dir.display()))
+        Error::new(ErrorKind::Conflict, format!("lock {}: another process has it", dir.display()))
             .with_source(io::Error::from(error))
     })?;
     Ok(file)

@@ -1,5 +1,7 @@
 //! One file against the schema, before it is laid over others.
 
+use std::collections::HashMap;
+
 use super::document::{Document, Entry, Map, Node, Scalar, Value, quote};
 use super::problem::{Problem, Problems};
 use super::schema::{Key, Kind, RoleName, Table};
@@ -80,6 +82,7 @@ impl Checker {
                 }
             }
             (Kind::Map(name, value), Value::Map(map)) => {
+                self.spelt_twice(map, name, spot);
                 for entry in &map.entries {
                     let place = entry.place.clone();
                     let value_of_key = Value::Scalar(Scalar::plain(entry.key.as_str()));
@@ -92,6 +95,22 @@ impl Checker {
             (Kind::List(_), _) => self.misfit(node, "a list", spot),
             (Kind::Table(_) | Kind::Map(..), _) => self.misfit(node, "keys with values", spot),
             _ => self.misfit(node, &expected(kind), spot),
+        }
+    }
+
+    /// Sizes that are the same key in other words.
+    fn spelt_twice(&mut self, map: &Map, name: &Kind, spot: &Spot<'_>) {
+        if !matches!(name, Kind::Size) {
+            return;
+        }
+        let mut seen = HashMap::new();
+        for entry in &map.entries {
+            let Ok(size) = values::size(&Scalar::plain(entry.key.as_str())) else { continue };
+            if let Some(line) = seen.insert(size, entry.place.line) {
+                let what = format!("{}: the size {size} is given twice", spot.path);
+                let problem = Problem::error(&entry.place, what);
+                self.problems.push(problem.advise(format!("it is already on line {line}")));
+            }
         }
     }
 
@@ -177,12 +196,22 @@ fn expected(kind: &Kind) -> String {
 }
 
 impl RoleName {
+    /// Another role that knows more of the keys of `documents` than this one.
+    pub(super) fn better(self, documents: &[Document]) -> Option<Self> {
+        let known = self.keys_in(documents);
+        Self::guess(documents).filter(|other| other.keys_in(documents) > known)
+    }
+
+    /// How many of the keys of `documents` the role's schema has.
+    fn keys_in(self, documents: &[Document]) -> usize {
+        let keys = documents.iter().flat_map(|document| &document.root.entries);
+        keys.filter(|entry| self.schema().key(&entry.key).is_some()).count()
+    }
+
     /// The role whose schema knows the keys of `documents` best; `None` if two know them equally
     /// well and no directory or file is called as one of them is.
     pub fn guess(documents: &[Document]) -> Option<Self> {
-        let keys = || documents.iter().flat_map(|document| &document.root.entries);
-        let known =
-            |role: &Self| keys().filter(|entry| role.schema().key(&entry.key).is_some()).count();
+        let known = |role: &Self| role.keys_in(documents);
         let best = Self::ALL.iter().map(known).max()?;
         let mut fitting = Self::ALL.into_iter().filter(|role| known(role) == best);
         match (fitting.next(), fitting.next()) {

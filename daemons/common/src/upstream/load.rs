@@ -68,24 +68,39 @@ impl Load {
 
     /// Reads and checks the files. On an error, all that is wrong in any of them is returned.
     pub fn read(&self) -> Result<Settings, Problems> {
-        let chain = Chain::read(&self.config, false);
+        let mut chain = Chain::read(&self.config, false);
         let secrets = self.secrets.as_deref().map(|file| Chain::read(file, true));
         let secrets = secrets.unwrap_or_default();
         let role = match self.role {
             Some(role) => role,
             None => match RoleName::guess(&chain.documents) {
                 Some(role) => role,
-                None if chain.problems.has_errors() => return Err(chain.problems),
-                None => {
-                    let what = format!("{}: cannot tell whose it is", self.config.display());
-                    let names = RoleName::ALL.map(RoleName::as_str).join(", ");
-                    return Err(without_place(what, format!("name the role: {names}")).into());
-                }
+                None => return Err(self.of_nobody(chain)),
             },
         };
+        if let Some(other) = role.better(&chain.documents) {
+            let what = format!("it has more keys of role {other} than of role {role}");
+            let place = Place { file: self.config.as_path().into(), line: 1, column: 1 };
+            chain.problems.push(Problem::warning(&place, what));
+        }
         let mut settings = assemble(role, [chain, secrets], self.strict)?;
         settings.guessed = self.role.is_none();
         Ok(settings)
+    }
+
+    /// What is wrong with files of which nobody can tell the role.
+    fn of_nobody(&self, chain: Chain) -> Problems {
+        let mut problems = chain.problems;
+        for document in chain.documents {
+            problems.append(document.problems);
+        }
+        // A file that could not be read may be the one that would have told.
+        if !problems.has_errors() {
+            let what = format!("{}: cannot tell whose it is", self.config.display());
+            let names = RoleName::ALL.map(RoleName::as_str).join(", ");
+            problems.push(without_place(what, format!("name the role: {names}")));
+        }
+        problems
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Settings {
 /// assert_eq!(store.optional::<u64>("capacity_bytes")?, None);
 /// assert_eq!(root.origin("scheduler.leecher_tti"), Origin::Default);
 /// let error = root.hosts("tracker.hosts").unwrap_err().to_string();
-/// assert_eq!(error, "tracker.hosts: neither dns nor static is given");
+/// assert_eq!(error, "inline: tracker.hosts: neither dns nor static is given");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -185,7 +185,8 @@ impl<'a> Section<'a> {
     /// The value at `path`, or its default; an error if there is neither.
     pub fn value<T: Setting>(&self, path: &str) -> Result<T> {
         let found = self.find(path);
-        self.read(&found)?.ok_or_else(|| Error::invalid(format!("{} is not set", found.path)))
+        let missing = || self.missing(&format!("{} is not set", found.path));
+        self.read(&found)?.ok_or_else(missing)
     }
 
     /// The value at `path`, or its default, if there is either.
@@ -195,9 +196,8 @@ impl<'a> Section<'a> {
 
     /// The hosts at `path`; an error if none are given.
     pub fn hosts(&self, path: &str) -> Result<Hosts> {
-        let missing = || {
-            Error::invalid(format!("{}: neither dns nor static is given", join(&self.path, path)))
-        };
+        let path_of_all = join(&self.path, path);
+        let missing = || self.missing(&format!("{path_of_all}: neither dns nor static is given"));
         self.optional_hosts(path)?.ok_or_else(missing)
     }
 
@@ -289,6 +289,13 @@ impl<'a> Section<'a> {
             }
             Origin::Default | Origin::Unset => Error::invalid(what),
         }
+    }
+
+    /// An error about what no file says: it belongs into the topmost one.
+    fn missing(&self, what: &str) -> Error {
+        let topmost = self.settings.files.iter().rfind(|file| !file.secret);
+        let file = topmost.map(|file| format!("{}: ", file.path.display())).unwrap_or_default();
+        Error::invalid(file + what)
     }
 
     fn find(&self, path: &str) -> Found<'a> {

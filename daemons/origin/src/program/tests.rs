@@ -144,9 +144,9 @@ fn blobs() {
 #[test]
 fn what_is_missing_or_wrong_is_named() {
     let castore = "castore: {upload_dir: u, cache_dir: c}";
-    assert_eq!(error(castore), "cluster: neither dns nor static is given");
+    assert_eq!(error(castore), "o.yaml: cluster: neither dns nor static is given");
     let cluster = "cluster: {static: ['o1:1']}";
-    assert_eq!(error(cluster), "castore.upload_dir is not set");
+    assert_eq!(error(cluster), "o.yaml: castore.upload_dir is not set");
     let lengths = format!("{MINIMAL}\nmetainfogen: {{piece_lengths: {{0: 1TB}}}}\n");
     let error_of_lengths = error(&lengths);
     assert!(error_of_lengths.starts_with("o.yaml:5:"), "{error_of_lengths}");

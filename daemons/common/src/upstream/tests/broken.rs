@@ -81,6 +81,11 @@ fn a_bad_duration_and_a_bad_size() {
          c.yaml:4:5: metainfogen.piece_lengths: expected a size, found \"x\"; write it like 4MB, \
          50G or 1048576"
     );
+    assert_eq!(
+        problems_of(RoleName::Origin, "metainfogen:\n  piece_lengths: {1K: 4MB, 1024: 1MB}\n"),
+        "c.yaml:2:28: metainfogen.piece_lengths: the size 1024 is given twice; it is already on \
+         line 2"
+    );
 }
 
 #[test]

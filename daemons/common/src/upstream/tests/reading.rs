@@ -98,7 +98,7 @@ fn hosts_by_name_or_one_by_one() {
     assert_eq!(hosts.source, HostSource::Dns("kraken-tracker:80".into()));
     assert_eq!(agent.root().optional_hosts("build_index.hosts").unwrap(), None);
     let error = agent.root().value::<String>("store.cache_dir").unwrap_err();
-    assert_eq!(error.to_string(), "store.cache_dir is not set");
+    assert_eq!(error.to_string(), "inline: store.cache_dir is not set");
 }
 
 #[test]
@@ -221,4 +221,19 @@ fn the_role_is_guessed_from_keys_or_names() {
     assert_eq!(guess("build-index.yaml", ""), Ok(RoleName::BuildIndex));
     let error = guess("c.yaml", "nginx: {}\n").unwrap_err();
     assert!(error.contains("name the role: agent, origin"), "{error}");
+    let error = guess("c.yaml", "nginx: {a: 1, a: 2}\n").unwrap_err();
+    assert!(error.ends_with("c.yaml:1:15: key \"a\" is given twice; it is already on line 1"));
+}
+
+#[test]
+fn a_file_of_another_role_is_suspicious() {
+    let files = Files::of(&[("c.yaml", "peerstore: {}\ntrackerserver: {}\n")]);
+    let warnings = |role| {
+        let settings = files.load("c.yaml").role(role).read().unwrap();
+        settings.warnings().to_string()
+    };
+    assert_eq!(warnings(RoleName::Tracker), "");
+    let warning = warnings(RoleName::Agent);
+    let expected = "c.yaml:1:1: warning: it has more keys of role tracker than of role agent";
+    assert!(warning.contains(expected), "{warning}");
 }

@@ -238,3 +238,22 @@ fn arrows_point_one_way() {
     }
     check("dependencies against the layers", findings);
 }
+
+/// A line that nobody writes any more would be looked for in vain.
+#[test]
+fn the_log_lines_of_the_manual_are_written() {
+    let manual = fs::read_to_string(workspace().join("docs/OPERATIONS.md")).unwrap();
+    let log = manual.split("\n## ").find(|part| part.starts_with("The log\n")).unwrap();
+    let rows = log.lines().filter_map(|line| line.strip_prefix("| `"));
+    let messages: Vec<&str> = rows.filter_map(|row| Some(row.split_once('`')?.0)).collect();
+    assert!(messages.len() > 5, "{messages:?}");
+    let code: Vec<Source> = sources().into_iter().filter(|source| !source.is_test()).collect();
+    let written = |message: &str| {
+        let quoted = format!("\"{message}\"");
+        code.iter().any(|source| source.text.contains(&quoted))
+    };
+    check(
+        "log lines that no code writes",
+        messages.iter().filter(|m| !written(m)).map(|m| m.to_string()),
+    );
+}

@@ -89,8 +89,8 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Re
         }
     };
     parts.fetches.add_bytes(blob.len());
-    tracing::info!(%digest, %namespace, bytes = blob.len(), ms = started.elapsed().as_millis(),
-        "fetched from the backend");
+    let duration_ms = started.elapsed().as_millis();
+    tracing::info!(%digest, %namespace, bytes = blob.len(), duration_ms, "fetched from the backend");
     replicate::transfer(parts, &blob).await;
     Ok(())
 }

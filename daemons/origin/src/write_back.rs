@@ -109,12 +109,12 @@ async fn attempt(parts: Arc<Parts>, mut slot: Slot) {
     let WriteBack { digest, namespace } = &slot.task;
     match write(&parts, digest, namespace).await {
         Ok(outcome) => {
-            let ms = started.elapsed().as_millis();
+            let duration_ms = started.elapsed().as_millis();
             match outcome {
                 Outcome::Gone => {
                     tracing::error!(%digest, %namespace, "a blob to be written back is gone");
                 }
-                _ => tracing::info!(%digest, %namespace, ms, "written back"),
+                _ => tracing::info!(%digest, %namespace, duration_ms, "written back"),
             }
             slot.outcome = outcome;
         }

@@ -76,13 +76,13 @@ impl<H> Watched<H> {
         }
         let status = response.status().as_u16();
         let cause = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
-        let ms = start.elapsed().as_millis();
+        let duration_ms = start.elapsed().as_millis();
         let is_routine =
             method == Method::GET && ["/health", "/readiness", METRICS].contains(&path.as_str());
         if status >= 400 && status != 404 {
-            tracing::info!(status, %method, path, %client, ms, "{cause}");
+            tracing::info!(status, %method, path, %client, duration_ms, "{cause}");
         } else if !is_routine {
-            tracing::debug!(status, %method, path, %client, ms, "{cause}");
+            tracing::debug!(status, %method, path, %client, duration_ms, "{cause}");
         }
         response.map(|body| Counted::new(body, under_way))
     }

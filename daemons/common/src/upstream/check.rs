@@ -216,12 +216,14 @@ fn key_text(key: &str) -> String {
 /// `scalar` as YAML that reads as the same.
 fn scalar_text(scalar: &Scalar) -> String {
     let text = scalar.text.as_str();
-    let starts = |c: char| c.is_ascii_alphanumeric() || "/.".contains(c);
+    let starts = |c: char| c.is_ascii_alphanumeric() || "/._".contains(c);
     let goes_on = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:*".contains(c);
-    let safe = text.starts_with(starts) && text.chars().all(goes_on) && !text.ends_with(':');
+    // A sign alone would be something else.
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let safe = unsigned.starts_with(starts) && text.chars().all(goes_on) && !text.ends_with(':');
     // In quotes these would be texts, without them something else.
     let ambiguous = !scalar.plain
-        && (text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && (text.starts_with(|c: char| c.is_ascii_digit() || "._+-".contains(c))
             || ["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
                 .contains(&text.to_ascii_lowercase().as_str()));
     if safe && !ambiguous {

@@ -237,3 +237,22 @@ fn a_file_of_another_role_is_suspicious() {
     let expected = "c.yaml:1:1: warning: it has more keys of role tracker than of role agent";
     assert!(warning.contains(expected), "{warning}");
 }
+
+#[test]
+fn the_samples_of_the_manual_are_right() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATIONS.md");
+    let manual = std::fs::read_to_string(file).unwrap();
+    let samples = manual.split("```yaml\n# /etc/kraken/").skip(1).map(|rest| {
+        let (sample, _) = rest.split_once("```").unwrap();
+        sample.split_once(".yaml\n").unwrap()
+    });
+    let samples: Vec<(&str, &str)> = samples.collect();
+    assert_eq!(samples.len(), RoleName::ALL.len());
+    for (name, text) in samples {
+        let role = RoleName::ALL.into_iter().find(|role| role.as_str() == name).unwrap();
+        let settings = Settings::parse(role, name, text).unwrap();
+        assert_eq!(settings.warnings().to_string(), "", "{name}");
+        assert_eq!(settings.notice(), None, "{name}");
+        settings.require_plain().unwrap();
+    }
+}

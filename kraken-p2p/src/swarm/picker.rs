@@ -435,10 +435,13 @@ impl Torrent {
             self.close(cx, id, CloseReason::BothComplete);
             return;
         }
-        for index in self.geometry.indexes() {
-            self.learn(id, index);
-        }
         if let Some(conn) = self.conns.get_mut(&id) {
+            let all = Bitfield::full(self.geometry.pieces());
+            let told = std::mem::replace(&mut conn.bits, all);
+            for index in conn.bits.iter_minus(&told, &told) {
+                self.availability[index.as_usize()] += 1;
+            }
+            conn.bits_count = conn.bits.len();
             conn.dry = false;
         }
         self.fill(cx);

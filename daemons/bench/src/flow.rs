@@ -1,0 +1,60 @@
+//! What a link really carries, and the entry point of the programs inside hosts.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use kraken_core::{Error, ErrorKind, Result};
+
+use crate::client::{Ask, Inside, serve};
+use crate::net::Network;
+
+/// The arguments of the hidden subcommand `bench-inside`: none, what to do comes on its standard
+/// input.
+#[derive(Debug, clap::Args)]
+pub struct InsideArgs {}
+
+/// Does inside a host's network what comes on standard input, until that ends.
+pub fn inside(_: InsideArgs) -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kraken bench-inside: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The goodput of one plain TCP flow from one host to another in bytes a second, after its first
+/// second; takes some seconds.
+///
+/// `kraken` is a program whose subcommand `bench-inside` is [`inside`]. Cancel safe: what was
+/// started is killed.
+pub async fn goodput(network: &Network, from: &str, to: &str, kraken: &Path) -> Result<f64> {
+    let logs = tempfile::Builder::new()
+        .prefix("kraken-bench-")
+        .tempdir()
+        .map_err(|e| Error::io("make a directory for logs", e))?;
+    let mut sink = Inside::start("helper", network.host(to), kraken, logs.path())?;
+    let mut source = Inside::start("helper", network.host(from), kraken, logs.path())?;
+    let measure = async {
+        let port: u16 = sink.ask(&Ask::Listen).await?;
+        let addr = (network.host(to).addr, port).into();
+        let send = Ask::Send { addr, lasting: FLOW };
+        let (sent, received) =
+            tokio::join!(source.ask::<()>(&send), sink.ask::<f64>(&Ask::Receive));
+        sent?;
+        received
+    };
+    let measured = tokio::time::timeout(FLOW_MAX, measure).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {} seconds", FLOW_MAX.as_secs());
+        Err(Error::new(ErrorKind::Unavailable, message))
+    });
+    measured.map_err(|e| e.context(format!("measure a flow from {from} to {to}")))
+}
+
+/// How long the flow is, of which the first second does not count.
+const FLOW: Duration = Duration::from_secs(5);
+
+/// A flow that lasts longer does not arrive.
+const FLOW_MAX: Duration = Duration::from_secs(30);

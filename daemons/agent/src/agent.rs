@@ -7,7 +7,7 @@ use http::Request;
 use kraken_backends::BuildIndex;
 use kraken_common::metrics::routes;
 use kraken_common::{
-    Body, Cleaner, Companion, Hosts, RequestBody, Role, Server, Serving, blocking,
+    Cleaner, Companion, Hosts, RequestBody, Role, Server, Serving, blocking,
 };
 use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
@@ -25,7 +25,7 @@ use crate::{access, metrics, server};
 /// A running agent. Dropping it does not end it in order; [`Agent::close`] does.
 #[derive(Debug)]
 pub struct Agent {
-    parts: Arc<Parts>,
+    pub(crate) parts: Arc<Parts>,
     registry: Serving,
     server: Serving,
     /// Follows the hosts of trackers and build-indexes.
@@ -54,12 +54,7 @@ impl Agent {
         let allowed = Arc::new(config.allowed_clients);
         let registry = registry.spawn(move |request: Request<RequestBody>| {
             let (service, allowed) = (service.clone(), Arc::clone(&allowed));
-            async move {
-                match access::refusal(&allowed, &request) {
-                    Some(refusal) => refusal,
-                    None => service.answer(request).await.map(Body::new),
-                }
-            }
+            async move { access::answer(&service, &allowed, request).await }
         });
         let server = server.spawn({
             let parts = Arc::clone(&parts);
@@ -157,7 +152,7 @@ async fn join(config: &AgentConfig, store: Store, http: Client) -> Result<(Arc<P
 
 /// The hosts under `key` at this moment.
 async fn resolve(hosts: &Hosts, key: &str) -> Result<Vec<String>> {
-    hosts.resolve().await.map_err(|error| error.context(key))
+    hosts.at_start().await.map_err(|error| error.context(key))
 }
 
 /// The flags that move the ports, for errors.

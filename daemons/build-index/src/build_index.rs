@@ -34,7 +34,8 @@ impl BuildIndex {
         }
         let tag_rules = compiled(&config.tag_rules)?;
         let server = Server::bind(config.listen, "the build-index", PORT)?;
-        let origin_hosts = config.origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
+        let origin_hosts =
+            config.origins.at_start().await.map_err(|e| e.context("origin.hosts"))?;
         let origin_name = match (&config.origins.hosts.source, origin_hosts.first()) {
             (HostSource::Dns(name), _) => name.clone(),
             (HostSource::Static(_), Some(first)) => first.clone(),

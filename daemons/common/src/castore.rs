@@ -29,15 +29,30 @@ pub fn make_directories(settings: &Settings) -> Result<()> {
         RoleName::BuildIndex => ("store", &["cache_dir"]),
         RoleName::Tracker => return Ok(()),
     };
-    let section = settings.root().section(section);
+    let root = settings.root();
+    let section = root.section(section);
     for key in keys {
-        let Some(dir) = section.optional::<PathBuf>(key)? else { continue };
-        if let Err(error) = make_directory(&dir) {
-            let what = format!("cannot write the directory {}", dir.display());
-            return Err(Error::io(section.error(key, &what).to_string(), error));
+        make_named(&section, key)?;
+    }
+    if matches!(settings.role(), RoleName::Origin | RoleName::BuildIndex) {
+        for backend in root.sections("backends") {
+            make_named(&backend, "backend.local.root_directory")?;
         }
     }
     Ok(())
+}
+
+/// Makes the directory that `key` of `section` names, if it names one.
+fn make_named(section: &Section<'_>, key: &str) -> Result<()> {
+    let Some(dir) = section.optional::<PathBuf>(key)? else { return Ok(()) };
+    make_directory(&dir).map_err(|error| {
+        let uid = rustix::process::getuid();
+        let what = format!(
+            "cannot write the directory {}; give it to user {uid}, or name another",
+            dir.display()
+        );
+        Error::io(section.error(key, &what).to_string(), error)
+    })
 }
 
 fn make_directory(dir: &Path) -> std::io::Result<()> {
@@ -63,7 +78,7 @@ mod tests {
         assert_eq!(store.capacity_bytes, Some(1024));
         for (text, missing) in [
             ("", "p.yaml: castore.upload_dir is not set"),
-            ("castore: {upload_dir: u}", "p.yaml: castore.cache_dir is not set"),
+            ("castore: {upload_dir: u}", "p.yaml:1:1: castore.cache_dir is not set"),
         ] {
             assert_eq!(read(text).unwrap_err().to_string(), missing);
         }

@@ -3,7 +3,9 @@
 use std::future::pending;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use kraken_core::{Error, ErrorKind, Result};
+use tokio::time::timeout;
 
 use crate::limits;
 
@@ -38,6 +40,34 @@ impl Hosts {
     /// Whether there can be none.
     pub fn is_empty(&self) -> bool {
         matches!(&self.source, HostSource::Static(list) if list.is_empty())
+    }
+
+    /// As [`resolve`](Self::resolve), for a start: a name in a fixed list that does not resolve is
+    /// warned of, and is an error if no other does.
+    pub async fn at_start(&self) -> Result<Vec<String>> {
+        let hosts = self.resolve().await?;
+        if let HostSource::Dns(_) = self.source {
+            return Ok(hosts);
+        }
+        let lookups = futures_util::stream::iter(hosts.clone())
+            .map(|host| async move {
+                let lookup = tokio::net::lookup_host(host.as_str());
+                let found = match timeout(limits::LOOKUP_MAX, lookup).await {
+                    Ok(found) => found.map(drop).map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("no answer in {:?}", limits::LOOKUP_MAX)),
+                };
+                found.err().map(|error| (host, error))
+            })
+            .buffered(limits::LOOKUPS_AT_ONCE_MAX);
+        let unknown: Vec<_> = lookups.filter_map(std::future::ready).collect().await;
+        if let Some((host, error)) = unknown.first().filter(|_| unknown.len() == hosts.len()) {
+            let what = format!("resolve {host}: {error}; check the name, or write an address");
+            return Err(Error::new(ErrorKind::Unavailable, what));
+        }
+        for (host, error) in unknown {
+            tracing::warn!(host, error, "a host name does not resolve");
+        }
+        Ok(hosts)
     }
 
     /// The hosts at this moment, each `host:port`, sorted if a name resolved to them.

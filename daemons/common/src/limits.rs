@@ -76,6 +76,12 @@ pub const HOSTS_TTL: Duration = Duration::from_secs(5);
 /// The shortest time between two look-ups of a name: a `ttl` of zero would ask without end.
 pub const HOSTS_TTL_MIN: Duration = Duration::from_secs(1);
 
+/// How long a start waits for a name server: the resolver itself gives up after some seconds.
+pub const LOOKUP_MAX: Duration = Duration::from_secs(10);
+
+/// Names looked up at the same time: each look-up takes a thread.
+pub const LOOKUPS_AT_ONCE_MAX: usize = 16;
+
 /// Hosts asked for their health at the same time: all origins of a large cluster.
 pub const CHECKS_AT_ONCE_MAX: usize = 64;
 

@@ -1,6 +1,6 @@
 //! Which address of this host others reach it by, and what it is called.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
 
 use kraken_core::{Error, Result};
 
@@ -49,7 +49,10 @@ fn checked(asked: &str) -> Result<String> {
         Err(_) if HostList::new(vec![format!("{asked}:1")]).is_err() => {
             bad("neither an IP address nor a host name")
         }
-        Err(_) => Ok(asked.to_owned()),
+        Err(_) => match (asked, 1).to_socket_addrs() {
+            Ok(_) => Ok(asked.to_owned()),
+            Err(error) => bad(&format!("does not resolve ({error}); pass an address of this host")),
+        },
     }
 }
 
@@ -101,11 +104,11 @@ mod tests {
     #[test]
     fn what_is_asked_for_goes_first() {
         let bind = "10.0.0.1".parse().unwrap();
-        for good in ["10.9.9.9", "fd00::1", "agent-7.example.com"] {
+        for good in ["10.9.9.9", "fd00::1", "localhost"] {
             assert_eq!(peer_ip(good, bind).unwrap(), good);
         }
         assert_eq!(peer_ip("", bind).unwrap(), "10.0.0.1");
-        for bad in ["0.0.0.0", "::", "a b", "10.0.0.1:80", "http://a", " "] {
+        for bad in ["0.0.0.0", "::", "a b", "10.0.0.1:80", "http://a", " ", "nobody.invalid"] {
             let error = peer_ip(bad, ANY).unwrap_err().to_string();
             assert!(error.contains("--peer-ip"), "{error}");
         }

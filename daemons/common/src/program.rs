@@ -42,7 +42,7 @@ pub struct Common {
     /// The address to listen on, on every port
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
-    /// The name of the cluster, for logs and metrics
+    /// The name of the cluster, as origins tell it to peers
     #[arg(long, value_name = "NAME", default_value = "")]
     pub cluster: String,
     /// Accepted for uber/kraken's sake; does nothing
@@ -104,6 +104,21 @@ pub fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => launch::launch::<P>(config),
         Err(error) => launch::does_not_start::<P>(&error),
     }
+}
+
+/// What `P` would make of `settings` at a start with ports and an address of its own: an error is
+/// one that a start would have, with the key at fault. Nothing is opened or looked up.
+pub fn check<P: Program>(settings: &Settings) -> Result<()> {
+    let flags = <P::Flags as clap::Args>::augment_args(clap::Command::new(P::NAME));
+    let needed = flags.get_arguments().filter_map(|flag| {
+        let name = flag.get_long()?;
+        let value = if name.ends_with("port") { "1" } else { "127.0.0.1" };
+        (name.ends_with("port") || name == "peer-ip").then(|| format!("--{name}={value}"))
+    });
+    let args = [P::NAME.to_owned(), "--config=checked".to_owned()].into_iter().chain(needed);
+    let line = <Line<P::Flags> as clap::Parser>::try_parse_from(args)
+        .map_err(|error| Error::invalid(format!("the flags of a check: {error}")))?;
+    P::configure(&line.common, &line.flags, settings).map(drop)
 }
 
 /// The arguments, each with one dash or two, as `A` has them. Otherwise they have been answered,

@@ -83,6 +83,11 @@ impl WatchedHosts {
         Ok(Self { hosts, checks })
     }
 
+    /// As [`Hosts::at_start`]; all are taken for well.
+    pub async fn at_start(&self) -> Result<Vec<String>> {
+        self.hosts.at_start().await
+    }
+
     /// The hosts at this moment, taken for well. Cancel safe.
     pub async fn resolve(&self) -> Result<Vec<String>> {
         self.hosts.resolve().await

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kraken_common::launch::EXIT_CONFIG;
-use kraken_common::program::{any_path, named};
-use kraken_common::upstream::{Load, RoleName, effective_yaml};
+use kraken_common::program::{self, any_path, named};
+use kraken_common::upstream::{Load, RoleName, Settings, effective_yaml};
 
 /// What to do with a configuration.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Action {
     /// Check the keys and values of a configuration file, and print what it comes to: every value
-    /// with its origin. What only a start finds is not checked
+    /// with its origin. What a start would refuse is said; that hosts resolve and directories can
+    /// be written only a start finds out
     Check(Check),
 }
 
@@ -34,9 +35,9 @@ pub(crate) struct Check {
 
 /// Runs the command: 0 if every value is one that its key holds, 64 if not.
 ///
-/// That is the schema, not a start. Which keys a role cannot do without, whether TLS is turned off,
-/// which backends are built, whether a directory can be written or a host resolves: only a daemon
-/// that starts finds that out.
+/// That is the schema, for a file may be one that others extend. Which keys a role cannot do
+/// without, whether TLS is turned off and which backends are built is said and no error; whether a
+/// directory can be written or a host resolves only a daemon that starts finds out.
 pub(crate) fn main(action: Action) -> ExitCode {
     let Action::Check(check) = action;
     let load =
@@ -57,12 +58,24 @@ pub(crate) fn main(action: Action) -> ExitCode {
     if let Some(notice) = settings.notice() {
         eprintln!("{notice}");
     }
-    if let Err(error) = settings.require_plain() {
+    let refusals = [settings.require_plain(), as_the_role(&settings)];
+    for error in refusals.into_iter().filter_map(Result::err) {
         eprintln!("a daemon does not start with it yet: {error}");
     }
     // A closed pipe, as of `| head`, is no failure of the check.
     let _ = std::io::stdout().write_all(effective_yaml(&settings).as_bytes());
     ExitCode::SUCCESS
+}
+
+/// What the role says of settings that its schema takes.
+fn as_the_role(settings: &Settings) -> kraken_core::Result<()> {
+    match settings.role() {
+        RoleName::Agent => program::check::<kraken_agent::Agent>(settings),
+        RoleName::Origin => program::check::<kraken_origin::Origin>(settings),
+        RoleName::Tracker => program::check::<kraken_tracker::Tracker>(settings),
+        RoleName::BuildIndex => program::check::<kraken_build_index::BuildIndex>(settings),
+        RoleName::Proxy => program::check::<kraken_proxy::Proxy>(settings),
+    }
 }
 
 fn role(name: &str) -> Result<RoleName, String> {

@@ -1,20 +1,24 @@
-//! Kraken in one program: `kraken dev` runs a whole cluster on embedded defaults, and
-//! `kraken <role> --config FILE` is the daemon of that role.
+//! Kraken in one program: `kraken dev` runs a whole cluster on embedded defaults, `kraken bench`
+//! measures clusters, and `kraken <role> --config FILE` is the daemon of that role.
 
 mod config;
 mod dev;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use kraken_common::program;
 
-/// Peer-to-peer distribution of container images.
-#[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+/// The command line.
+#[derive(Debug, clap::Parser)]
+#[command(max_term_width = 100)]
 enum Command {
     /// Run a whole cluster in this process, prove that it works, then serve until Ctrl-C
     Dev(dev::Args),
+    /// Measure a cluster of separate processes on links of their own, beside other programs
+    Bench(kraken_bench::Args),
+    /// What `bench` runs on each host
+    #[command(hide = true)]
+    BenchInside(kraken_bench::flow::InsideArgs),
     /// Look at configuration files
     #[command(subcommand)]
     Config(config::Action),
@@ -46,9 +50,17 @@ struct RoleArgs {
     flags: Vec<std::ffi::OsString>,
 }
 
+const ABOUT: &str = "Peer-to-peer distribution of container images";
+
 fn main() -> ExitCode {
-    match Command::parse() {
+    let command = match program::parse_args("kraken", ABOUT, std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
+    match command {
         Command::Dev(args) => dev::main(args),
+        Command::Bench(args) => kraken_bench::main(args),
+        Command::BenchInside(args) => kraken_bench::flow::inside(args),
         Command::Config(action) => config::main(action),
         Command::Agent(args) => program::run::<kraken_agent::Agent>(args.flags),
         Command::Origin(args) => program::run::<kraken_origin::Origin>(args.flags),

@@ -44,6 +44,13 @@ fn what_is_wrong_is_named_with_its_place_and_the_exit_code_is_64() {
     let lenient = check(dir.path(), &["b.yaml", "--role", "agent"]);
     assert!(lenient.status.success());
     assert!(text(&lenient.stderr).contains("did you mean scheduler?"), "{lenient:?}");
+    fs::write(dir.path().join("c.yaml"), "backends: [{namespace: .*}]\n").unwrap();
+    let refused = check(dir.path(), &["c.yaml", "--role", "build-index"]);
+    assert!(refused.status.success());
+    let said = text(&refused.stderr);
+    assert!(said.contains("does not start with it yet"), "{said}");
+    assert_eq!(check(dir.path(), &["c.yaml", "--rle", "agent"]).status.code(), Some(64));
+    assert!(check(dir.path(), &["c.yaml", "-role", "origin"]).status.success());
     let strict = check(dir.path(), &["b.yaml", "--role", "agent", "--strict"]);
     assert_eq!(strict.status.code(), Some(64));
 }

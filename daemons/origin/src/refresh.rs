@@ -89,7 +89,7 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Re
         }
     };
     parts.fetches.add_bytes(blob.len());
-    let duration_ms = started.elapsed().as_millis();
+    let duration_ms = started.elapsed().as_millis() as u64;
     tracing::info!(%digest, %namespace, bytes = blob.len(), duration_ms, "fetched from the backend");
     replicate::transfer(parts, &blob).await;
     Ok(())

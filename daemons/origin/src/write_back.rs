@@ -109,7 +109,7 @@ async fn attempt(parts: Arc<Parts>, mut slot: Slot) {
     let WriteBack { digest, namespace } = &slot.task;
     match write(&parts, digest, namespace).await {
         Ok(outcome) => {
-            let duration_ms = started.elapsed().as_millis();
+            let duration_ms = started.elapsed().as_millis() as u64;
             match outcome {
                 Outcome::Gone => {
                     tracing::error!(%digest, %namespace, "a blob to be written back is gone");

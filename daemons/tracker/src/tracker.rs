@@ -47,7 +47,7 @@ impl Tracker {
         // A number nobody can guess, so that no peer can choose its place in handouts.
         let seed = RandomState::new().hash_one(0);
         let server = Server::bind(listen, "the tracker", "--port")?;
-        let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
+        let known = origins.at_start().await.map_err(|e| e.context("origin.hosts"))?;
         let http = Origins::client();
         let asked = Origins::new(http.clone(), known.clone(), config.cache);
         let service = Service::new(Announcer::new(peers, handout, seed), asked);

@@ -49,9 +49,11 @@ fn bandwidth(entry: &Section<'_>) -> Result<ThrottleConfig> {
         return Ok(ThrottleConfig::default());
     }
     let bytes = |key: &str| -> Result<u64> {
-        let bits: Option<u64> = bandwidth.optional(key)?;
-        // Less than a byte is not the same as no limit.
-        Ok(bits.map_or(0, |bits| if bits == 0 { 0 } else { (bits / 8).max(1) }))
+        match bandwidth.optional::<u64>(key)? {
+            // Less than a byte is not the same as no limit.
+            Some(bits) if bits > 0 => Ok(u64::max(bits / 8, 1)),
+            _ => Err(bandwidth.error(key, "a limit is enabled and has no number")),
+        }
     };
     Ok(ThrottleConfig {
         ingress_bytes_per_sec: bytes("ingress_bits_per_sec")?,

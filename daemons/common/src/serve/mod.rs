@@ -64,7 +64,7 @@ impl Server {
     pub fn bind(addr: SocketAddr, what: &str, setting: &str) -> Result<Self> {
         let context = |e: std::io::Error| {
             let hint = match e.kind() {
-                std::io::ErrorKind::AddrInUse => "is in use by another program",
+                std::io::ErrorKind::AddrInUse => "is in use",
                 std::io::ErrorKind::PermissionDenied => "needs a permission this process lacks",
                 std::io::ErrorKind::AddrNotAvailable => "is not an address of this host",
                 _ => "cannot be bound",

@@ -190,9 +190,7 @@ impl Printer<'_> {
 /// Whether a key of a part that the schema does not know may hold a secret.
 fn sounds_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["secret", "password", "passphrase", "token", "credential", "access_key", "accesskey", "auth"]
-        .iter()
-        .any(|word| key.contains(word))
+    SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
 fn as_map(node: &Node) -> Option<&Map> {
@@ -235,13 +233,31 @@ fn scalar_text(scalar: &Scalar) -> String {
             '"' | '\\' => quoted.extend(['\\', c]),
             '\n' => quoted += "\\n",
             c if c.is_control() || !c.is_ascii() => {
-                quoted += &format!("\\U{:08X}", u32::from(c));
+                quoted += &match u32::from(c) {
+                    code @ ..=0xff => format!("\\x{code:02X}"),
+                    code @ ..=0xffff => format!("\\u{code:04X}"),
+                    code => format!("\\U{code:08X}"),
+                };
             }
             c => quoted.push(c),
         }
     }
     quoted + "\""
 }
+
+/// Keys with one of these in their names are secrets in parts that the schema does not know.
+const SECRET_WORDS: [&str; 10] = [
+    "secret",
+    "pass",
+    "pwd",
+    "token",
+    "credential",
+    "access_key",
+    "accesskey",
+    "api_key",
+    "apikey",
+    "auth",
+];
 
 /// What stands for a secret.
 const HIDDEN: &str = "\"(hidden)\"";

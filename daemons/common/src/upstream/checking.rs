@@ -21,7 +21,7 @@ pub(super) fn check(document: &Document, schema: &'static Table, hide: bool) -> 
         problems.push(Problem { what: what.into(), ..problem.clone() });
     }
     let mut checker = Checker { schema, hide, problems };
-    checker.table(&document.root, schema, "");
+    checker.table(&document.root, schema, &Spot { path: "", secret: false });
     checker.problems
 }
 
@@ -59,14 +59,15 @@ struct Checker {
 }
 
 impl Checker {
-    fn table(&mut self, map: &Map, table: &'static Table, path: &str) {
+    fn table(&mut self, map: &Map, table: &'static Table, spot: &Spot<'_>) {
         for entry in &map.entries {
             match table.key(&entry.key) {
                 Some(key) => {
-                    let path = join(path, &entry.key);
-                    self.value(&entry.node, &key.kind, &Spot { path: &path, secret: key.secret });
+                    let path = join(spot.path, &entry.key);
+                    let secret = spot.secret || key.secret;
+                    self.value(&entry.node, &key.kind, &Spot { path: &path, secret });
                 }
-                None => self.unknown(entry, table, path),
+                None => self.unknown(entry, table, spot),
             }
         }
     }
@@ -74,7 +75,7 @@ impl Checker {
     fn value(&mut self, node: &Node, kind: &'static Kind, spot: &Spot<'_>) {
         match (kind, &node.value) {
             (_, Value::Null) | (Kind::Free, _) => {}
-            (Kind::Table(table), Value::Map(map)) => self.table(map, table, spot.path),
+            (Kind::Table(table), Value::Map(map)) => self.table(map, table, spot),
             (Kind::List(item), Value::List(nodes)) => {
                 for (at, node) in nodes.iter().enumerate() {
                     let path = format!("{}[{at}]", spot.path);
@@ -91,7 +92,11 @@ impl Checker {
                     self.value(&entry.node, value, &Spot { path: &path, ..*spot });
                 }
             }
-            (_, Value::Scalar(scalar)) => self.scalar(node, scalar, kind, spot),
+            // What stands where keys are missing may be a secret that has lost its key: it is not
+            // repeated.
+            (_, Value::Scalar(scalar)) if !holds_keys(kind) => {
+                self.scalar(node, scalar, kind, spot);
+            }
             (Kind::List(_), _) => self.misfit(node, "a list", spot),
             (Kind::Table(_) | Kind::Map(..), _) => self.misfit(node, "keys with values", spot),
             _ => self.misfit(node, &expected(kind), spot),
@@ -135,10 +140,15 @@ impl Checker {
         }
     }
 
-    fn unknown(&mut self, entry: &Entry, table: &'static Table, path: &str) {
+    fn unknown(&mut self, entry: &Entry, table: &'static Table, spot: &Spot<'_>) {
+        let path = spot.path;
         let place = if path.is_empty() { String::new() } else { format!(" in {path}") };
         // What is no key may be a secret that has lost its key.
-        let name = if self.hide { String::new() } else { format!(" {}", quote(&entry.key)) };
+        let name = if self.hide || spot.secret {
+            String::new()
+        } else {
+            format!(" {}", quote(&entry.key))
+        };
         let what = format!("unknown key{name}{place}");
         let names: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
         let advice = match values::nearest(&entry.key, names.iter().copied()) {
@@ -166,6 +176,15 @@ impl Checker {
             table.key(name).map(|key| join(path, key.name)).or(inner)
         }
         find(self.schema, name, "", 0).map(|path| format!("there is {path}"))
+    }
+}
+
+/// Whether `kind` holds keys with values, or a list of them.
+fn holds_keys(kind: &Kind) -> bool {
+    match kind {
+        Kind::Table(_) | Kind::Map(..) => true,
+        Kind::List(item) => holds_keys(item),
+        _ => false,
     }
 }
 

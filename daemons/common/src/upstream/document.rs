@@ -199,14 +199,16 @@ impl Builder {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     return Err(Problem::error(&place, "an alias inside what it stands for"));
                 };
-                // The copy costs what it would written out; the key of an alias cannot be copied.
+                // A copy counts as much as the same text written out again.
                 self.count(&node, &place, self.open.len())?;
                 self.place_node(node, &place)
             }
-            Event::SequenceStart(_, anchor, _) => {
+            Event::SequenceStart(_, anchor, tag) => {
+                untagged(tag.as_deref(), "seq", &place)?;
                 self.open(place, anchor, FrameKind::List(Vec::new()))
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(_, anchor, tag) => {
+                untagged(tag.as_deref(), "map", &place)?;
                 let (entries, seen, merges) = (Vec::new(), HashMap::new(), Vec::new());
                 self.open(place, anchor, FrameKind::Map { entries, seen, key: None, merges })
             }
@@ -368,6 +370,10 @@ fn not_mergeable(place: &Place) -> Problem {
 fn name(node: Node, place: &Place) -> Result<Name, Problem> {
     let place = place.clone();
     match node.value {
+        Value::Scalar(Scalar { text, .. }) if text.len() > limits::KEY_BYTES_MAX => {
+            let max = limits::KEY_BYTES_MAX;
+            Err(Problem::error(&place, format!("a key of more than {max} bytes")))
+        }
         Value::Scalar(Scalar { text, plain }) => {
             let merges = plain && text == "<<";
             Ok(Name { text, place, merges })
@@ -385,9 +391,7 @@ fn scalar(
 ) -> Result<Value, Problem> {
     let core = tag.and_then(Tag::core_suffix);
     if tag.is_some() && core.is_none() {
-        return Err(Problem::error(place, "a tag that no key here takes").advise(
-            "write the value without the word that begins with an exclamation mark".to_owned(),
-        ));
+        return Err(tagged(place));
     }
     let plain = style == ScalarStyle::Plain && core != Some("str");
     let null = plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL");
@@ -396,6 +400,17 @@ fn scalar(
     } else {
         Value::Scalar(Scalar { text, plain })
     })
+}
+
+/// Refuses tags of lists and maps but the one that says the same again.
+fn untagged(tag: Option<&Tag>, own: &str, place: &Place) -> Result<(), Problem> {
+    let known = tag.is_none_or(|tag| tag.core_suffix() == Some(own));
+    if known { Ok(()) } else { Err(tagged(place)) }
+}
+
+fn tagged(place: &Place) -> Problem {
+    Problem::error(place, "a tag that no key here takes")
+        .advise("write the value without the word that begins with an exclamation mark".to_owned())
 }
 
 /// A text that is no YAML.
@@ -426,27 +441,38 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
-/// `text` with what stands before the `@` of URLs, user and password, made unreadable.
+/// `text` with what may be a secret in addresses made unreadable: user and password before the `@`,
+/// and what follows the `?` of a URL.
 pub(super) fn masked(text: &str) -> Cow<'_, str> {
-    if !(text.contains("://") && text.contains('@')) {
-        return Cow::Borrowed(text);
-    }
-    let mut urls = text.split("://");
-    let mut shown = urls.next().unwrap_or_default().to_owned();
-    for rest in urls {
-        let authority_len = rest.find(|c: char| "/?#".contains(c) || c.is_whitespace());
-        let (authority, _) = rest.split_at(authority_len.unwrap_or(rest.len()));
-        shown += "://";
-        match authority.rfind('@') {
-            Some(at) => shown.extend([MASK, &rest[at..]]),
-            None => shown += rest,
+    let word_ends = |c: char| c.is_whitespace() || c == ',';
+    let mut shown = String::new();
+    for word in text.split_inclusive(word_ends) {
+        let (scheme, rest) = match word.find("://") {
+            Some(at) => word.split_at(at + 3),
+            None => ("", word),
+        };
+        let authority_len = rest.find(|c| "/?#".contains(c) || word_ends(c)).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(authority_len);
+        shown += scheme;
+        match authority.rsplit_once('@') {
+            Some((user, host)) if !scheme.is_empty() || user.contains(':') => {
+                shown += "(hidden)@";
+                shown += host;
+            }
+            _ => shown += authority,
+        }
+        let path_end = path.trim_end_matches(word_ends).len();
+        match path[..path_end].find('?') {
+            Some(at) if !scheme.is_empty() && at + 1 < path_end => {
+                shown += &path[..=at];
+                shown += "(hidden)";
+                shown += &path[path_end..];
+            }
+            _ => shown += path,
         }
     }
-    Cow::Owned(shown)
+    if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
 }
-
-/// What stands for the user and the password of a URL.
-const MASK: &str = "(hidden)";
 
 #[cfg(test)]
 mod tests {
@@ -496,7 +522,10 @@ mod tests {
         assert_eq!(error("? [a]\n: b\n"), "f.yaml:1:3: a list cannot be a key");
         assert!(error("a: 1\n---\nb: 2\n").contains("a second document"));
         assert!(error("a: *b\n").starts_with("f.yaml:1:4: not YAML"), "{}", error("a: *b\n"));
-        assert!(error("a: !!binary aGk=\n").contains("a tag"));
+        for tagged in ["a: !!binary aGk=\n", "a: !x {b: 1}\n", "a: !!set [1]\n"] {
+            assert!(error(tagged).contains("a tag"), "{tagged}");
+        }
+        assert!(parse("a: !!map {b: !!seq [1]}\n").is_ok());
         let twice = parse("a: 1\nb: 2\na: 3\n").unwrap().problems;
         assert_eq!(
             twice.to_string(),
@@ -511,6 +540,10 @@ mod tests {
             ("a://u:p@ss@h, b://h/@, c://x@y", "a://(hidden)@h, b://h/@, c://(hidden)@y"),
             ("https://h/a", "https://h/a"),
             ("me@h", "me@h"),
+            ("me:pw@h:80/x", "(hidden)@h:80/x"),
+            ("https://h/a?token=1&b=2 and", "https://h/a?(hidden) and"),
+            ("https://h/a?(hidden)", "https://h/a?(hidden)"),
+            ("what? a://h/?", "what? a://h/?"),
         ] {
             assert_eq!(masked(text), shown);
         }
@@ -526,6 +559,7 @@ mod tests {
         assert!(matches!(used.entry("z").unwrap().node.value, Value::Map(_)));
         assert!(error("a: &a [*a]\n").contains("alias inside"), "{}", error("a: &a [*a]\n"));
         assert!(error("a:\n  <<: 1\n").contains("<<"));
+        assert!(error(&format!("? {}\n: 1\n", "a".repeat(251))).contains("250 bytes"));
     }
 
     #[test]

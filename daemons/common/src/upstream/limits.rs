@@ -10,6 +10,10 @@ pub const NODES_MAX: usize = 200_000;
 /// Most bytes of text in one file's values, copies made by aliases counted.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
 
+/// Longest key in bytes: with every byte escaped it still is one that YAML reads without a `?`,
+/// which are those of at most 1024 characters.
+pub const KEY_BYTES_MAX: usize = 250;
+
 /// How deep lists and maps may nest: uber/kraken's own reach seven.
 pub const DEPTH_MAX: usize = 64;
 

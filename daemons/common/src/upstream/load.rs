@@ -98,7 +98,7 @@ impl Load {
         if !problems.has_errors() {
             let what = format!("{}: cannot tell whose it is", self.config.display());
             let names = RoleName::ALL.map(RoleName::as_str).join(", ");
-            problems.push(without_place(what, format!("name the role: {names}")));
+            problems.push(without_place(what, format!("name the role with --role: {names}")));
         }
         problems
     }

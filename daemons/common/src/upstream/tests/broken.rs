@@ -10,7 +10,7 @@ fn a_wrong_type() {
     );
     assert_eq!(
         problems_of(RoleName::Origin, "hashring: 3\ncastore:\n  cache_dir: [a]\n"),
-        "c.yaml:1:11: hashring: expected keys with values, found \"3\"\n\
+        "c.yaml:1:11: hashring: expected keys with values, found a single value\n\
          c.yaml:3:14: castore.cache_dir: expected a single value, found a list"
     );
     assert_eq!(

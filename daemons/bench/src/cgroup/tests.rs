@@ -57,7 +57,7 @@ fn cpu_time_of_a_process_is_counted_from_when_it_was_added() {
         assert_eq!(groups.cpu_seconds("agent").unwrap(), 0.0);
         assert_eq!(groups.add("nobody", 1).unwrap_err().kind(), ErrorKind::NotFound);
 
-        // It waits until it is counted, then counts to a million, then waits again.
+        // It waits until it is counted, then counts for a while, then waits again.
         let script = "read go; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; \
                       cat /proc/$$/schedstat; read end";
         let mut child = Command::new("sh")

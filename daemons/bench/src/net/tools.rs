@@ -44,23 +44,20 @@ impl Tools {
 
     /// Commands of `ip`, one a line; it stops at the first that fails.
     pub(super) fn ip_batch(&self, namespace: Option<&str>, lines: &str) -> Result<()> {
-        let mut command = Command::new(&self.ip);
-        if let Some(namespace) = namespace {
-            command.args(["-n", namespace]);
+        match namespace {
+            Some(namespace) => batch(&self.ip, &["-n", namespace], lines),
+            None => batch(&self.ip, &[], lines),
         }
-        checked(&self.ip, &output(command.args(["-batch", "-"]), lines)?)
     }
 
     /// Commands of `ip`, one a line, all of them, whichever fail.
     pub(super) fn ip_batch_of_all(&self, lines: &str) -> Result<()> {
-        checked(&self.ip, &output(Command::new(&self.ip).args(["-force", "-batch", "-"]), lines)?)
+        batch(&self.ip, &["-force"], lines)
     }
 
     /// Commands of `tc`, one a line; it stops at the first that fails.
     pub(super) fn tc_batch(&self, namespace: &str, lines: &str) -> Result<()> {
-        let mut command = Command::new(&self.tc);
-        command.args(["-n", namespace, "-batch", "-"]);
-        checked(&self.tc, &output(&mut command, lines)?)
+        batch(&self.tc, &["-n", namespace], lines)
     }
 
     /// The namespace's kernel keeps nothing of a connection for the next one to the same host: a
@@ -102,6 +99,19 @@ fn output(command: &mut Command, stdin: &str) -> Result<Output> {
     child.wait_with_output().map_err(failed)
 }
 
+/// Runs the lines; the error has the line that failed, which the programs tell by its number.
+fn batch(program: &Path, words: &[&str], lines: &str) -> Result<()> {
+    let output = output(Command::new(program).args(words).args(["-batch", "-"]), lines)?;
+    checked(program, &output).map_err(|error| {
+        let said = stderr(&output);
+        let number = said.lines().find_map(|line| line.strip_prefix("Command failed -:"));
+        let number = number.and_then(|number| number.trim().parse::<usize>().ok()).unwrap_or(0);
+        let Some(line) = lines.lines().nth(number.saturating_sub(1)) else { return error };
+        let hint = if line.contains("congctl") { CONGESTION_HINT } else { "" };
+        error.context(format!("running `{line}`{hint}"))
+    })
+}
+
 fn checked(program: &Path, output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
@@ -118,7 +128,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// What `ip` and `tc` say of a kernel or a container that lacks something, and how to mend it.
-const HINTS: [(&str, &str); 4] = [
+const HINTS: [(&str, &str); 3] = [
     (
         "Operation not permitted",
         "; this root may not (a container?): give it CAP_NET_ADMIN and CAP_SYS_ADMIN, or run \
@@ -126,5 +136,5 @@ const HINTS: [(&str, &str); 4] = [
     ),
     ("qdisc kind is unknown", "; the kernel has no token bucket: modprobe sch_tbf"),
     ("Unknown device type", "; the kernel has no such device: modprobe veth bridge"),
-    ("congctl", "; the kernel has no cubic congestion control: modprobe tcp_cubic"),
 ];
+const CONGESTION_HINT: &str = " (has the kernel this congestion control? modprobe tcp_cubic)";

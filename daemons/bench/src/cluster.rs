@@ -5,7 +5,7 @@
 //! measured, and uber/kraken's leaves its files behind when it is killed. It is on the first
 //! origin's host, so that writing back takes nothing from a link, and has ended when agents pull.
 
-mod config;
+pub(crate) mod config;
 mod start;
 
 use std::collections::BTreeMap;

@@ -42,7 +42,7 @@ pub async fn run(system: &System, scenario: &Scenario, lab: &Lab<'_>) -> Result<
             .await
             .map_err(|e| Error::new(ErrorKind::Internal, "make a blob").with_source(e))?;
         let cluster = Cluster::start(system, scenario, lab, &blob).await?;
-        tokio::time::sleep(SETTLE).await;
+        settle(lab.dir).await?;
         Race::new(scenario, lab.network, blob, cluster)?.run(limit).await
     };
     // Half of it is for the race itself, which knows more of what went wrong.
@@ -51,6 +51,19 @@ pub async fn run(system: &System, scenario: &Scenario, lab: &Lab<'_>) -> Result<
         Err(Error::new(ErrorKind::Unavailable, message))
     });
     ran.map_err(|e| e.context(what))
+}
+
+/// Waits until what was done to set up is done with: programs have done what they do at their
+/// start, and what was written is on the disk, whichever of it a system had synced by itself.
+async fn settle(dir: &Path) -> Result<()> {
+    tokio::time::sleep(SETTLE).await;
+    let dir = dir.to_owned();
+    let syncing = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(&dir);
+        file.and_then(|file| Ok(rustix::fs::syncfs(file)?))
+            .map_err(|e| Error::io(format!("sync the file system of {}", dir.display()), e))
+    });
+    syncing.await.map_err(|e| Error::new(ErrorKind::Internal, "sync").with_source(e))?
 }
 
 /// Agents that pull, and what was measured so far.
@@ -356,8 +369,7 @@ async fn sleep_until(at: Option<Instant>) {
 /// How often memory is looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between the last start of a process and the first pull: what programs do at their start is done
-/// by then.
+/// How long programs have for what they do at their start.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a link without a cap is taken for where only a limit depends on it.

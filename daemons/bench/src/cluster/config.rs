@@ -15,7 +15,7 @@ use crate::client::STORAGE_ROOT;
 use crate::scenario::Scenario;
 
 /// Writes the configurations of a run.
-pub(super) struct Configs<'a> {
+pub(crate) struct Configs<'a> {
     tuned: bool,
     scenario: &'a Scenario,
     dir: &'a Path,
@@ -23,7 +23,7 @@ pub(super) struct Configs<'a> {
 
 impl<'a> Configs<'a> {
     /// Configurations that put everything under `dir`, which is absolute.
-    pub(super) fn new(tuned: bool, scenario: &'a Scenario, dir: &'a Path) -> Result<Self> {
+    pub(crate) fn new(tuned: bool, scenario: &'a Scenario, dir: &'a Path) -> Result<Self> {
         let configs = Self { tuned, scenario, dir };
         configs.write_file(NGINX, "#!/bin/sh\nexec sleep 1000000000\n", 0o755)?;
         configs.write_file(TEMPLATE, "# nginx is out of the path\n", 0o644)?;
@@ -31,11 +31,11 @@ impl<'a> Configs<'a> {
     }
 
     /// Where everything is.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir
     }
 
-    pub(super) fn tracker(&self, port: u16, origins: &[SocketAddr]) -> Value {
+    pub(crate) fn tracker(&self, port: u16, origins: &[SocketAddr]) -> Value {
         let mut config = self.common("hub");
         config["origin"] = json!({"hosts": {"static": origins}});
         config["peerhandoutpolicy"] = json!({"priority": "completeness"});
@@ -43,7 +43,7 @@ impl<'a> Configs<'a> {
         config
     }
 
-    pub(super) fn origin(
+    pub(crate) fn origin(
         &self,
         host: &str,
         port: u16,
@@ -77,7 +77,7 @@ impl<'a> Configs<'a> {
         config
     }
 
-    pub(super) fn agent(&self, host: &str, registry_port: u16, tracker: SocketAddr) -> Value {
+    pub(crate) fn agent(&self, host: &str, registry_port: u16, tracker: SocketAddr) -> Value {
         let mut config = self.common(host);
         let data = self.dir.join(host);
         config["tracker"] = json!({"hosts": {"static": [tracker]}});
@@ -153,7 +153,7 @@ impl<'a> Configs<'a> {
     }
 
     /// Writes a configuration for `host`, and makes the directory of its data; the file.
-    pub(super) fn write(&self, host: &str, config: &Value) -> Result<PathBuf> {
+    pub(crate) fn write(&self, host: &str, config: &Value) -> Result<PathBuf> {
         let data = self.dir.join(host);
         std::fs::create_dir_all(&data)
             .map_err(|e| Error::io(format!("make directory {}", data.display()), e))?;

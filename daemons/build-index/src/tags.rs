@@ -2,11 +2,14 @@
 
 mod writer;
 
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kraken_backends::{BackendTags, Layout, LocalDisk, Page, Router, TagPage, TagScope, TagStore};
-use kraken_common::backends;
+use kraken_common::{backends, blocking};
 use kraken_core::http::Client;
+use kraken_core::store::lock_dir;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +28,8 @@ pub(crate) struct Tags {
     routed: Option<Arc<BackendTags<Router>>>,
     write_back: Option<WriteBack>,
     write_through: bool,
+    /// What keeps other processes from the directory.
+    _lock: Arc<File>,
 }
 
 /// What stands before a backend that is not the local disk.
@@ -44,12 +49,18 @@ impl Tags {
     ) -> Result<(Self, Option<Writer>)> {
         let write_through = config.write_through;
         let dir = &config.data_dir;
+        let lock = lock(dir.clone()).await.map_err(|error| error.context("store.cache_dir"))?;
+        let lock = Arc::new(lock);
         let mut routed = None;
         let backend: Arc<dyn TagStore> = match &config.backend {
             TagBackend::Embedded => {
                 let local = LocalDisk::open(dir.join("tags"), Layout::DockerTag).await?;
                 let backend = Arc::new(BackendTags::new(local));
-                return Ok((Self { backend, routed, write_back: None, write_through }, None));
+                let write_back = None;
+                return Ok((
+                    Self { backend, routed, write_back, write_through, _lock: lock },
+                    None,
+                ));
             }
             TagBackend::Routed(configs) => {
                 let (router, _) = backends::open(configs, Layout::DockerTag, client).await?;
@@ -70,9 +81,10 @@ impl Tags {
             copies: Arc::clone(&copies),
             cancel: cancel.clone(),
             config: config.write_back,
+            _lock: Arc::clone(&lock),
         });
         let write_back = Some(WriteBack { journal, copies, cancel });
-        Ok((Self { backend, routed, write_back, write_through }, Some(writer)))
+        Ok((Self { backend, routed, write_back, write_through, _lock: lock }, Some(writer)))
     }
 
     /// Fails if no backend is for the tag: a put of it could never be written back.
@@ -153,6 +165,17 @@ impl Drop for Tags {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Takes the directory for this process, making it if need be. Two that number their puts in one
+/// journal would overwrite each other's.
+async fn lock(dir: PathBuf) -> Result<File> {
+    blocking("lock the directory", move || {
+        fs::create_dir_all(&dir)
+            .map_err(|error| Error::io(format!("make {}", dir.display()), error))?;
+        lock_dir(&dir)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub use cleanup::{Area, Cleaned, CleanupConfig};
 pub use config::StoreConfig;
 pub use evict::Pin;
 pub use recall::Recall;
+pub use recovery::lock_dir;
 pub use sidecar::Sidecar;
 pub use upload::Upload;
 pub use upload_id::UploadId;

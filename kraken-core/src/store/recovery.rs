@@ -176,9 +176,9 @@ fn empty_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes the store for this process: on the directory itself, so that no file of ours meets
-/// uber/kraken's tools.
-fn lock_dir(dir: &Path) -> Result<File> {
+/// Takes a directory for this process until the file is closed: on the directory itself, so that no
+/// file of ours meets uber/kraken's tools. `ErrorKind::Conflict` while another has it. Blocks.
+pub fn lock_dir(dir: &Path) -> Result<File> {
     let file =
         File::open(dir).map_err(|error| Error::io(format!("open {}", dir.display()), error))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {

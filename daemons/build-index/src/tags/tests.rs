@@ -124,6 +124,27 @@ async fn puts_reach_the_backend_and_overwrite() {
 }
 
 #[tokio::test]
+async fn a_directory_is_that_of_one_build_index() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let data_dir = dir.path().join("tags");
+    let local = BuildIndexConfig::local(&data_dir, Hosts::default());
+    let client = Client::new(ClientConfig::default());
+    for backend in [TagBackend::Store(store), TagBackend::Embedded] {
+        let config = BuildIndexConfig { backend, ..local.clone() };
+        let (tags, writer) = Tags::open(&config, &client).await.unwrap();
+        let refused = Tags::open(&config, &client).await.unwrap_err();
+        let expected =
+            format!("store.cache_dir: lock {}: another process has it", data_dir.display());
+        assert!(refused.to_string().starts_with(&expected), "{refused}");
+        tags.stop();
+        drop(tags);
+        if let Some(writer) = writer {
+            writer.join().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_put_survives_the_process_while_the_backend_is_away() {
     let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
     let (tags, writer) = open(dir.path(), &store, false).await;

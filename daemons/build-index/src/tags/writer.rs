@@ -1,6 +1,7 @@
 //! The task that brings the journal's puts to the backend.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Writing {
     pub(super) copies: Arc<BackendTags<LocalDisk>>,
     pub(super) cancel: CancellationToken,
     pub(super) config: WriteBackConfig,
+    /// What keeps other processes from the journal.
+    pub(super) _lock: Arc<File>,
 }
 
 /// When each tag is written next. At most one write of a tag is under way, so an older put never

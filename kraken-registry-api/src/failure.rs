@@ -7,6 +7,7 @@ use kraken_core::{Error, ErrorKind};
 use serde::Serialize;
 
 use crate::body::{self, Body};
+use crate::response::{API_VERSION, API_VERSION_2};
 
 /// An answer other than success: what becomes `{"errors":[{"code","message","detail"}]}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +15,15 @@ pub struct Failure {
     status: StatusCode,
     code: Code,
     message: String,
+    /// What the log is told where that is more than the message.
+    reason: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// Why a request was refused, for the log of whoever serves it: an extension of every answer that
+/// is a [`Failure`]. It may name paths and hosts; this crate logs nothing itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(pub String);
 
 /// The codes of the distribution-spec, and two of docker/distribution it has no word for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,10 +75,11 @@ pub(crate) enum Subject {
 impl Failure {
     /// An answer of `status` with `code`; `message` says what was wrong.
     pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), headers: Vec::new() }
+        Self { status, code, message: message.into(), reason: None, headers: Vec::new() }
     }
 
-    /// 405: this registry does not do that; `allow` lists the methods the resource has, if any.
+    /// 405: this registry does not do that; `allow` lists the methods that work here. It is empty
+    /// where none does: RFC 9110 (10.2.1, 15.5.6) wants the header even then.
     pub fn unsupported(message: impl Into<String>, allow: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, message)
             .with_header(ALLOW, HeaderValue::from_static(allow))
@@ -83,43 +92,45 @@ impl Failure {
     /// The answer to a backend's `error` about `subject`: its outermost text is for the client, its
     /// causes, which may name paths and hosts, are for the log.
     pub(crate) fn from_error(error: &Error, subject: Subject) -> Self {
-        let (status, code) = match error.kind() {
-            ErrorKind::NotFound if subject != Subject::PushedManifest => {
-                tracing::debug!(%error, "not found");
-                return Self::new(StatusCode::NOT_FOUND, subject.unknown(), subject.unknown_text());
+        let told = error.outermost();
+        let failure = match error.kind() {
+            ErrorKind::NotFound if subject == Subject::PushedManifest => {
+                Self::new(StatusCode::NOT_FOUND, subject.unknown(), told)
             }
-            ErrorKind::NotFound => (StatusCode::NOT_FOUND, subject.unknown()),
-            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, subject.invalid()),
+            ErrorKind::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, subject.unknown(), subject.unknown_text())
+            }
+            ErrorKind::Invalid => Self::bad_request(subject.invalid(), told),
             ErrorKind::Conflict if subject == Subject::Upload => {
-                (StatusCode::CONFLICT, subject.invalid())
+                Self::new(StatusCode::CONFLICT, subject.invalid(), told)
             }
-            ErrorKind::Mismatch => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
-            ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
-            ErrorKind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable),
+            ErrorKind::Mismatch => Self::bad_request(Code::DigestInvalid, told),
+            ErrorKind::TooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, told)
+            }
+            ErrorKind::NoSpace => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable, told)
+            }
             ErrorKind::Unavailable | ErrorKind::Pending => {
-                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, told)
             }
-            ErrorKind::Unsupported => return Self::unsupported(error.outermost(), ""),
+            ErrorKind::Unsupported => Self::unsupported(told, subject.other_methods()),
             ErrorKind::Cancelled => {
                 let message = "the registry is shutting down";
-                return Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message);
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
             }
             _ => {
-                tracing::error!(%error, "request failed");
                 let message = "the registry failed; its log says why";
-                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message);
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
             }
         };
-        if status.is_server_error() {
-            tracing::warn!(%error, "request refused");
-        } else {
-            tracing::debug!(%error, "request refused");
-        }
-        Self::new(status, code, error.outermost())
+        Self { reason: Some(error.to_string()), ..failure }
     }
 
+    /// With this header, in place of another of its name.
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.retain(|(other, _)| *other != name);
         self.headers.push((name, value));
         self
     }
@@ -144,7 +155,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
     }
 
-    /// The answer as it goes to the client.
+    /// The answer as it goes to the client, with its [`Reason`] beside it.
     pub fn into_response(self) -> Response<Body> {
         let document = Document {
             errors: [Entry { code: self.code.as_str(), message: &self.message, detail: () }],
@@ -158,6 +169,8 @@ impl Failure {
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         response.headers_mut().insert(CONTENT_LENGTH, length);
+        response.headers_mut().insert(API_VERSION, API_VERSION_2);
+        response.extensions_mut().insert(Reason(self.reason.unwrap_or(self.message)));
         response
     }
 }
@@ -204,6 +217,16 @@ impl Subject {
             Self::Manifest => "manifest unknown",
             Self::PushedManifest => "blob of the manifest unknown to registry",
             Self::Tags => "repository name not known to registry",
+        }
+    }
+
+    /// The methods that still work on it when a backend does not do what was asked of it.
+    fn other_methods(self) -> &'static str {
+        match self {
+            // Only its end can be refused so: where its bytes go is what is not supported.
+            Self::Upload => "GET, HEAD, PATCH, DELETE",
+            Self::PushedManifest => "GET, HEAD",
+            Self::Blob | Self::Manifest | Self::Tags => "",
         }
     }
 

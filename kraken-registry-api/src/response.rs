@@ -36,3 +36,8 @@ pub(crate) fn value(text: &str) -> HeaderValue {
 }
 
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+/// What tells clients that this is a registry, on every answer.
+pub(crate) const API_VERSION: HeaderName =
+    HeaderName::from_static("docker-distribution-api-version");
+pub(crate) const API_VERSION_2: HeaderValue = HeaderValue::from_static("registry/2.0");

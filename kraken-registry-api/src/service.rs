@@ -8,20 +8,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
 use crate::backend::{Backend, Manifests, Tags, Uploads};
 use crate::body::{self, Body, Upload};
 use crate::failure::Failure;
-use crate::response::response;
+use crate::response::{API_VERSION, API_VERSION_2, response};
 use crate::route::{self, Route};
 use crate::{blobs, manifests, tags, uploads};
 
 /// The OCI distribution API over a [`Backend`], as a `tower` and a `hyper` service.
 ///
-/// It is cheap to clone, always ready, and never fails: refusals are answers. A failure after the
-/// answer has begun is an error of the answer's body, at which a server breaks the connection.
+/// It is cheap to clone, always ready, and never fails: refusals are answers, with a
+/// [`Reason`](crate::failure::Reason) beside them. A failure after the answer has begun is an error
+/// of the answer's body, at which a server breaks the connection.
 pub struct Registry<B: ?Sized> {
     backend: Arc<B>,
 }
@@ -55,7 +56,7 @@ impl<B: Backend + ?Sized> Registry<B> {
         if is_head {
             *response.body_mut() = body::empty();
         }
-        response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        response.headers_mut().insert(API_VERSION, API_VERSION_2);
         response
     }
 
@@ -160,7 +161,8 @@ fn writable<B: Backend + ?Sized>(backend: &B) -> Result<&dyn Uploads, Failure> {
 }
 
 fn writable_manifests<B: Backend + ?Sized>(backend: &B) -> Result<&dyn Manifests, Failure> {
-    writable(backend).map(|_| backend.manifests())
+    let refusal = || Failure::unsupported("this registry takes no manifests", "GET, HEAD");
+    backend.uploads().map(|_| backend.manifests()).ok_or_else(refusal)
 }
 
 fn listable<B: Backend + ?Sized>(backend: &B) -> Result<&dyn Tags, Failure> {
@@ -175,5 +177,3 @@ fn ping() -> Response<Body> {
     ];
     response(StatusCode::OK, headers, body::full(json))
 }
-
-const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");

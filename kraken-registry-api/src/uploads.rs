@@ -1,6 +1,8 @@
 //! Pushing blobs: sessions, chunks, whole blobs and mounts.
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION, RANGE,
+};
 use http::{HeaderMap, Response, StatusCode};
 use kraken_core::limits::BLOB_LEN_MAX;
 use kraken_core::{Algorithm, Digest, Error, ErrorKind, Repository};
@@ -149,7 +151,8 @@ pub(crate) async fn start(
     repository: &Repository,
     algorithm: Algorithm,
 ) -> Result<Response<Body>, Failure> {
-    let id = uploads.begin(repository, algorithm).await.map_err(failed)?;
+    let begun = uploads.begin(repository, algorithm).await;
+    let id = begun.map_err(|error| not_begun(failed(error)))?;
     Ok(Session::new(uploads, repository.clone(), id).progress(StatusCode::ACCEPTED, 0))
 }
 
@@ -160,14 +163,15 @@ pub(crate) async fn whole(
     digest: &Digest,
     body: Upload,
 ) -> Result<Response<Body>, Failure> {
-    let id = uploads.begin(repository, digest.algorithm()).await.map_err(failed)?;
+    let begun = uploads.begin(repository, digest.algorithm()).await;
+    let id = begun.map_err(|error| not_begun(failed(error)))?;
     let session = Session::new(uploads, repository.clone(), id.clone());
     match session.finish(&HeaderMap::new(), body, digest).await {
         Ok(response) => Ok(response),
         Err(failure) => {
             // The client never learned of the session; if it cannot be dropped, it expires.
             let _ = uploads.cancel(repository, &id).await;
-            Err(failure)
+            Err(not_begun(failure))
         }
     }
 }
@@ -183,13 +187,21 @@ pub(crate) async fn mount(
         Ok(true) => return Ok(created(&blob_location(repository, digest), digest)),
         Ok(false) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(not_begun(failed(error))),
     }
     start(uploads, repository, digest.algorithm()).await
 }
 
 fn failed(error: Error) -> Failure {
     Failure::from_error(&error, Subject::Upload)
+}
+
+/// A refusal where sessions begin: the methods that work on a session do not work there.
+fn not_begun(failure: Failure) -> Failure {
+    if failure.status() == StatusCode::METHOD_NOT_ALLOWED {
+        return failure.with_header(ALLOW, HeaderValue::from_static(""));
+    }
+    failure
 }
 
 fn blob_location(repository: &Repository, digest: &Digest) -> String {

@@ -76,8 +76,10 @@ async fn readiness(parts: &Parts) -> Answer {
     if failures.is_empty() {
         return answer::text(StatusCode::OK, "OK");
     }
+    // uber/kraken's words; what the log is told is one line.
     let text = format!("agent not ready: {}", failures.join("\n"));
-    answer::text(StatusCode::SERVICE_UNAVAILABLE, text)
+    let answer = answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
+    answer::because(answer, format!("agent not ready: {}", failures.join("; ")))
 }
 
 /// One of the trackers answers its own `/readiness`.

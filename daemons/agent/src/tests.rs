@@ -1,16 +1,20 @@
 //! An agent over real HTTP, with nobody to ask.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
-use kraken_common::{AllowedClients, Hosts};
+use kraken_common::answer::Cause;
+use kraken_common::{AllowedClients, ClientAddr, Hosts};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, ErrorKind};
+use kraken_registry_api::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{Agent, AgentConfig};
+use crate::registry::AgentRegistry;
+use crate::{Agent, AgentConfig, access};
 
 fn config(dir: &TempDir) -> AgentConfig {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -45,6 +49,48 @@ async fn others_get_403_from_the_registry_and_only_there() {
     let allowed_clients = AllowedClients::only(vec!["127.0.0.1".parse().unwrap()]);
     let agent = Agent::start(AgentConfig { allowed_clients, ..config(&dir) }).await.unwrap();
     assert_eq!(get(agent.registry_addr(), "/v2/").await.0, 200);
+    agent.close().await.unwrap();
+}
+
+/// Asks the registry of `agent` as `client` would; the status, what the log is told, the headers.
+async fn told(
+    agent: &Agent,
+    client: &str,
+    method: http::Method,
+    path: &str,
+) -> (u16, String, http::HeaderMap) {
+    let registry = Registry::new(AgentRegistry::new(Arc::clone(&agent.parts)));
+    let allowed = AllowedClients::only(vec!["127.0.0.1".parse().unwrap()]);
+    let mut request = http::Request::new(http_body_util::Empty::<bytes::Bytes>::new());
+    (*request.method_mut(), *request.uri_mut()) = (method, path.parse().unwrap());
+    request.extensions_mut().insert(ClientAddr(client.parse().unwrap()));
+    let answer = access::answer(&registry, &allowed, request).await;
+    let (head, _) = answer.into_parts();
+    let cause = head.extensions.get::<Cause>().expect("nothing for the log").0.clone();
+    (head.status.as_u16(), cause, head.headers)
+}
+
+#[tokio::test]
+async fn the_log_is_told_why_a_request_was_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::start(config(&dir)).await.unwrap();
+    for (client, method, path, status, reason) in [
+        ("127.0.0.1:9", http::Method::PUT, "/v2/", 405, "the root is only read"),
+        ("127.0.0.1:9", http::Method::PUT, "/v2/a/manifests/1", 405, "takes no manifests"),
+        ("127.0.0.1:9", http::Method::POST, "/v2/a/blobs/uploads/", 405, "takes no uploads"),
+        ("127.0.0.1:9", http::Method::GET, "/v2/A/manifests/1", 400, "\"A\""),
+        // Which hosts were asked is for the log only.
+        ("127.0.0.1:9", http::Method::GET, "/v2/a/manifests/1", 503, "127.0.0.1:1"),
+        ("10.9.8.7:9", http::Method::GET, "/v2/", 403, "pulls from 10.9.8.7 are not allowed"),
+    ] {
+        let (told, cause, headers) = told(&agent, client, method, path).await;
+        assert_eq!(told, status, "{path}");
+        assert!(cause.contains(reason), "{path}: {cause}");
+        assert_eq!(headers["docker-distribution-api-version"], "registry/2.0", "{path}");
+    }
+    let (status, text) = get(agent.server_addr(), "/readiness").await;
+    let text = String::from_utf8(text).unwrap();
+    assert!(status == 503 && text.starts_with("agent not ready: "), "{text}");
     agent.close().await.unwrap();
 }
 

@@ -19,6 +19,11 @@ pub type Answer = Response<Body>;
 #[derive(Debug, Clone)]
 pub struct Cause(pub String);
 
+/// Put beside a 404 that stands for a failure: the access log tells of it as of other failures,
+/// though not of what is merely not there.
+#[derive(Debug, Clone, Copy)]
+pub struct Disguised;
+
 /// The status uber/kraken gives to a failure of this kind.
 pub fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
@@ -41,8 +46,20 @@ pub fn failure(error: &Error) -> Answer {
     let bare =
         matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Pending | ErrorKind::Conflict);
     let message = error.to_string();
-    let mut answer = if bare { empty(status) } else { text(status, clip(&message).to_owned()) };
-    answer.extensions_mut().insert(Cause(message));
+    let answer = if bare { empty(status) } else { text(status, clip(&message).to_owned()) };
+    because(answer, message)
+}
+
+/// A bare 404 in place of `error`, where clients must take what cannot be asked for as not there.
+pub fn disguised(error: &Error) -> Answer {
+    let mut answer = because(empty(StatusCode::NOT_FOUND), error.to_string());
+    answer.extensions_mut().insert(Disguised);
+    answer
+}
+
+/// `answer`, of which the access log says `cause`.
+pub fn because(mut answer: Answer, cause: impl Into<String>) -> Answer {
+    answer.extensions_mut().insert(Cause(cause.into()));
     answer
 }
 
@@ -108,22 +125,20 @@ pub fn file(file: std::fs::File, len: u64) -> Answer {
 
 /// There is nothing at this path.
 pub fn no_route() -> Answer {
-    text(StatusCode::NOT_FOUND, "404 page not found\n")
+    because(text(StatusCode::NOT_FOUND, "404 page not found\n"), "there is nothing at this path")
 }
 
 /// The path is known but not for this method, only for `allowed` (comma separated).
 pub fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer = empty(StatusCode::METHOD_NOT_ALLOWED);
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    answer
+    because(answer, format!("this path has only {allowed}"))
 }
 
 /// A service that cannot take traffic now, and why.
 pub fn not_ready(error: &Error) -> Answer {
     let message = format!("not ready to serve traffic: {error}");
-    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, clip(&message).to_owned());
-    answer.extensions_mut().insert(Cause(message));
-    answer
+    because(text(StatusCode::SERVICE_UNAVAILABLE, clip(&message).to_owned()), message)
 }
 
 fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Answer {

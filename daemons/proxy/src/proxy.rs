@@ -3,18 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Method, Request, StatusCode};
-use hyper::service::Service as _;
+use http::{Method, Request};
 use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
 use kraken_common::answer::{self, Answer};
 use kraken_common::metrics::routes;
-use kraken_common::{Body, Cleaner, Companion, RequestBody, Role, Server, Serving, blocking};
+use kraken_common::{Body, Cleaner, Companion, Role, Server, Serving, blocking};
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Area, Store};
-use kraken_core::{Digest, Error, Result};
+use kraken_core::{Digest, Error, ErrorKind, Result};
 use kraken_registry_api::Registry;
+use kraken_registry_api::failure::Reason;
 use tokio::task::JoinSet;
 
 use crate::config::ProxyConfig;
@@ -50,9 +51,9 @@ impl Proxy {
         };
         let areas = [(Area::Uploads, config.upload_cleanup), (Area::Cache, config.cache_cleanup)];
         let ProxyConfig { store, origins, build_indexes, .. } = config;
-        let known = origins.resolve().await.map_err(|e| e.context("origin.hosts"))?;
+        let known = origins.at_start().await.map_err(|e| e.context("origin.hosts"))?;
         let known_tags =
-            build_indexes.resolve().await.map_err(|e| e.context("build_index.hosts"))?;
+            build_indexes.at_start().await.map_err(|e| e.context("build_index.hosts"))?;
         let store = blocking("open the store", move || Store::open(store)).await;
         let store = store.map_err(|error| error.context("castore"))?;
         let client = Client::new(ClientConfig::default());
@@ -122,17 +123,25 @@ impl Role for Proxy {
     }
 }
 
-async fn answer(
+pub(crate) async fn answer<B>(
     parts: Arc<Parts>,
     registry: Registry<ProxyRegistry>,
-    request: Request<RequestBody>,
-) -> Answer {
+    request: Request<B>,
+) -> Answer
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     if let Some(answer) = health(&parts, &request).await {
         return answer;
     }
-    match registry.call(request).await {
-        Ok(response) => response.map(Body::new),
-        Err(never) => match never {},
+    let mut response = registry.answer(request).await;
+    let reason = response.extensions_mut().remove::<Reason>();
+    let answer = response.map(Body::new);
+    match reason {
+        // Where the access log finds it.
+        Some(Reason(reason)) => answer::because(answer, reason),
+        None => answer,
     }
 }
 
@@ -143,7 +152,7 @@ fn warn(changed: Result<()>, what: &str) {
 }
 
 /// The answer to `/health` and `/readiness`; `None` for any other path.
-async fn health(parts: &Parts, request: &Request<RequestBody>) -> Option<Answer> {
+async fn health<B>(parts: &Parts, request: &Request<B>) -> Option<Answer> {
     if request.method() != Method::GET {
         return None;
     }
@@ -160,7 +169,7 @@ async fn health(parts: &Parts, request: &Request<RequestBody>) -> Option<Answer>
             Some(if failures.is_empty() {
                 answer::ok()
             } else {
-                answer::text(StatusCode::SERVICE_UNAVAILABLE, failures.join("\n"))
+                answer::not_ready(&Error::new(ErrorKind::Unavailable, failures.join("; ")))
             })
         }
         _ => None,

@@ -55,10 +55,9 @@ impl BlobSource for ProxyRegistry {
             let error = outward(error, "the origins", format_args!("find {digest}"));
             match error.kind() {
                 // What no backend is for is not there. A client that looks before it pushes goes
-                // on, and reads the reason at its push: the answer to a HEAD has no room for it.
+                // on, and reads the reason at its push, as the log does: the answer to a HEAD has no room.
                 ErrorKind::Unsupported => {
-                    tracing::warn!(%error, %repository, "a repository without a backend");
-                    Error::not_found(error.outermost().to_owned()).with_source(error)
+                    Error::not_found(format!("{repository}")).with_source(error)
                 }
                 _ => error,
             }

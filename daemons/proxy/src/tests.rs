@@ -1,16 +1,23 @@
 //! A proxy over real sockets, before origins that say what each test wants.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use kraken_common::answer::{self, Answer};
+use kraken_backends::origin::OriginConfig;
+use kraken_backends::{BuildIndex, OriginCluster};
+use kraken_common::answer::{self, Answer, Cause};
 use kraken_common::{RequestBody, Server, Serving};
 use kraken_core::Digest;
 use kraken_core::http::{Client, ClientConfig, Request, Response};
+use kraken_core::store::{Store, StoreConfig};
+use kraken_registry_api::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::parts::Parts;
+use crate::registry::ProxyRegistry;
 use crate::{Proxy, ProxyConfig};
 
 /// A proxy, and where it keeps uploads.
@@ -186,6 +193,45 @@ async fn a_push_that_no_backend_is_for_is_refused_with_the_reason() {
     assert_eq!((status, code.as_str()), (405, "UNSUPPORTED"));
     assert!(message.contains("no backend") && !message.contains("10.0.0.1"), "{message}");
     fixture.proxy.close().await.unwrap();
+    origin.close().await;
+}
+
+#[tokio::test]
+async fn the_log_is_told_why_a_request_was_refused() {
+    let origin = fake_origin(|request| match *request.method() {
+        Method::POST => answer::text(StatusCode::NOT_IMPLEMENTED, "no backend at 10.0.0.1"),
+        _ => answer::empty(StatusCode::NOT_FOUND),
+    });
+    let (dir, client) = (tempfile::tempdir().unwrap(), Client::new(ClientConfig::default()));
+    let hosts = vec![origin.addr().to_string()];
+    let parts = Arc::new(Parts {
+        store: Store::open(StoreConfig::under(dir.path())).unwrap(),
+        origins: OriginCluster::new(hosts, client.clone(), OriginConfig::default()).unwrap(),
+        build_index: BuildIndex::new(vec!["127.0.0.1:1".into()], client).unwrap(),
+    });
+    let registry = Registry::from_arc(ProxyRegistry::new(Arc::clone(&parts)));
+    let ask = async |method: Method, path: &str| {
+        let mut request = http::Request::new(String::from("x"));
+        (*request.method_mut(), *request.uri_mut()) = (method, path.parse().unwrap());
+        crate::proxy::answer(Arc::clone(&parts), registry.clone(), request).await
+    };
+    let begun = ask(Method::POST, "/v2/library/x/blobs/uploads/").await;
+    assert!(begun.extensions().get::<Cause>().is_none());
+    let path = begun.headers()["location"].to_str().unwrap().to_owned();
+    let digest = Digest::sha256(b"x");
+    for (method, path, status, reason) in [
+        // What a client is not told: who was asked, and what it said.
+        (Method::PUT, &format!("{path}?digest={digest}"), 405, "no backend at 10.0.0.1"),
+        (Method::PUT, &format!("{path}?digest=md5:1"), 400, "md5"),
+        (Method::PATCH, &"/v2/library/x/blobs/uploads/".into(), 405, "started by POST"),
+        (Method::GET, &"/v2/library/x/tags/list".into(), 503, "127.0.0.1:1"),
+        (Method::GET, &"/readiness".into(), 503, "127.0.0.1:1"),
+    ] {
+        let answer = ask(method, path).await;
+        let cause = &answer.extensions().get::<Cause>().expect("nothing for the log").0;
+        assert_eq!(answer.status(), status, "{path}: {cause}");
+        assert!(cause.contains(reason), "{path}: {cause}");
+    }
     origin.close().await;
 }
 

@@ -204,6 +204,8 @@ async fn kinds_of_errors_become_statuses() {
         // What is unknown is told in docker/distribution's words, not in those of whom it asked.
         assert_eq!(leaks, ![404, 500].contains(&status), "{answer:?}");
         assert!(!told.contains("inner.host"), "{answer:?}");
+        let reason = answer.reason.as_deref();
+        assert_eq!(reason, Some("break on purpose at /secret/path: http://inner.host"));
     }
 }
 

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use kraken_core::{
     Algorithm, Digest, DigestHasher, Error, ErrorKind, Reference, Repository, Result, TagName,
 };
+use kraken_registry_api::failure::Reason;
 use kraken_registry_api::{
     Backend, BlobReader, BlobSource, ByteStream, Manifest, Manifests, Registry, Tags, UploadId,
     Uploads,
@@ -270,6 +271,8 @@ impl Tags for Memory {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// What the server's log is told.
+    pub(crate) reason: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -328,7 +331,9 @@ pub(crate) async fn send(
     } else if let Some(declared) = declared {
         assert_eq!(declared, body.len().to_string());
     }
-    Answer { status: head.status, headers: head.headers, body }
+    let reason = head.extensions.get().map(|Reason(reason)| reason.clone());
+    assert_eq!(reason.is_some(), head.status.as_u16() >= 400, "every refusal has a reason");
+    Answer { status: head.status, headers: head.headers, reason, body }
 }
 
 pub(crate) async fn get(registry: &Registry<Memory>, target: &str) -> Answer {

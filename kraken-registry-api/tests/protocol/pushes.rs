@@ -8,7 +8,7 @@ use futures_util::stream;
 use http::Request;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use kraken_core::{Algorithm, Digest, DigestHasher};
+use kraken_core::{Algorithm, Digest, DigestHasher, ErrorKind};
 use kraken_registry_api::Registry;
 
 const OTHER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -258,13 +258,38 @@ async fn mounts_fall_back_to_uploads() {
 #[tokio::test]
 async fn an_agent_takes_nothing() {
     let registry = Registry::new(Memory { read_only: true, ..Memory::default() });
-    for (method, target) in [
-        ("POST", "/v2/a/blobs/uploads/"),
-        ("PATCH", "/v2/a/blobs/uploads/id"),
-        ("GET", "/v2/a/blobs/uploads/id"),
-        ("PUT", "/v2/a/manifests/v1"),
-        ("GET", "/v2/a/tags/list"),
+    for (method, target, allow) in [
+        ("POST", "/v2/a/blobs/uploads/", ""),
+        ("PATCH", "/v2/a/blobs/uploads/id", ""),
+        ("GET", "/v2/a/blobs/uploads/id", ""),
+        ("PUT", "/v2/a/manifests/v1", "GET, HEAD"),
+        ("GET", "/v2/a/tags/list", ""),
     ] {
-        send(&registry, method, target, &[], "").await.expect_error(405, "UNSUPPORTED");
+        let answer = send(&registry, method, target, &[], "").await;
+        let answer = answer.expect_error(405, "UNSUPPORTED");
+        // RFC 9110 wants the header, and it is empty where no method works.
+        assert_eq!(answer.headers.get("allow").unwrap(), allow, "{method} {target}");
+        assert!(answer.reason.unwrap().starts_with("this registry "));
+    }
+}
+
+#[tokio::test]
+async fn what_a_backend_does_not_do_is_not_among_the_methods_allowed() {
+    let (registry, memory) = registry();
+    let url = start(&registry, "a").await;
+    *memory.broken.lock().unwrap() = Some(ErrorKind::Unsupported);
+    let manifest = r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"OTHER","size":1},
+        "mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#;
+    for (method, target, allow) in [
+        ("PUT", format!("{url}?digest={OTHER}"), "GET, HEAD, PATCH, DELETE"),
+        ("PUT", "/v2/a/manifests/v1".into(), "GET, HEAD"),
+        ("POST", "/v2/a/blobs/uploads/".into(), ""),
+        ("POST", format!("/v2/a/blobs/uploads/?digest={OTHER}"), ""),
+        ("POST", format!("/v2/a/blobs/uploads/?mount={OTHER}"), ""),
+    ] {
+        let answer = send(&registry, method, &target, &[], manifest.replace("OTHER", OTHER)).await;
+        let answer = answer.expect_error(405, "UNSUPPORTED");
+        let allowed: Vec<_> = answer.headers.get_all("allow").iter().collect();
+        assert_eq!(allowed, [allow], "{method} {target}");
     }
 }

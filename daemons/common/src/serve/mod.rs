@@ -244,7 +244,12 @@ async fn accept(
         let slot = Arc::clone(slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, client)) => return Some((stream, client, slot)),
+                Ok((stream, client)) => {
+                    // A socket of both families shows IPv4 addresses in their IPv6 form, which
+                    // nobody looks for in a log.
+                    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+                    return Some((stream, client, slot));
+                }
                 // Out of descriptors, or a client that left at once: neither ends the listener.
                 Err(e) => {
                     tracing::warn!(error = %e, "accept refused");

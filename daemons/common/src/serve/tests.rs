@@ -1,5 +1,7 @@
 //! The server over real sockets.
 
+use std::sync::Mutex;
+
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,6 +9,40 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::answer::{self, Answer};
 use crate::body::{Body, RequestBody, read_bounded};
+
+/// What is logged by this thread, line by line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Keeps what this thread logs from `level` on.
+    fn start(level: tracing::Level) -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -193,4 +229,48 @@ async fn requests_are_counted_and_told_where_metrics_are_exposed() {
     }
     counting.close().await;
     exposing.close().await;
+}
+
+#[tokio::test]
+async fn a_refused_request_is_one_line_with_its_reason_and_its_client() {
+    let (log, _guard) = Log::start(tracing::Level::INFO);
+    let refuse = async |request: Request<RequestBody>| {
+        let unavailable = kraken_core::Error::new(kraken_core::ErrorKind::Unavailable, "a reason");
+        match request.uri().path() {
+            "/failed" => answer::failure(&unavailable),
+            "/readiness" => answer::not_ready(&unavailable),
+            "/disguised" => answer::disguised(&unavailable),
+            "/method" => answer::method_not_allowed("PUT"),
+            "/gone" => answer::failure(&kraken_core::Error::not_found("a reason")),
+            _ => answer::ok(),
+        }
+    };
+    // One socket for both families, where this machine has them.
+    let both = Server::bind("[::]:0".parse().unwrap(), "tests", "--port");
+    let serving = both.unwrap_or_else(|_| server()).spawn(refuse);
+    let addr = SocketAddr::from(([127, 0, 0, 1], serving.addr().port()));
+    let ask = async |path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        talk(addr, head.as_bytes()).await
+    };
+    for (path, status, reason) in [
+        ("/failed", 503, "a reason"),
+        ("/readiness", 503, "not ready to serve traffic: a reason"),
+        ("/disguised", 404, "a reason"),
+        ("/method", 405, "this path has only PUT"),
+    ] {
+        let before = log.lines().len();
+        let answer = ask(path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        let lines = log.lines();
+        assert_eq!(lines.len(), before + 1, "{lines:?}");
+        for part in [reason, &format!("status={status}"), "client=127.0.0.1:"] {
+            assert!(lines[before].contains(part), "{part} is not in {lines:?}");
+        }
+    }
+    let before = log.lines();
+    ask("/gone").await;
+    ask("/").await;
+    assert_eq!(log.lines(), before, "what is not there is no failure");
+    serving.close().await;
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 
 use super::ClientAddr;
-use crate::answer::Cause;
+use crate::answer::{Cause, Disguised};
 use crate::body::{Body, BoxError, RequestBody, Stall};
 use crate::metrics::{Connected, Counted, Metrics, Requests, UnderWay};
 
@@ -43,7 +43,8 @@ impl Watch {
 
 impl<H> Watched<H> {
     /// Runs the handler, counts, and writes the access log as uber/kraken does: failures other than
-    /// 404 at info, the rest at debug, what is asked all the time not at all.
+    /// 404 at info, the rest at debug, what is asked all the time not at all. One line, with its
+    /// reason, is all that is said of a request that is refused.
     pub(super) async fn answer<F, B>(
         &self,
         mut request: Request<RequestBody>,
@@ -76,10 +77,11 @@ impl<H> Watched<H> {
         }
         let status = response.status().as_u16();
         let cause = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
-        let duration_ms = start.elapsed().as_millis();
+        let duration_ms = start.elapsed().as_millis() as u64;
         let is_routine =
             method == Method::GET && ["/health", "/readiness", METRICS].contains(&path.as_str());
-        if status >= 400 && status != 404 {
+        let is_failure = status != 404 || response.extensions().get::<Disguised>().is_some();
+        if status >= 400 && is_failure {
             tracing::info!(status, %method, path, %client, duration_ms, "{cause}");
         } else if !is_routine {
             tracing::debug!(status, %method, path, %client, duration_ms, "{cause}");

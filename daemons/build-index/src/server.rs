@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
 use kraken_backends::{OriginCluster, TagScope};
-use kraken_common::answer::{self, Answer, Cause};
+use kraken_common::answer::{self, Answer};
 use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use regex::Regex;
@@ -67,7 +67,9 @@ impl Service {
             }
             (&Method::POST, ["remotes", "tags", tag]) => {
                 let found = self.find(&parse_tag(tag)?).await?;
-                Ok(answer::empty(found.status()))
+                let mut bare = answer::empty(found.status());
+                *bare.extensions_mut() = found.into_parts().0.extensions;
+                Ok(bare)
             }
             (&Method::GET, ["repositories", repository, "tags"]) => {
                 let repository = path::required("repo", repository)?.parse()?;
@@ -116,10 +118,8 @@ impl Service {
         match self.tags.find(tag).await {
             Ok(digest) => Ok(answer::text(StatusCode::OK, digest.to_string())),
             Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Unsupported) => {
-                tracing::warn!(%tag, error = %e, "tag not found because its backend is not there");
-                let mut answer = answer::empty(StatusCode::NOT_FOUND);
-                answer.extensions_mut().insert(Cause(e.to_string()));
-                Ok(answer)
+                let context = format!("tag {tag} not found because its backend is not there");
+                Ok(answer::disguised(&e.context(context)))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Err(e),
             // What the backend holds is not what we wrote there: not the client's fault.

@@ -37,6 +37,14 @@ pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long a put waits for the backend where puts are written through; clients wait 30 s.
 pub(crate) const WRITE_THROUGH_MAX: Duration = Duration::from_secs(25);
 
+/// How long the backend may take to tell a tag, all tries included: a lookup waits 10 s at clients,
+/// and what is left of that is for the copy, or for asking another build-index.
+pub(crate) const FIND_MAX: Duration = Duration::from_secs(5);
+
+/// The pause between two questions to a backend that is away. Meanwhile copies are answered that
+/// another build-index may have replaced; asked more often, it would not come back sooner.
+pub(crate) const PROBE_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long a listing waits for tags put before it to reach the backend, where listings come from.
 pub(crate) const LISTING_WAIT_MAX: Duration = Duration::from_secs(2);
 

@@ -1,5 +1,6 @@
 //! Tags to digests: the journal before the backend, a copy behind it.
 
+mod remote;
 mod writer;
 
 use std::fs::{self, File};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{BuildIndexConfig, TagBackend};
 use crate::journal::Journal;
 use crate::limits;
+use crate::tags::remote::Remote;
 pub(crate) use crate::tags::writer::Writer;
 use crate::tags::writer::Writing;
 
@@ -35,6 +37,7 @@ pub(crate) struct Tags {
 /// What stands before a backend that is not the local disk.
 #[derive(Debug)]
 struct WriteBack {
+    remote: Arc<Remote>,
     journal: Journal,
     /// What the backend was last given, for when it is away. Only the task writes it.
     copies: Arc<BackendTags<LocalDisk>>,
@@ -73,17 +76,17 @@ impl Tags {
         let journal = Journal::open(dir.join("journal")).await?;
         let copies = LocalDisk::open(dir.join("copies"), Layout::DockerTag).await?;
         let copies = Arc::new(BackendTags::new(copies));
+        let remote = Arc::new(Remote::new(Arc::clone(&backend), routed.clone()));
         let cancel = CancellationToken::new();
         let writer = Writer::spawn(Writing {
-            backend: Arc::clone(&backend),
-            routed: routed.clone(),
+            remote: Arc::clone(&remote),
             journal: journal.clone(),
             copies: Arc::clone(&copies),
             cancel: cancel.clone(),
             config: config.write_back,
             _lock: Arc::clone(&lock),
         });
-        let write_back = Some(WriteBack { journal, copies, cancel });
+        let write_back = Some(WriteBack { remote, journal, copies, cancel });
         Ok((Self { backend, routed, write_back, write_through, _lock: lock }, Some(writer)))
     }
 
@@ -104,15 +107,20 @@ impl Tags {
     }
 
     /// The digest the tag names: the latest put, wherever it has got to. While the backend is away,
-    /// what it was last given from here.
+    /// what it was last given from here; [`ErrorKind::Unavailable`] if that was nothing.
     pub(crate) async fn find(&self, tag: &Tag) -> Result<Digest> {
-        let Some(WriteBack { journal, copies, .. }) = &self.write_back else {
+        let Some(WriteBack { remote, journal, copies, .. }) = &self.write_back else {
             return self.backend.get(tag).await;
         };
         if let Some(digest) = journal.latest(tag) {
             return Ok(digest);
         }
-        match self.backend.get(tag).await {
+        if remote.is_away(tag)
+            && let Ok(copy) = copies.get(tag).await
+        {
+            return Ok(copy);
+        }
+        match remote.get(tag).await {
             Err(e) if e.kind() == ErrorKind::Unavailable => copies.get(tag).await.map_err(|_| e),
             answer => answer,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,10 @@ use super::*;
 struct Store {
     tags: Mutex<BTreeMap<Tag, Digest>>,
     away: AtomicBool,
+    /// Whether gets are never answered.
+    hangs: AtomicBool,
+    /// How many gets there were.
+    gets: AtomicUsize,
     /// What puts of some tags meet.
     ill: Mutex<BTreeMap<Tag, Illness>>,
 }
@@ -43,6 +47,14 @@ impl Store {
         self.ill.lock().unwrap().clear();
     }
 
+    fn set_hanging(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::Relaxed);
+    }
+
+    fn gets(&self) -> usize {
+        self.gets.load(Ordering::Relaxed)
+    }
+
     fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::Relaxed);
     }
@@ -51,7 +63,11 @@ impl Store {
 #[async_trait]
 impl TagStore for Store {
     async fn get(&self, tag: &Tag) -> Result<Digest> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
         self.check()?;
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.tags.lock().unwrap().get(tag).copied().ok_or_else(|| Error::not_found("no tag"))
     }
 
@@ -174,6 +190,63 @@ async fn the_backend_has_the_last_word_over_copies() {
     // Another build-index on the same backend.
     store.put(&tag("a"), &digest(2)).await.unwrap();
     assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(2));
+    close(tags, writer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_hangs_is_waited_for_once_and_not_long() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    tags.put(&tag("a"), &digest(1)).await.unwrap();
+    settled(&tags).await;
+    store.set_hanging(true);
+    let short = Duration::from_millis(50);
+    let started = tokio::time::Instant::now();
+    assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(1));
+    assert!(started.elapsed() < limits::FIND_MAX + short);
+    for _ in 0..100 {
+        let started = tokio::time::Instant::now();
+        assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(1));
+        assert!(started.elapsed() < short, "nobody waits who has a copy");
+        tokio::time::sleep(Duration::from_millis(90)).await;
+    }
+    // Without a copy nothing is known: perhaps it is back.
+    let started = tokio::time::Instant::now();
+    let refused = timeout(limits::FIND_MAX + short, tags.find(&tag("none"))).await.unwrap();
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(started.elapsed() >= limits::FIND_MAX);
+    // Another build-index puts it, and the backend comes back.
+    store.put(&tag("a"), &digest(2)).await.unwrap();
+    store.set_hanging(false);
+    tokio::time::sleep(limits::FIND_MAX + limits::PROBE_PAUSE + short).await;
+    assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(2));
+    assert_eq!(tags.find(&tag("none")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    close(tags, writer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_away_is_asked_by_one_probe_at_a_time() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(Store::default()));
+    let (tags, writer) = open(dir.path(), &store, false).await;
+    tags.put(&tag("a"), &digest(1)).await.unwrap();
+    settled(&tags).await;
+    store.set_away(true);
+    let before = store.gets();
+    let started = tokio::time::Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(1));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let probes = started.elapsed().div_duration_f64(limits::PROBE_PAUSE) as usize;
+    let gets = store.gets() - before;
+    assert!((2..=probes + 2).contains(&gets), "{gets} questions, {probes} probes");
+    // A write that it takes is as good as an answer.
+    store.set_away(false);
+    tags.put(&tag("b"), &digest(3)).await.unwrap();
+    settled(&tags).await;
+    let asked = store.gets();
+    assert_eq!(tags.find(&tag("a")).await.unwrap(), digest(1));
+    assert_eq!(store.gets(), asked + 1);
     close(tags, writer).await;
 }
 

@@ -1,13 +1,12 @@
-//! The task that brings the journal's puts to the backend.
+//! The task that brings the journal's puts to the backend, and looks for one that is away.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use kraken_backends::{BackendTags, LocalDisk, Router, TagStore};
+use kraken_backends::{BackendTags, LocalDisk, TagStore as _};
 use kraken_common::backends::WriteBackConfig;
 use kraken_core::retry::{RetryConfig, RetryQueue};
 use kraken_core::{Error, ErrorKind, Result, Tag, Time};
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::journal::Journal;
 use crate::limits;
+use crate::tags::remote::{BackendId, Remote};
 
 /// The task, as it runs.
 #[derive(Debug)]
@@ -24,9 +24,7 @@ pub(crate) struct Writer(JoinHandle<()>);
 
 /// What the task works with.
 pub(super) struct Writing {
-    pub(super) backend: Arc<dyn TagStore>,
-    /// The backend, where it is many.
-    pub(super) routed: Option<Arc<BackendTags<Router>>>,
+    pub(super) remote: Arc<Remote>,
     pub(super) journal: Journal,
     /// What the backend was last given.
     pub(super) copies: Arc<BackendTags<LocalDisk>>,
@@ -54,15 +52,13 @@ enum Lane {
     Again(BackendId),
 }
 
-/// Tells the backends of a router apart.
-type BackendId = usize;
-
 impl Writer {
     pub(super) fn spawn(writing: Writing) -> Self {
         Self(tokio::spawn(async move {
             let cancel = writing.cancel.clone();
             // Broken off at any point, what is not written stays in the journal.
-            cancel.run_until_cancelled(writing.run()).await;
+            let both = async { tokio::join!(writing.run(), writing.remote.probe()) };
+            cancel.run_until_cancelled(both).await;
         }))
     }
 
@@ -80,7 +76,7 @@ impl Writing {
         let mut writes = FuturesUnordered::new();
         loop {
             for tag in self.journal.take_new() {
-                let backend = self.backend_of(&tag);
+                let backend = self.remote.backend_of(&tag);
                 schedule.push(tag, backend);
             }
             while let Some(tag) = schedule.next() {
@@ -92,7 +88,7 @@ impl Writing {
             tokio::select! {
                 Some((tag, written)) = writes.next() => match written {
                     true => schedule.done(&tag),
-                    false => schedule.failed(&tag, self.backend_of(&tag)),
+                    false => schedule.failed(&tag, self.remote.backend_of(&tag)),
                 },
                 // The journal lives as long as this, so its end is none.
                 _ = changes.changed() => {}
@@ -107,7 +103,7 @@ impl Writing {
         // Written already, if it was put again while it was being written.
         let Some(put) = self.journal.latest_put(tag) else { return true };
         let write = async {
-            self.backend.put(tag, &put.digest).await?;
+            self.remote.put(tag, &put.digest).await?;
             self.copies.put(tag, &put.digest).await
         };
         let written = match timeout(limits::WRITE_MAX, write).await {
@@ -119,16 +115,6 @@ impl Writing {
             tracing::warn!(%tag, error = %e, "tag not written back, to be tried again");
         }
         written.is_ok()
-    }
-
-    /// The backend of a tag; those that have none any more share an id.
-    fn backend_of(&self, tag: &Tag) -> BackendId {
-        let route = |routed: &BackendTags<Router>| {
-            let backend = routed.backend().route(&tag.to_string().parse().ok()?).ok()?;
-            // The router lives as long as this, so no two of its backends are ever in one place.
-            Some(ptr::from_ref(backend).cast::<()>().addr())
-        };
-        self.routed.as_deref().and_then(route).unwrap_or_default()
     }
 }
 

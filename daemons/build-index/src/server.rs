@@ -112,16 +112,20 @@ impl Service {
         }
     }
 
-    /// The digest of a tag as text. A backend that is away, or not there for such tags, is a 404,
-    /// as in uber/kraken: a push looks its tag up first, and must not fail for that.
+    /// The digest of a tag as text.
+    ///
+    /// Of a backend that cannot be asked, unlike in uber/kraken, a 404 is not made: the tag may
+    /// well be there, so a client is to ask another build-index, or again. What must not fail
+    /// although nobody knows, the look of a push at what it is going to put, is for the proxy to
+    /// see to. Tags that no backend is for are a 404.
     async fn find(&self, tag: &Tag) -> Result<Answer> {
         match self.tags.find(tag).await {
             Ok(digest) => Ok(answer::text(StatusCode::OK, digest.to_string())),
-            Err(e) if matches!(e.kind(), ErrorKind::Unavailable | ErrorKind::Unsupported) => {
-                let context = format!("tag {tag} not found because its backend is not there");
-                Ok(answer::disguised(&e.context(context)))
-            }
             Err(e) if e.kind() == ErrorKind::NotFound => Err(e),
+            Err(e) if e.kind() == ErrorKind::Unavailable => Err(e.context("storage")),
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                Ok(answer::disguised(&e.context(format!("tag {tag} not found"))))
+            }
             // What the backend holds is not what we wrote there: not the client's fault.
             Err(e) => {
                 let message = format!("storage: {e}");

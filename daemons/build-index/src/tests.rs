@@ -8,9 +8,11 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request as HttpRequest, StatusCode};
 use kraken_backends::build_index::ListResponse;
-use kraken_backends::{BuildIndex as IndexClient, Page, TagScope, TagStore as _};
+use kraken_backends::{
+    BuildIndex as IndexClient, Layout, Page, TagScope, TagStore as _, TestFsBackendConfig,
+};
 use kraken_common::answer::{self, Answer};
-use kraken_common::backends::BackendConfig;
+use kraken_common::backends::{BackendConfig, BackendKind};
 use kraken_common::{Hosts, RequestBody, Segments, Server, Serving};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::{Digest, ErrorKind, Tag};
@@ -419,5 +421,27 @@ async fn tags_go_where_their_namespace_says_and_others_are_refused() {
     }
     assert_eq!(cluster.find("other/a:1").await.0, 404);
     assert_eq!(cluster.send(Method::GET, "/readiness").await.0, 200);
+    cluster.close().await;
+}
+
+#[tokio::test]
+async fn a_tag_that_only_a_backend_that_is_away_may_know_is_no_404() {
+    let (origin, dir) = (FakeOrigin::start(), tempfile::tempdir().unwrap());
+    let addr = "127.0.0.1:1".to_owned();
+    let testfs = TestFsBackendConfig { addr, root: "tags".into(), layout: Layout::DockerTag };
+    let backend = BackendConfig { kind: BackendKind::TestFs(testfs), ..BackendConfig::local("") };
+    let change = |config: &mut BuildIndexConfig| {
+        config.backend = TagBackend::Routed(vec![backend]);
+    };
+    let index = index(&origin, dir.path(), change).await;
+    let cluster = Cluster { origin, index, dir };
+    let (status, body) = cluster.find("a:unknown").await;
+    let body = String::from_utf8_lossy(&body);
+    assert!(status == 503 && body.starts_with("storage: "), "{status} {body}");
+    assert_eq!(cluster.send(Method::POST, "/remotes/tags/a:unknown").await.0, 503);
+    // What is put meanwhile is known.
+    let (image, _) = cluster.origin.hold_image("x");
+    assert_eq!(cluster.put("a:1", &image).await.0, 200);
+    assert_eq!(cluster.find("a:1").await, (200, image.to_string().into()));
     cluster.close().await;
 }

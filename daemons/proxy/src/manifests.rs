@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use kraken_backends::{BytesSource, TagStore as _};
 use kraken_common::answer::outward;
+use kraken_core::http::status_of;
 use kraken_core::{Digest, Error, Reference, Repository, Result, Tag};
 use kraken_registry_api::limits::MANIFEST_BYTES_MAX;
 use kraken_registry_api::manifest::Document;
@@ -18,41 +19,25 @@ use crate::verify;
 #[async_trait]
 impl Manifests for ProxyRegistry {
     async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
-        let digest = match reference {
-            Reference::Digest(digest) => *digest,
-            Reference::Tag(name) => {
-                let tag = Tag { repository: repository.clone(), name: name.clone() };
-                let asked = self.parts.build_index.get(&tag).await;
-                asked.map_err(|error| {
-                    outward(error, "the build-indexes", format_args!("find tag {tag}"))
-                })?
-            }
-        };
-        let namespace = namespace_of(repository)?;
-        let asked = self.parts.origins.download(&namespace, &digest).await;
-        let told = |error| outward(error, "the origins", format_args!("read manifest {digest}"));
-        let (len, bytes) = asked.map_err(told)?;
-        // A layer asked for as if it were a manifest.
-        let too_long = || Error::not_found(format!("manifest {digest}: too long"));
-        if len.is_some_and(|len| len > MANIFEST_BYTES_MAX as u64) {
-            return Err(too_long());
-        }
-        let mut bytes = verify::whole(bytes, digest);
-        let mut content = BytesMut::new();
-        while let Some(chunk) = bytes.try_next().await.map_err(told)? {
-            if content.len() + chunk.len() > MANIFEST_BYTES_MAX {
-                return Err(too_long());
-            }
-            content.extend_from_slice(&chunk);
-        }
-        let document = Document::parse(None, &content)
-            .map_err(|error| Error::not_found(format!("manifest {digest}")).with_source(error))?;
-        Ok(Manifest { digest, media_type: document.media_type, bytes: content.freeze() })
+        let digest = self.resolve(repository, reference).await?;
+        self.read(repository, digest).await
     }
 
     /// A manifest's media type is only in its content.
+    ///
+    /// A tag that the build-indexes cannot look up, their backend being away, is not found:
+    /// clients look before they push, and with any other failure would not push, although pushes
+    /// need no backend.
     async fn head(&self, repository: &Repository, reference: &Reference) -> Result<ManifestStat> {
-        Ok(self.get(repository, reference).await?.stat())
+        let digest = self.resolve(repository, reference).await.map_err(|error| {
+            // What a build-index answers whose backend is away.
+            if status_of(&error) == Some(503) {
+                let message = format!("tag {reference} of {repository} cannot be looked up now");
+                return Error::not_found(message).with_source(error);
+            }
+            error
+        })?;
+        Ok(self.read(repository, digest).await?.stat())
     }
 
     async fn put(
@@ -94,6 +79,44 @@ impl Manifests for ProxyRegistry {
             put.map_err(|error| outward(error, "the build-indexes", what))?;
         }
         Ok(())
+    }
+}
+
+impl ProxyRegistry {
+    async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Digest> {
+        match reference {
+            Reference::Digest(digest) => Ok(*digest),
+            Reference::Tag(name) => {
+                let tag = Tag { repository: repository.clone(), name: name.clone() };
+                let asked = self.parts.build_index.get(&tag).await;
+                asked.map_err(|error| {
+                    outward(error, "the build-indexes", format_args!("find tag {tag}"))
+                })
+            }
+        }
+    }
+
+    async fn read(&self, repository: &Repository, digest: Digest) -> Result<Manifest> {
+        let namespace = namespace_of(repository)?;
+        let asked = self.parts.origins.download(&namespace, &digest).await;
+        let told = |error| outward(error, "the origins", format_args!("read manifest {digest}"));
+        let (len, bytes) = asked.map_err(told)?;
+        // A layer asked for as if it were a manifest.
+        let too_long = || Error::not_found(format!("manifest {digest}: too long"));
+        if len.is_some_and(|len| len > MANIFEST_BYTES_MAX as u64) {
+            return Err(too_long());
+        }
+        let mut bytes = verify::whole(bytes, digest);
+        let mut content = BytesMut::new();
+        while let Some(chunk) = bytes.try_next().await.map_err(told)? {
+            if content.len() + chunk.len() > MANIFEST_BYTES_MAX {
+                return Err(too_long());
+            }
+            content.extend_from_slice(&chunk);
+        }
+        let document = Document::parse(None, &content)
+            .map_err(|error| Error::not_found(format!("manifest {digest}")).with_source(error))?;
+        Ok(Manifest { digest, media_type: document.media_type, bytes: content.freeze() })
     }
 }
 

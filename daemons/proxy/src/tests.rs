@@ -197,6 +197,22 @@ async fn a_push_that_no_backend_is_for_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_tag_that_cannot_be_looked_up_keeps_nobody_from_pushing_it() {
+    let origin = fake_origin(|request| match request.uri().path().starts_with("/tags/") {
+        true => answer::text(StatusCode::SERVICE_UNAVAILABLE, "storage: the backend is away"),
+        false => answer::empty(StatusCode::NOT_FOUND),
+    });
+    let fixture = Fixture::start(local("proxy"), origin.addr()).await;
+    let path = "/v2/library/x/manifests/1";
+    assert_eq!(fixture.send(Method::HEAD, path, "").await.status(), StatusCode::NOT_FOUND);
+    // One who pulls is to try again.
+    let (status, code, _) = refusal(fixture.send(Method::GET, path, "").await).await;
+    assert_eq!((status, code.as_str()), (503, "UNAVAILABLE"));
+    fixture.proxy.close().await.unwrap();
+    origin.close().await;
+}
+
+#[tokio::test]
 async fn the_log_is_told_why_a_request_was_refused() {
     let origin = fake_origin(|request| match *request.method() {
         Method::POST => answer::text(StatusCode::NOT_IMPLEMENTED, "no backend at 10.0.0.1"),

@@ -185,7 +185,10 @@ impl BuildIndex {
             match ask(host.clone()).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     self.hosts.note(&host, &error);
-                    failure = Some(error);
+                    // What one answers says more than that another does not.
+                    if failure.is_none() || status_of(&error).is_some() {
+                        failure = Some(error);
+                    }
                 }
                 result => return result,
             }

@@ -157,6 +157,24 @@ async fn a_host_that_is_down_is_passed_over_and_then_asked_last() {
 }
 
 #[tokio::test]
+async fn a_host_that_cannot_know_is_passed_over_and_heard_before_one_that_is_down() {
+    let digest = Digest::sha256(b"x");
+    let good = Fake::serve(move |_, _| answer(200, digest.to_string())).await;
+    let unsure = Fake::serve(|_, _| answer(503, "storage: the backend is away")).await;
+    let both = index(&[unsure.host(), good.host()]);
+    for _ in 0..4 {
+        assert_eq!(both.get(&tag()).await.unwrap(), digest);
+        assert!(both.exists(&tag()).await.unwrap());
+    }
+    assert!(!unsure.seen().is_empty());
+    let neither = index(&[unsure.host(), nobody().await]);
+    for _ in 0..4 {
+        let error = neither.get(&tag()).await.unwrap_err();
+        assert_eq!((error.kind(), status_of(&error)), (ErrorKind::Unavailable, Some(503)));
+    }
+}
+
+#[tokio::test]
 async fn answers_are_kept_apart_from_failures() {
     let cases = [
         (404, "", ErrorKind::NotFound),

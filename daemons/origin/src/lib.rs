@@ -21,6 +21,8 @@ mod queue;
 mod refresh;
 mod replicate;
 mod server;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod write_back;
 

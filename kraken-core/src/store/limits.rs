@@ -4,6 +4,10 @@
 /// a directory, and a client that never finishes must not take them all.
 pub const UPLOADS_MAX: usize = 4096;
 
+/// Parts of one upload that are apart, some 50 bytes each in memory: senders write a few chunks at
+/// once, and one that writes 100 GB in chunks of 16 MB in any order gets by with half of it.
+pub const UPLOAD_PARTS_MAX: usize = 8192;
+
 /// Readers that wait for parts of one blob: each is some hundred bytes, and each newly readable
 /// piece looks at all of them.
 pub const WAITERS_MAX: usize = 16_384;

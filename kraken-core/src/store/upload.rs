@@ -17,9 +17,11 @@ use crate::store::cache::Store;
 use crate::store::cleanup::Outcome;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::layout::DATA;
+use crate::store::limits::UPLOAD_PARTS_MAX;
 use crate::store::sidecar::Sidecar;
 use crate::store::upload_id::UploadId;
 use crate::store::verify::{Frontier, metainfo_of};
+use crate::store::written::Written;
 
 /// An upload under way. Cheap to clone; all clones are the same upload.
 ///
@@ -46,9 +48,10 @@ struct Session {
 
 #[derive(Debug)]
 struct Writing {
-    /// Where the bytes written so far end.
-    len: u64,
-    /// Bytes counted against the store's ceiling.
+    /// The bytes written so far. A file system keeps no more of a file than that, so the rest of
+    /// its length is not counted, and never read back.
+    bytes: Written,
+    /// Bytes counted against the store's ceiling: those written, and those a write has failed on.
     charged: u64,
     /// The hash of what was written in order.
     frontier: Frontier,
@@ -83,7 +86,12 @@ impl Store {
         let session = Arc::new(Session {
             id: id.clone(),
             file: Arc::new(file),
-            writing: Mutex::new(Writing { len: 0, charged: 0, frontier, ended: false }),
+            writing: Mutex::new(Writing {
+                bytes: Written::default(),
+                charged: 0,
+                frontier,
+                ended: false,
+            }),
             touched: AtomicU64::new(unix_now()),
         });
         let upload = Upload { store: Arc::clone(inner), session: Arc::clone(&session) };
@@ -147,7 +155,7 @@ impl Upload {
 
     /// Where the bytes written so far end. Waits while another thread writes.
     pub fn len(&self) -> u64 {
-        lock(&self.session.writing).len
+        lock(&self.session.writing).bytes.end()
     }
 
     /// Whether nothing was written yet.
@@ -164,18 +172,22 @@ impl Upload {
     /// was. Blocks.
     pub fn append(&self, bytes: &[u8]) -> Result<u64> {
         let mut writing = self.writing()?;
-        let offset = writing.len;
+        let offset = writing.bytes.end();
         self.write(&mut writing, offset, bytes)
     }
 
-    /// Writes at any offset, over what is there too; the length after that. Bytes never written
-    /// are zero. `ErrorKind::NoSpace` leaves the length as it was. Blocks.
+    /// Writes at any offset, over what is there too; the length after that. Only bytes that are
+    /// written take room, and an upload with others in between cannot be committed.
+    /// `ErrorKind::NoSpace` leaves the length as it was; `ErrorKind::Invalid` when what is written
+    /// would be in more than [`UPLOAD_PARTS_MAX`](crate::store::limits::UPLOAD_PARTS_MAX) parts.
+    /// Blocks.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
         let mut writing = self.writing()?;
         self.write(&mut writing, offset, bytes)
     }
 
-    /// Whether the bytes so far hash to `digest`: `ErrorKind::Mismatch` if not. Changes nothing.
+    /// Whether the bytes so far hash to `digest`: `ErrorKind::Mismatch` if not, and
+    /// `ErrorKind::Invalid` while some before the last were never written. Changes nothing.
     /// Blocks, for up to the time it takes to hash what was not written in order.
     pub fn verify(&self, digest: &Digest) -> Result<()> {
         self.check(&mut *self.writing()?, digest)
@@ -185,14 +197,15 @@ impl Upload {
     /// of `piece_len` bytes. Blocks: everything is read.
     pub fn compute_metainfo(&self, digest: &Digest, piece_len: u64) -> Result<MetaInfo> {
         let writing = self.writing()?;
-        let geometry = Geometry::new(writing.len, piece_len)?;
+        self.refuse_hole(&writing)?;
+        let geometry = Geometry::new(writing.bytes.end(), piece_len)?;
         metainfo_of(&self.session.file, *digest, geometry)
     }
 
     /// Checks the bytes against `digest` and moves them to the cache, where they are visible with
     /// all `sidecars` or not at all. A blob that is there already is given the sidecars, and is as
-    /// good. `ErrorKind::Mismatch` drops the upload; after any other failure it is as it was, and
-    /// may be committed again. Blocks, for up to the time it takes to hash the whole.
+    /// good. `ErrorKind::Mismatch` drops the upload; after any other failure, such as
+    /// `ErrorKind::Invalid` for bytes never written, it is as it was, and may be committed again. Blocks, for up to the time it takes to hash the whole.
     pub fn commit(&self, digest: &Digest, sidecars: &[Sidecar]) -> Result<Arc<Blob>> {
         let mut writing = self.writing()?;
         if let Err(error) = self.check(&mut writing, digest) {
@@ -263,10 +276,18 @@ impl Upload {
                 return Err(Error::new(ErrorKind::TooLarge, text));
             }
         };
+        let range = offset..end;
+        let is_apart = !range.is_empty() && !writing.bytes.touches(&range);
+        if is_apart && writing.bytes.parts() >= UPLOAD_PARTS_MAX {
+            let text =
+                format!("upload {}: more than {UPLOAD_PARTS_MAX} parts that are apart", self.id());
+            return Err(Error::invalid(text));
+        }
         self.session.touched.store(unix_now(), Ordering::Relaxed);
-        if let Some(more @ 1..) = end.checked_sub(writing.charged) {
+        let wanted = writing.bytes.covered() + writing.bytes.missing(&range);
+        if let Some(more @ 1..) = wanted.checked_sub(writing.charged) {
             self.store.admit(more)?;
-            writing.charged = end;
+            writing.charged = wanted;
         }
         if offset < writing.frontier.hashed() && !bytes.is_empty() {
             writing.frontier.restart();
@@ -280,12 +301,28 @@ impl Upload {
         if offset == writing.frontier.hashed() {
             writing.frontier.update(bytes);
         }
-        writing.len = writing.len.max(end);
-        Ok(writing.len)
+        writing.bytes.insert(range);
+        Ok(writing.bytes.end())
+    }
+
+    /// Bytes never written would be read as zeros: terabytes of them, if a sender says so.
+    fn refuse_hole(&self, writing: &Writing) -> Result<()> {
+        match writing.bytes.hole() {
+            None => Ok(()),
+            Some(hole) => Err(Error::invalid(format!(
+                "upload {}: the bytes {}-{} of {} were never written",
+                self.id(),
+                hole.start,
+                hole.end - 1,
+                writing.bytes.end()
+            ))),
+        }
     }
 
     fn check(&self, writing: &mut Writing, digest: &Digest) -> Result<()> {
-        let found = writing.frontier.digest(&self.session.file, writing.len, digest.algorithm())?;
+        self.refuse_hole(writing)?;
+        let len = writing.bytes.end();
+        let found = writing.frontier.digest(&self.session.file, len, digest.algorithm())?;
         if found == *digest {
             return Ok(());
         }
@@ -295,9 +332,9 @@ impl Upload {
 
     /// The index takes its bytes as a blob's.
     fn enter_cache(&self, exclusive: &Exclusive<'_>, writing: &mut Writing, with: &[Sidecar]) {
-        let now = unix_now();
+        let (now, len) = (unix_now(), writing.bytes.end());
         let cached = Cached {
-            len: writing.len,
+            len,
             persist: with.iter().any(Sidecar::is_persist),
             accessed: now,
             accessed_on_disk: now,
@@ -305,7 +342,7 @@ impl Upload {
             open: Weak::new(),
         };
         self.store.index().put_cached(exclusive.digest(), cached);
-        self.store.release(writing.charged.saturating_sub(writing.len));
+        self.store.release(writing.charged.saturating_sub(len));
         writing.ended = true;
         lock(&self.store.uploads).0.remove(self.id());
     }

@@ -74,11 +74,68 @@ fn writes_may_come_in_any_order() {
 }
 
 #[test]
-fn a_hole_is_zeros() {
+fn an_upload_with_a_hole_is_refused_until_it_is_filled() {
     let fixture = Fixture::new();
-    let upload = fixture.open().create_upload(Algorithm::Sha256).unwrap();
+    let store = fixture.open();
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
     upload.write_at(2, b"x").unwrap();
-    upload.commit(&Digest::sha256(b"\0\0x"), &[]).unwrap();
+    let digest = Digest::sha256(b"\0\0x");
+    for refused in [
+        upload.verify(&digest).unwrap_err(),
+        upload.compute_metainfo(&digest, 5).unwrap_err(),
+        upload.commit(&digest, &[]).unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(refused.to_string().ends_with("the bytes 0-1 of 3 were never written"));
+    }
+    upload.write_at(0, b"\0\0").unwrap();
+    upload.commit(&digest, &[]).unwrap();
+    assert_eq!(store.used_bytes(), 3);
+}
+
+#[test]
+fn only_what_is_written_takes_room() {
+    let fixture = Fixture::with_capacity(1000);
+    let store = fixture.open();
+    let held = super::put(&store, &[1; 900]);
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
+    for far in [999, 1_000_000, 100_000_000_000] {
+        assert_eq!(upload.write_at(far, b"x").unwrap(), far + 1);
+    }
+    upload.write_at(999, b"yy").unwrap();
+    assert_eq!(upload.write_at(1 << 43, b"").unwrap(), 100_000_000_001, "of no bytes none is last");
+    assert_eq!(store.used_bytes(), 904);
+    assert!(store.contains(&held), "one byte leaves the rest of the cache alone");
+    upload.cancel().unwrap();
+    assert_eq!(store.used_bytes(), 900);
+
+    // What does not fit is not counted, and what was there before may be written over.
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
+    let _pinned = store.pin(&held);
+    upload.write_at(50, &[2; 50]).unwrap();
+    assert_eq!(upload.write_at(0, &[2; 101]).unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(store.used_bytes(), 950);
+    upload.write_at(0, &[2; 100]).unwrap();
+    assert_eq!((store.used_bytes(), upload.len()), (1000, 100));
+    upload.commit(&Digest::sha256(&[2; 100]), &[]).unwrap();
+    assert_eq!(store.used_bytes(), 1000);
+}
+
+#[test]
+fn an_upload_is_in_so_many_parts_at_most() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
+    let parts_max = crate::store::limits::UPLOAD_PARTS_MAX as u64;
+    for part in 0..parts_max {
+        upload.write_at(part * 2, b"x").unwrap();
+    }
+    let refused = upload.write_at(parts_max * 2, b"x").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert_eq!((upload.len(), store.used_bytes()), (parts_max * 2 - 1, parts_max));
+    // One that closes a hole makes them fewer.
+    upload.write_at(1, b"x").unwrap();
+    upload.write_at(parts_max * 2, b"x").unwrap();
 }
 
 #[test]

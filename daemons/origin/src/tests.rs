@@ -1,0 +1,102 @@
+//! An origin over real HTTP.
+
+use kraken_core::Digest;
+use kraken_core::http::{Client, ClientConfig, Method, Request};
+use kraken_core::store::StoreConfig;
+use tempfile::TempDir;
+
+use crate::{Origin, OriginConfig};
+
+/// An origin alone, and where it keeps its files.
+struct Fixture {
+    origin: Origin,
+    client: Client,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    async fn start(store: impl FnOnce(&mut StoreConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut config = OriginConfig::local(any, any, dir.path());
+        store(&mut config.store);
+        let origin = Origin::start(config).await.unwrap();
+        Self { origin, client: Client::new(ClientConfig::default()), _dir: dir }
+    }
+
+    /// Status and body.
+    async fn send(&self, request: Request) -> (u16, String) {
+        let response = self.client.send(request.expect_any()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes(1 << 16).await.unwrap();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    fn to(&self, method: Method, path: &str) -> Request {
+        Request::to(method, self.origin.addr().to_string(), path)
+    }
+
+    /// Begins an upload of `digest`; its path, or the status of the refusal.
+    async fn begin(&self, digest: &Digest) -> Result<String, u16> {
+        let path = format!("/namespace/library%2Fa/blobs/{digest}/uploads");
+        let response = self.client.send(self.to(Method::POST, &path).expect_any()).await.unwrap();
+        match response.header("location") {
+            Some(id) => Ok(format!("{path}/{id}")),
+            None => Err(response.status().as_u16()),
+        }
+    }
+
+    async fn patch(&self, upload: &str, start: u64, bytes: &'static str) -> u16 {
+        let range = format!("{start}-{}", start + bytes.len() as u64);
+        let request = self.to(Method::PATCH, upload).header("content-range", range).body(bytes);
+        self.send(request).await.0
+    }
+
+    /// Pushes `bytes` as one chunk; the path of the blob.
+    async fn push(&self, bytes: &'static str) -> String {
+        let digest = Digest::sha256(bytes.as_bytes());
+        let upload = self.begin(&digest).await.unwrap();
+        assert_eq!(self.patch(&upload, 0, bytes).await, 200);
+        assert_eq!(self.send(self.to(Method::PUT, &upload)).await, (200, String::new()));
+        format!("/namespace/library%2Fa/blobs/{digest}")
+    }
+
+    async fn used_bytes(&self) -> u64 {
+        let (_, metrics) = self.send(self.to(Method::GET, "/metrics")).await;
+        let line = metrics.lines().find(|line| line.starts_with("kraken_store_used_bytes"));
+        line.and_then(|line| line.rsplit_once(' ')).unwrap().1.parse().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn one_byte_far_out_neither_evicts_nor_is_made_a_blob() {
+    let fixture = Fixture::start(|store| store.capacity_bytes = Some(20_000_000)).await;
+    let blob = fixture.push("blob").await;
+    let digest = Digest::sha256(b"\0x");
+    let upload = fixture.begin(&digest).await.unwrap();
+    for start in [20_000_000, 100_000_000_000] {
+        assert_eq!(fixture.patch(&upload, start, "x").await, 200);
+    }
+    assert_eq!(fixture.used_bytes().await, 6);
+    assert_eq!(fixture.send(fixture.to(Method::GET, &blob)).await, (200, "blob".into()));
+    let (status, text) = fixture.send(fixture.to(Method::PUT, &upload)).await;
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("the bytes 0-19999999 of 100000000001 were never written"), "{text}");
+    fixture.origin.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn chunks_may_come_at_once_and_in_any_order() {
+    let fixture = Fixture::start(|_| ()).await;
+    let digest = Digest::sha256(b"one two three");
+    let upload = fixture.begin(&digest).await.unwrap();
+    let statuses = tokio::join!(
+        fixture.patch(&upload, 8, "three"),
+        fixture.patch(&upload, 4, "two "),
+        fixture.patch(&upload, 0, "one "),
+    );
+    assert_eq!(statuses, (200, 200, 200));
+    assert_eq!(fixture.send(fixture.to(Method::PUT, &upload)).await.0, 200);
+    assert_eq!(fixture.used_bytes().await, 13);
+    fixture.origin.close().await.unwrap();
+}

@@ -100,3 +100,23 @@ async fn chunks_may_come_at_once_and_in_any_order() {
     assert_eq!(fixture.used_bytes().await, 13);
     fixture.origin.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn uploads_that_nobody_goes_on_with_keep_no_push_out() {
+    let fixture = Fixture::start(|store| store.uploads_max = 2).await;
+    let digest = Digest::sha256(b"one two");
+    let upload = fixture.begin(&digest).await.unwrap();
+    assert_eq!(fixture.patch(&upload, 0, "one ").await, 200);
+    let idle = fixture.begin(&digest).await.unwrap();
+    for _ in 0..5 {
+        fixture.begin(&digest).await.unwrap();
+    }
+    assert_eq!(fixture.patch(&idle, 0, "one ").await, 404);
+    assert_eq!(fixture.patch(&upload, 4, "two").await, 200);
+    // With bytes in all of them there is no room.
+    let last = fixture.begin(&digest).await.unwrap();
+    assert_eq!(fixture.patch(&last, 0, "one ").await, 200);
+    assert_eq!(fixture.begin(&digest).await, Err(507));
+    assert_eq!(fixture.send(fixture.to(Method::PUT, &upload)).await.0, 200);
+    fixture.origin.close().await.unwrap();
+}

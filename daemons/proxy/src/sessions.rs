@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kraken_common::blocking;
-use kraken_core::store::{Store, Upload};
+use kraken_core::store::{self, Store, Upload};
 use kraken_core::{Algorithm, Error, ErrorKind, Repository, Result};
 use kraken_registry_api::UploadId;
 
@@ -23,7 +23,9 @@ pub(crate) struct Sessions {
 struct Session {
     repository: Repository,
     touched: Instant,
-    upload: Upload,
+    /// Not a handle to it: the store gives up uploads without a byte that nobody holds, when there
+    /// are too many.
+    upload: store::UploadId,
     /// Whether one request has it to write or to finish.
     taken: bool,
 }
@@ -53,8 +55,14 @@ impl Sessions {
         blocking("begin an upload", move || {
             let upload = sessions.store.create_upload(algorithm)?;
             let id: UploadId = upload.id().as_str().parse()?;
-            let session = Session { repository, touched: Instant::now(), upload, taken: false };
-            sessions.open().insert(id.clone(), session);
+            let touched = Instant::now();
+            let session =
+                Session { repository, touched, upload: upload.id().clone(), taken: false };
+            let mut open = sessions.open();
+            open.insert(id.clone(), session);
+            if open.len() > sessions.store.upload_count() {
+                open.retain(|_, session| sessions.store.upload(&session.upload).is_ok());
+            }
             Ok(id)
         })
         .await
@@ -67,7 +75,7 @@ impl Sessions {
 
     /// The session's upload, if it is of this repository, to look at.
     pub(crate) fn find(&self, repository: &Repository, id: &UploadId) -> Result<Upload> {
-        self.of(repository, id, |session| Ok(session.upload.clone()))
+        self.of(repository, id, |_| Ok(()))
     }
 
     /// The session's upload for this request alone; `Conflict` while another one has it.
@@ -78,7 +86,7 @@ impl Sessions {
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
             session.taken = true;
-            Ok(session.upload.clone())
+            Ok(())
         })?;
         Ok(Taken { sessions: self.clone(), id: id.clone(), upload })
     }
@@ -112,25 +120,33 @@ impl Sessions {
         };
         let idle: Vec<Session> =
             self.open().extract_if(.., is_idle).map(|(_, session)| session).collect();
+        let store = self.store.clone();
         blocking("drop idle uploads", move || {
-            idle.iter().map(|session| session.upload.cancel()).fold(Ok(()), Result::and)
+            // One that is not there any more is as good.
+            let uploads = idle.iter().filter_map(|session| store.upload(&session.upload).ok());
+            uploads.map(|upload| upload.cancel()).fold(Ok(()), Result::and)
         })
         .await
     }
 
-    fn of<T>(
+    /// The upload of a session of this repository that `may` be had.
+    fn of(
         &self,
         repository: &Repository,
         id: &UploadId,
-        ask: impl FnOnce(&mut Session) -> Result<T>,
-    ) -> Result<T> {
-        match self.open().get_mut(id) {
-            Some(session) if session.repository == *repository => {
-                session.touched = Instant::now();
-                ask(session)
-            }
-            _ => Err(Error::not_found(format!("upload {id} of {repository}"))),
-        }
+        may: impl FnOnce(&mut Session) -> Result<()>,
+    ) -> Result<Upload> {
+        let unknown = || Error::not_found(format!("upload {id} of {repository}"));
+        let mut open = self.open();
+        let session = open.get_mut(id).filter(|session| session.repository == *repository);
+        let session = session.ok_or_else(unknown)?;
+        let Ok(upload) = self.store.upload(&session.upload) else {
+            open.remove(id);
+            return Err(unknown());
+        };
+        session.touched = Instant::now();
+        may(session)?;
+        Ok(upload)
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<UploadId, Session>> {
@@ -187,6 +203,32 @@ mod tests {
         sessions.forget(&id);
         drop(taken);
         assert_eq!(sessions.find(&ours, &id).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_gave_way_is_gone_and_one_with_bytes_or_a_request_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { uploads_max: 3, ..StoreConfig::under(dir.path()) };
+        let sessions = Sessions::new(Store::open(config).unwrap());
+        let repository = "library/a".parse().unwrap();
+        let begin = async || sessions.begin(&repository, Algorithm::Sha256).await;
+        let (written, taken) = (begin().await.unwrap(), begin().await.unwrap());
+        sessions.take(&repository, &written).unwrap().upload.append(b"x").unwrap();
+        let request = sessions.take(&repository, &taken).unwrap();
+        let idle = begin().await.unwrap();
+        for _ in 0..10 {
+            begin().await.unwrap();
+        }
+        assert_eq!(sessions.len(), 3);
+        assert_eq!(sessions.take(&repository, &idle).unwrap_err().kind(), ErrorKind::NotFound);
+        request.upload.append(b"x").unwrap();
+        drop(request);
+        for id in [written, taken] {
+            assert_eq!(sessions.find(&repository, &id).unwrap().len(), 1);
+        }
+        let last = begin().await.unwrap();
+        sessions.take(&repository, &last).unwrap().upload.append(b"x").unwrap();
+        assert_eq!(begin().await.unwrap_err().kind(), ErrorKind::NoSpace);
     }
 
     #[tokio::test]

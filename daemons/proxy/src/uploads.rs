@@ -71,19 +71,22 @@ impl Uploads for ProxyRegistry {
         let wanted = *digest;
         // What hashes has the upload, also when this future is dropped meanwhile.
         let verified = blocking("write an upload", move || {
-            let verified = taken.upload.verify(&wanted);
+            let verified = taken.upload.verify(&wanted).and_then(|()| taken.upload.file());
             Ok((taken, verified))
         });
         let (taken, verified) = verified.await?;
         let upload = taken.upload.clone();
-        if let Err(error) = verified {
-            if error.kind() == ErrorKind::Mismatch {
-                self.sessions.end(id, upload).await?;
+        let file = match verified {
+            Ok(file) => file,
+            Err(error) => {
+                if error.kind() == ErrorKind::Mismatch {
+                    self.sessions.end(id, upload).await?;
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         // The blob is the origins' before the push is answered.
-        let source = FileSource::new(upload.file())?;
+        let source = FileSource::new(file)?;
         let pushed = self.parts.origins.upload(&namespace_of(repository)?, digest, &source).await;
         match pushed {
             Ok(()) => self.sessions.end(id, upload).await,

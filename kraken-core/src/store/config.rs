@@ -19,7 +19,8 @@ pub struct StoreConfig {
     /// Whether a commit returns only when the blob would survive a power failure. Without it, a
     /// blob survives the end of the process but is hashed anew when first opened after a reboot.
     pub durable: bool,
-    /// Uploads open at once; one more is refused with `ErrorKind::NoSpace`.
+    /// Uploads open at once. One more takes the place of the one that has stood still for longest
+    /// among those without a byte; without any it is refused with `ErrorKind::NoSpace`.
     pub uploads_max: usize,
 }
 

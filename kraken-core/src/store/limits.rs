@@ -1,7 +1,7 @@
 //! Every bound of the store, with its reason.
 
-/// Uploads open at once, unless the configuration says otherwise: each holds a file descriptor and
-/// a directory, and a client that never finishes must not take them all.
+/// Uploads open at once, unless the configuration says otherwise: each holds a directory and, once
+/// it has bytes, a file descriptor, and clients that never finish must not take all of those.
 pub const UPLOADS_MAX: usize = 4096;
 
 /// Parts of one upload that are apart, some 50 bytes each in memory: senders write a few chunks at

@@ -35,12 +35,17 @@ pub struct Upload {
 
 /// All uploads under way.
 #[derive(Debug, Default)]
-pub(super) struct Uploads(HashMap<UploadId, Arc<Session>>);
+pub(super) struct Uploads {
+    open: HashMap<UploadId, Arc<Session>>,
+    /// How many were ever begun.
+    begun: u64,
+}
 
 #[derive(Debug)]
 struct Session {
     id: UploadId,
-    file: Arc<File>,
+    /// How many were begun before it.
+    number: u64,
     writing: Mutex<Writing>,
     /// When it was last written to, in unix seconds.
     touched: AtomicU64,
@@ -48,6 +53,8 @@ struct Session {
 
 #[derive(Debug)]
 struct Writing {
+    /// Its file, once there is something to write to it.
+    file: Option<Arc<File>>,
     /// The bytes written so far. A file system keeps no more of a file than that, so the rest of
     /// its length is not counted, and never read back.
     bytes: Written,
@@ -59,57 +66,71 @@ struct Writing {
     ended: bool,
 }
 
+/// What became of an upload that is to be taken in.
+enum Admitted {
+    Beside,
+    InPlaceOf(Arc<Session>),
+    Not,
+}
+
 impl Store {
     /// Begins an upload that will most likely be committed under a digest of `algorithm` (it is
     /// hashed by that as it is written; another is right too, but read again).
-    /// `ErrorKind::NoSpace` when too many are open.
+    ///
+    /// When too many are open, the one that has stood still for longest gives way, as long as it
+    /// has no byte and nobody holds a handle to it; `ErrorKind::NoSpace` when there is none.
     pub fn create_upload(&self, algorithm: Algorithm) -> Result<Upload> {
-        let inner = &self.inner;
-        let full = |uploads: &Uploads| uploads.0.len() >= inner.config.uploads_max;
-        let refused = || {
-            let text = format!("more than {} uploads are open", inner.config.uploads_max);
-            Error::new(ErrorKind::NoSpace, text)
+        let (inner, max) = (&self.inner, self.inner.config.uploads_max);
+        let refused =
+            || Error::new(ErrorKind::NoSpace, format!("more than {max} uploads are open"));
+        let number = {
+            let mut uploads = lock(&inner.uploads);
+            if uploads.open.len() >= max && uploads.longest_idle().is_none() {
+                return Err(refused());
+            }
+            uploads.begun += 1;
+            uploads.begun
         };
-        if full(&lock(&inner.uploads)) {
-            return Err(refused());
-        }
         let id = UploadId::random()?;
-        let dir = inner.layout.upload(&id);
-        inner.layout.make_dir(&dir)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(dir.join(DATA))
-            .map_err(|error| Error::io(format!("begin upload {id}"), error))?;
-        let frontier = Frontier::new(algorithm);
+        inner.layout.make_dir(&inner.layout.upload(&id))?;
         let session = Arc::new(Session {
             id: id.clone(),
-            file: Arc::new(file),
+            number,
             writing: Mutex::new(Writing {
+                file: None,
                 bytes: Written::default(),
                 charged: 0,
-                frontier,
+                frontier: Frontier::new(algorithm),
                 ended: false,
             }),
             touched: AtomicU64::new(unix_now()),
         });
         let upload = Upload { store: Arc::clone(inner), session: Arc::clone(&session) };
-        {
-            let mut uploads = lock(&inner.uploads);
-            if !full(&uploads) {
-                uploads.0.insert(id, session);
-                return Ok(upload);
+        let admitted = lock(&inner.uploads).admit(session, max);
+        match admitted {
+            Admitted::Beside => {}
+            Admitted::InPlaceOf(session) => {
+                // What is left of it is wiped at the next start; the new one is none the worse.
+                let _ = Upload { store: Arc::clone(inner), session }.cancel();
+            }
+            // Others were faster since the first look; the lock is not held over calls of the
+            // system.
+            Admitted::Not => {
+                upload.cancel()?;
+                return Err(refused());
             }
         }
-        // Others were faster since the first look; the lock is not held over calls of the system.
-        upload.cancel()?;
-        Err(refused())
+        Ok(upload)
+    }
+
+    /// How many uploads are under way. Does not block on disk.
+    pub fn upload_count(&self) -> usize {
+        lock(&self.inner.uploads).open.len()
     }
 
     /// The upload of this name; `ErrorKind::NotFound` where there is none. Does not block on disk.
     pub fn upload(&self, id: &UploadId) -> Result<Upload> {
-        match lock(&self.inner.uploads).0.get(id) {
+        match lock(&self.inner.uploads).open.get(id) {
             Some(session) => {
                 Ok(Upload { store: Arc::clone(&self.inner), session: Arc::clone(session) })
             }
@@ -121,7 +142,7 @@ impl Store {
     pub(super) fn uploads(&self) -> Vec<Upload> {
         let store = &self.inner;
         let mut uploads: Vec<Upload> = lock(&store.uploads)
-            .0
+            .open
             .values()
             .map(|session| Upload { store: Arc::clone(store), session: Arc::clone(session) })
             .collect();
@@ -133,7 +154,7 @@ impl Store {
     pub fn cancel_idle_uploads(&self, idle: Duration) -> Result<usize> {
         let before = unix_now().saturating_sub(idle.as_secs());
         let mut stale: Vec<Arc<Session>> = lock(&self.inner.uploads)
-            .0
+            .open
             .values()
             .filter(|session| session.touched.load(Ordering::Relaxed) <= before)
             .cloned()
@@ -163,9 +184,9 @@ impl Upload {
         self.len() == 0
     }
 
-    /// The file with its bytes.
-    pub fn file(&self) -> Arc<File> {
-        Arc::clone(&self.session.file)
+    /// The file with its bytes. Blocks.
+    pub fn file(&self) -> Result<Arc<File>> {
+        self.data(&mut *self.writing()?)
     }
 
     /// Writes after the last byte; the length after that. `ErrorKind::NoSpace` leaves it as it
@@ -196,10 +217,10 @@ impl Upload {
     /// The metainfo of the bytes so far as the blob `digest`, which is taken at its word, in pieces
     /// of `piece_len` bytes. Blocks: everything is read.
     pub fn compute_metainfo(&self, digest: &Digest, piece_len: u64) -> Result<MetaInfo> {
-        let writing = self.writing()?;
+        let mut writing = self.writing()?;
         self.refuse_hole(&writing)?;
         let geometry = Geometry::new(writing.bytes.end(), piece_len)?;
-        metainfo_of(&self.session.file, *digest, geometry)
+        metainfo_of(&*self.data(&mut writing)?, *digest, geometry)
     }
 
     /// Checks the bytes against `digest` and moves them to the cache, where they are visible with
@@ -215,10 +236,9 @@ impl Upload {
             }
             return Err(error);
         }
+        let file = self.data(&mut writing)?;
         if self.store.layout.durable() {
-            self.session
-                .file
-                .sync_data()
+            file.sync_data()
                 .map_err(|error| Error::io(format!("flush upload {}", self.id()), error))?;
         }
         let exclusive = self.store.exclusive(digest);
@@ -228,7 +248,7 @@ impl Upload {
             return Ok(blob);
         }
         let dir = self.store.layout.upload(self.id());
-        exclusive.install(&dir, &self.session.file, sidecars)?;
+        exclusive.install(&dir, &file, sidecars)?;
         self.enter_cache(&exclusive, &mut writing, sidecars);
         exclusive.load_cached()?.ok_or_else(|| {
             Error::new(ErrorKind::Internal, format!("{digest} left the cache at once"))
@@ -277,8 +297,10 @@ impl Upload {
             }
         };
         let range = offset..end;
-        let is_apart = !range.is_empty() && !writing.bytes.touches(&range);
-        if is_apart && writing.bytes.parts() >= UPLOAD_PARTS_MAX {
+        if range.is_empty() {
+            return Ok(writing.bytes.end());
+        }
+        if !writing.bytes.touches(&range) && writing.bytes.parts() >= UPLOAD_PARTS_MAX {
             let text =
                 format!("upload {}: more than {UPLOAD_PARTS_MAX} parts that are apart", self.id());
             return Err(Error::invalid(text));
@@ -289,11 +311,11 @@ impl Upload {
             self.store.admit(more)?;
             writing.charged = wanted;
         }
-        if offset < writing.frontier.hashed() && !bytes.is_empty() {
+        if offset < writing.frontier.hashed() {
             writing.frontier.restart();
         }
         self.store.with_room(bytes.len() as u64, || {
-            self.session.file.write_all_at(bytes, offset).map_err(|error| {
+            self.data(writing)?.write_all_at(bytes, offset).map_err(|error| {
                 let text = format!("write {} bytes of upload {}", bytes.len(), self.id());
                 Error::io(text, error)
             })
@@ -303,6 +325,18 @@ impl Upload {
         }
         writing.bytes.insert(range);
         Ok(writing.bytes.end())
+    }
+
+    /// The file, opened when it is first needed: an upload that never gets a byte holds none.
+    fn data(&self, writing: &mut Writing) -> Result<Arc<File>> {
+        if let Some(file) = &writing.file {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.store.layout.upload(self.id()).join(DATA);
+        let opened = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let opened =
+            opened.map_err(|error| Error::io(format!("begin upload {}", self.id()), error))?;
+        Ok(Arc::clone(writing.file.insert(Arc::new(opened))))
     }
 
     /// Bytes never written would be read as zeros: terabytes of them, if a sender says so.
@@ -321,8 +355,8 @@ impl Upload {
 
     fn check(&self, writing: &mut Writing, digest: &Digest) -> Result<()> {
         self.refuse_hole(writing)?;
-        let len = writing.bytes.end();
-        let found = writing.frontier.digest(&self.session.file, len, digest.algorithm())?;
+        let (file, len) = (self.data(writing)?, writing.bytes.end());
+        let found = writing.frontier.digest(&file, len, digest.algorithm())?;
         if found == *digest {
             return Ok(());
         }
@@ -344,14 +378,41 @@ impl Upload {
         self.store.index().put_cached(exclusive.digest(), cached);
         self.store.release(writing.charged.saturating_sub(len));
         writing.ended = true;
-        lock(&self.store.uploads).0.remove(self.id());
+        lock(&self.store.uploads).open.remove(self.id());
     }
 
     /// Removes what was written.
     fn end(&self, writing: &mut Writing) -> Result<()> {
         writing.ended = true;
-        lock(&self.store.uploads).0.remove(self.id());
+        lock(&self.store.uploads).open.remove(self.id());
         self.store.release(std::mem::take(&mut writing.charged));
         self.store.layout.remove_entry(&self.store.layout.upload(self.id()))
+    }
+}
+
+impl Uploads {
+    /// Takes `session` in if that makes no more than `max`, by giving up another if need be.
+    fn admit(&mut self, session: Arc<Session>, max: usize) -> Admitted {
+        let mut admitted = Admitted::Beside;
+        if self.open.len() >= max {
+            let idle = self.longest_idle().and_then(|id| self.open.remove(&id));
+            let Some(idle) = idle else { return Admitted::Not };
+            admitted = Admitted::InPlaceOf(idle);
+        }
+        self.open.insert(session.id.clone(), session);
+        admitted
+    }
+
+    /// The one that has stood still for longest, of those without a byte that nobody uses: handles
+    /// are given out under the lock of this map, so none appears meanwhile.
+    fn longest_idle(&self) -> Option<UploadId> {
+        let is_empty = |session: &Session| {
+            session.writing.try_lock().is_ok_and(|writing| writing.bytes.end() == 0)
+        };
+        let idle = self.open.values().filter(|session| Arc::strong_count(session) == 1);
+        let idle = idle.filter(|session| is_empty(session));
+        let longest =
+            idle.min_by_key(|session| (session.touched.load(Ordering::Relaxed), session.number));
+        longest.map(|session| session.id.clone())
     }
 }

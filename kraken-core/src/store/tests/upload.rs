@@ -220,16 +220,68 @@ fn open_uploads_are_bounded_and_given_up() {
     let store = Store::open(config).unwrap();
     let first = store.create_upload(Algorithm::Sha256).unwrap();
     first.append(HELLO).unwrap();
-    store.create_upload(Algorithm::Sha256).unwrap();
+    store.create_upload(Algorithm::Sha256).unwrap().append(HELLO).unwrap();
     let refused = store.create_upload(Algorithm::Sha256).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NoSpace);
     first.cancel().unwrap();
     first.cancel().unwrap();
-    assert_eq!(store.used_bytes(), 0);
+    assert_eq!(store.used_bytes(), 12);
     store.create_upload(Algorithm::Sha256).unwrap();
     assert_eq!(store.cancel_idle_uploads(Duration::from_secs(3600)).unwrap(), 0);
     assert_eq!(store.cancel_idle_uploads(Duration::ZERO).unwrap(), 2);
     assert!(names(&fixture.dir.path().join("upload")).is_empty());
+    assert_eq!(store.used_bytes(), 0);
+}
+
+#[test]
+fn at_the_bound_the_longest_idle_without_a_byte_gives_way() {
+    let fixture = Fixture::new();
+    let config = StoreConfig { uploads_max: 4, ..fixture.config() };
+    let store = Store::open(config).unwrap();
+    let begin = || store.create_upload(Algorithm::Sha256);
+    let with_bytes = begin().unwrap().id().clone();
+    store.upload(&with_bytes).unwrap().append(b"x").unwrap();
+    let held = begin().unwrap();
+    let idle = [(); 2].map(|()| begin().unwrap().id().clone());
+    for _ in 0..10 {
+        begin().unwrap();
+    }
+    assert_eq!(store.upload_count(), 4);
+    assert_eq!(names(&fixture.dir.path().join("upload")).len(), 4);
+    for gone in &idle {
+        assert_eq!(store.upload(gone).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(store.upload(&with_bytes).unwrap().len(), 1);
+    held.append(HELLO).unwrap();
+    held.commit(&Digest::sha256(HELLO), &[]).unwrap();
+
+    // Of two that have stood still equally long the first goes, and none that is held.
+    let kept: Vec<_> = (0..3).map(|_| begin().unwrap()).collect();
+    assert_eq!(begin().unwrap_err().kind(), ErrorKind::NoSpace);
+    let last = kept[2].id().clone();
+    drop(kept);
+    begin().unwrap();
+    begin().unwrap();
+    assert!(store.upload(&last).is_ok());
+    begin().unwrap();
+    assert!(store.upload(&last).is_err());
+}
+
+#[test]
+fn an_upload_has_a_file_once_it_has_a_byte() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
+    let dir = fixture.dir.path().join("upload").join(upload.id().as_str());
+    assert_eq!(upload.append(b"").unwrap(), 0);
+    assert!(names(&dir).is_empty());
+    upload.append(b"x").unwrap();
+    assert_eq!(names(&dir), ["data"]);
+    upload.commit(&Digest::sha256(b"x"), &[]).unwrap();
+    // The empty blob is a blob too.
+    let upload = store.create_upload(Algorithm::Sha256).unwrap();
+    let blob = upload.commit(&Digest::sha256(b""), &[]).unwrap();
+    assert_eq!((blob.len(), store.used_bytes()), (0, 1));
 }
 
 #[test]

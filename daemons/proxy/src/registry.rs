@@ -55,9 +55,10 @@ impl BlobSource for ProxyRegistry {
             let error = outward(error, "the origins", format_args!("find {digest}"));
             match error.kind() {
                 // What no backend is for is not there. A client that looks before it pushes goes
-                // on, and reads the reason at its push, as the log does: the answer to a HEAD has no room.
+                // on, and reads the reason at its push: the answer to a HEAD has no room for it.
+                // The log says it then too, and until then only where it tells of every request.
                 ErrorKind::Unsupported => {
-                    Error::not_found(format!("{repository}")).with_source(error)
+                    Error::not_found(format!("{digest} of {repository}")).with_source(error)
                 }
                 _ => error,
             }

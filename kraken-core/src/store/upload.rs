@@ -226,7 +226,8 @@ impl Upload {
     /// Checks the bytes against `digest` and moves them to the cache, where they are visible with
     /// all `sidecars` or not at all. A blob that is there already is given the sidecars, and is as
     /// good. `ErrorKind::Mismatch` drops the upload; after any other failure, such as
-    /// `ErrorKind::Invalid` for bytes never written, it is as it was, and may be committed again. Blocks, for up to the time it takes to hash the whole.
+    /// `ErrorKind::Invalid` for bytes never written, it is as it was, and may be committed again.
+    /// Blocks, for up to the time it takes to hash the whole.
     pub fn commit(&self, digest: &Digest, sidecars: &[Sidecar]) -> Result<Arc<Blob>> {
         let mut writing = self.writing()?;
         if let Err(error) = self.check(&mut writing, digest) {

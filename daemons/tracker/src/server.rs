@@ -96,7 +96,7 @@ impl Service {
                 let message = format!("no peers available: origin store: {failure}");
                 Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, message))
             }
-            _ => answer::json(&response),
+            _ => Ok(answer::json_bytes(response.to_json())),
         }
     }
 

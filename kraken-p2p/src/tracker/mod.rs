@@ -9,6 +9,7 @@ mod client;
 mod handout;
 #[cfg(feature = "http")]
 mod http_client;
+mod json;
 pub mod limits;
 mod peers;
 #[cfg(feature = "http")]

@@ -60,7 +60,7 @@ fn refuse_oversize(parts: &Parts, digest: &Digest, len: u64) -> Result<()> {
             let message = format!("fetch {digest}: {len} bytes, more than {max} (size_limit)");
             Err(Error::new(ErrorKind::TooLarge, message))
         }
-        _ => Ok(()),
+        _ => parts.store.could_hold(len),
     }
 }
 

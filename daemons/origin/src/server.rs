@@ -38,7 +38,7 @@ async fn route(parts: &Arc<Parts>, request: Request<RequestBody>) -> Result<Answ
         }
         ["namespace", namespace, "blobs", digest, rest @ ..] => {
             let (namespace, digest) = (namespace.parse()?, path::digest(digest)?);
-            blob(parts, &namespace, &digest, rest, request).await
+            blob(parts, &namespace, &digest, rest, &query, request).await
         }
         ["internal", rest @ ..] => internal(parts, rest, &query, request).await,
         ["x", "stats"] if method == Method::GET => stats(parts).await,
@@ -52,6 +52,7 @@ async fn blob(
     namespace: &Namespace,
     digest: &Digest,
     rest: &[&str],
+    query: &Query,
     request: Request<RequestBody>,
 ) -> Result<Answer> {
     match (request.method(), rest) {
@@ -61,7 +62,7 @@ async fn blob(
             Ok(answer::empty(StatusCode::OK))
         }
         (&Method::POST, ["uploads"]) => {
-            let id = uploads::start(parts, digest, Some(namespace)).await?;
+            let id = uploads::start(parts, digest, Some(namespace), said_len(query)).await?;
             started(&id)
         }
         (&Method::PATCH, ["uploads", id]) => {
@@ -78,6 +79,11 @@ async fn blob(
     }
 }
 
+/// How long the blob will be, by a client's word; uber/kraken's origin does not look at it.
+fn said_len(query: &Query) -> Option<u64> {
+    query.first("size").and_then(|size| size.parse().ok())
+}
+
 /// `/internal/...`
 async fn internal(
     parts: &Arc<Parts>,
@@ -88,7 +94,8 @@ async fn internal(
     match (request.method(), rest) {
         (&Method::GET, ["peercontext"]) => answer::json(&parts.peer_context()),
         (&Method::POST, ["blobs", digest, "uploads"]) => {
-            started(&uploads::start(parts, &path::digest(digest)?, None).await?)
+            let digest = path::digest(digest)?;
+            started(&uploads::start(parts, &digest, None, said_len(query)).await?)
         }
         (&Method::PATCH, ["blobs", digest, "uploads", id]) => {
             let (digest, range) = (path::digest(digest)?, content_range(request.headers())?);

@@ -120,3 +120,16 @@ async fn uploads_that_nobody_goes_on_with_keep_no_push_out() {
     assert_eq!(fixture.send(fixture.to(Method::PUT, &upload)).await.0, 200);
     fixture.origin.close().await.unwrap();
 }
+
+/// What could never be kept does not cost the blobs that are here.
+#[tokio::test]
+async fn a_blob_larger_than_all_room_is_refused_before_it_comes() {
+    let origin = Fixture::start(|store| store.capacity_bytes = Some(100)).await;
+    let kept = origin.push("kept").await;
+    let digest = Digest::sha256(b"large");
+    for (size, status) in [("101", 507), ("100", 200), ("many", 200)] {
+        let path = format!("/namespace/library%2Fa/blobs/{digest}/uploads?size={size}");
+        assert_eq!(origin.send(origin.to(Method::POST, &path)).await.0, status, "{size}");
+    }
+    assert_eq!(origin.send(origin.to(Method::GET, &kept)).await, (200, "kept".to_owned()));
+}

@@ -40,18 +40,20 @@ impl Purpose<'_> {
     }
 }
 
-/// Opens an upload; its id. `Conflict` when the blob is here already: then a push makes sure that
+/// Opens an upload of `len` bytes, if the client said how many; its id. `Conflict` when the blob is here already: then a push makes sure that
 /// it is written back, and the client takes it for success.
 pub(crate) async fn start(
     parts: &Parts,
     digest: &Digest,
     namespace: Option<&Namespace>,
+    len: Option<u64>,
 ) -> Result<String> {
     if let Some(namespace) = namespace {
         // What could never be written back is refused before its bytes come.
         parts.router.route(namespace)?;
     }
     refuse_known(parts, digest, namespace).await?;
+    parts.store.could_hold(len.unwrap_or_default())?;
     let (store, algorithm) = (parts.store.clone(), digest.algorithm());
     blocking("write an upload", move || {
         store.cancel_idle_uploads(limits::UPLOAD_IDLE_MAX)?;

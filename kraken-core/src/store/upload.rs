@@ -123,6 +123,18 @@ impl Store {
         Ok(upload)
     }
 
+    /// Refuses a blob of `len` bytes that could not be kept even if it were the only one, before
+    /// others make room for it in vain: `ErrorKind::NoSpace`. Does not block.
+    pub fn could_hold(&self, len: u64) -> Result<()> {
+        match self.inner.config.capacity_bytes {
+            Some(capacity) if len > capacity => Err(Error::new(
+                ErrorKind::NoSpace,
+                format!("a blob of {len} bytes is larger than all room, {capacity} bytes"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// How many uploads are under way. Does not block on disk.
     pub fn upload_count(&self) -> usize {
         lock(&self.inner.uploads).open.len()

@@ -81,7 +81,9 @@ impl<H> Watched<H> {
         let is_routine =
             method == Method::GET && ["/health", "/readiness", METRICS].contains(&path.as_str());
         let is_failure = status != 404 || response.extensions().get::<Disguised>().is_some();
-        if status >= 400 && is_failure {
+        if status >= 500 {
+            tracing::warn!(status, %method, path, %client, duration_ms, "{cause}");
+        } else if status >= 400 && is_failure {
             tracing::info!(status, %method, path, %client, duration_ms, "{cause}");
         } else if !is_routine {
             tracing::debug!(status, %method, path, %client, duration_ms, "{cause}");

@@ -144,7 +144,8 @@ pub(super) static CLEANUP: Table = Table::shared(
     &[
         key("disabled", Bool, "Remove nothing.").or("false"),
         key("interval", Duration, "The time between two runs.").or("30m"),
-        key("tti", Duration, "Remove what nobody used for so long; what is open is in use.").or("6h"),
+        key("tti", Duration, "Remove what nobody used for so long; what is open is in use, such as what is seeded \
+             (until `scheduler.seeder_tti`).").or("6h"),
         key("ttl", Duration, "Remove what was written longer ago, used or not; 0 is never.").or("0"),
         key(
             "aggressive_threshold",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::result::{Pull, Report, Run, SystemRuns};
-use crate::scenario::{Rate, Scenario, Start};
+use crate::scenario::{Scenario, Start};
 
 /// One figure of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,14 +62,6 @@ pub(crate) fn link_time(report: &Report) -> Option<Duration> {
     let slowest = [report.agent_goodput, origins].into_iter().flatten().min_by(f64::total_cmp)?;
     let seconds = report.scenario.blob_len as f64 / slowest;
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// The same by the caps as they are set, before anything was measured.
-pub(crate) fn nominal_time(scenario: &Scenario) -> Option<Duration> {
-    let origins = scenario.origin_link.map(|Rate(rate)| rate * scenario.origins as u64);
-    let agent = scenario.agent_link.map(|Rate(rate)| rate);
-    let slowest = [agent, origins].into_iter().flatten().min()?;
-    Some(Duration::from_secs_f64(scenario.blob_len as f64 / slowest as f64))
 }
 
 /// Every figure of a run, in the order of the table.

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use http::Request;
 use kraken_backends::BuildIndex;
 use kraken_common::metrics::routes;
-use kraken_common::{
-    Cleaner, Companion, Hosts, RequestBody, Role, Server, Serving, blocking,
-};
+use kraken_common::{Cleaner, Companion, Hosts, RequestBody, Role, Server, Serving, blocking};
 use kraken_core::Result;
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Area, Store};
@@ -19,6 +17,7 @@ use kraken_registry_api::Registry;
 
 use crate::config::AgentConfig;
 use crate::parts::Parts;
+use crate::recent::RecentManifests;
 use crate::registry::AgentRegistry;
 use crate::{access, metrics, server};
 
@@ -147,7 +146,9 @@ async fn join(config: &AgentConfig, store: Store, http: Client) -> Result<(Arc<P
             tokio::join!(trackers, build_indexes);
         }
     });
-    Ok((Arc::new(Parts { node, store, tracker, build_index, http }), following))
+    let recent = RecentManifests::default();
+    let parts = Parts { node, store, tracker, build_index, http, recent };
+    Ok((Arc::new(parts), following))
 }
 
 /// The hosts under `key` at this moment.

@@ -13,6 +13,7 @@ mod metrics;
 mod parts;
 #[cfg(feature = "program")]
 mod program;
+mod recent;
 mod registry;
 mod server;
 #[cfg(test)]

@@ -6,6 +6,16 @@ use std::time::Duration;
 /// nothing beside it, small enough that a thousand readers hold 512 MiB at most.
 pub(crate) const READ_LEN: u64 = 512 << 10;
 
+/// How long a manifest that was read from the store is believed to be there: those who ask for one
+/// ask again within moments, and the store hears of it often enough.
+pub(crate) const RECENT_MAX: Duration = Duration::from_secs(1);
+
+/// Manifests kept for that long: more than a host pulls in a second; 4 MiB at most.
+pub(crate) const RECENT_MANIFESTS_MAX: usize = 64;
+
+/// Longest manifest kept so; most have a few kilobytes.
+pub(crate) const RECENT_MANIFEST_BYTES_MAX: usize = 64 << 10;
+
 /// Most downloads told of at once, those that have waited longest: some 300 KiB of JSON.
 pub(crate) const DOWNLOADS_TOLD_MAX: usize = 1000;
 

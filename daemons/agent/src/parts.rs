@@ -17,6 +17,7 @@ use kraken_p2p::tracker::HttpTrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
 use crate::limits;
+use crate::recent::RecentManifests;
 
 /// What every request finds.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Parts {
     pub(crate) tracker: Arc<HttpTrackerClient>,
     pub(crate) build_index: BuildIndex,
     pub(crate) http: Client,
+    pub(crate) recent: RecentManifests,
 }
 
 /// A blob that is here and verified.

@@ -83,6 +83,9 @@ impl BlobSource for AgentRegistry {
 impl Manifests for AgentRegistry {
     async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
         let digest = self.resolve(repository, reference).await?;
+        if let Some(manifest) = self.parts.recent.get(&digest) {
+            return Ok(manifest);
+        }
         let (namespace, len_max) =
             (repository.as_str().parse()?, limits::MANIFEST_BYTES_MAX as u64);
         let blob = match fetch(&self.parts, &namespace, &digest, len_max).await {
@@ -99,7 +102,9 @@ impl Manifests for AgentRegistry {
         }
         let document = Document::parse(None, &bytes)
             .map_err(|error| Error::not_found(format!("manifest {digest}")).with_source(error))?;
-        Ok(Manifest { digest, media_type: document.media_type, bytes: bytes.into() })
+        let manifest = Manifest { digest, media_type: document.media_type, bytes: bytes.into() };
+        self.parts.recent.put(&manifest);
+        Ok(manifest)
     }
 
     /// A manifest's media type is only in its content, so the manifest is fetched; it is small.

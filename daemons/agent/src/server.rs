@@ -118,6 +118,7 @@ async fn remove(parts: &Parts, digest: &Digest) -> Result<Answer> {
     blocking("remove torrent", move || store.delete(&digest, true))
         .await
         .map_err(|error| error.context("remove torrent"))?;
+    parts.recent.forget(&digest);
     Ok(answer::empty(StatusCode::OK))
 }
 

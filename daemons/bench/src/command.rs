@@ -10,6 +10,8 @@ use kraken_common::launch::EXIT_CONFIG;
 use kraken_common::shutdown::Signals;
 use kraken_core::{Error, Result};
 
+use crate::load::{self, LoadReport};
+use crate::loads::{self, Loads};
 use crate::plan::Plan;
 use crate::result::Report;
 use crate::session::{self, Progress};
@@ -44,6 +46,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) runs: u32,
+    /// How long each part of a load lasts (S7, S8)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: Option<u64>,
+    /// How many connections bring the load (S7, S8)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) connections: Option<u8>,
     /// Other programs to run beside these: kraken-agent, kraken-origin and kraken-tracker in DIR,
     /// with uber/kraken's flags and configuration; may be given several times
     #[arg(long, value_name = "NAME=DIR", value_parser = named_dir)]
@@ -71,24 +79,48 @@ pub struct Args {
     pub(crate) loopback: bool,
 }
 
+impl Args {
+    /// Where data goes.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// Whether there are flags about hosts, links or the blob.
+    pub(crate) fn changes_hosts(&self) -> bool {
+        let counts = self.agents.is_some() || self.origins.is_some();
+        let lengths = self.size.is_some() || self.piece.is_some();
+        counts || lengths || self.agent_rate.is_some() || self.origin_rate.is_some()
+    }
+
+    /// Whether plots are wanted.
+    pub(crate) fn has_plots(&self) -> bool {
+        self.svg.is_some()
+    }
+}
+
 /// Runs the command: 0 if all runs were done, 1 if not, 64 for wrong arguments, 130 after Ctrl-C;
 /// nothing that it started or made is left.
 pub fn main(args: Args) -> ExitCode {
     if args.scenario == "list" {
         print(&scenarios::list());
+        loads::LIST.iter().for_each(|(name, about)| print(&format!("{name:<18} {about}\n")));
         return ExitCode::SUCCESS;
     }
-    let plan = std::env::current_exe()
-        .map_err(|error| Error::io("find this program's own file", error))
-        .and_then(|kraken| Plan::new(&args, kraken));
-    let plan = match plan {
-        Ok(plan) => plan,
-        Err(error) => return failed(&error, EXIT_CONFIG),
+    let kraken = std::env::current_exe();
+    let kraken = kraken.map_err(|error| Error::io("find this program's own file", error));
+    let wrong = |error: Error| failed(&error, EXIT_CONFIG);
+    let ended = if load::is_load(&args.scenario) {
+        match kraken.and_then(|kraken| Loads::new(&args, &kraken)) {
+            Ok(loads) => Outputs::new(&args).and_then(|outputs| put(&loads, outputs)),
+            Err(error) => return wrong(error),
+        }
+    } else {
+        match kraken.and_then(|kraken| Plan::new(&args, kraken)) {
+            Ok(plan) => with_hosts(plan).and_then(|plan| run(&plan, Outputs::new(&args)?)),
+            Err(error) => return wrong(error),
+        }
     };
-    with_hosts(plan)
-        .and_then(|plan| Ok((Outputs::new(&args)?, plan)))
-        .and_then(|(outputs, plan)| run(&plan, outputs))
-        .unwrap_or_else(|error| failed(&error, EXIT_FAILED))
+    ended.unwrap_or_else(|error| failed(&error, EXIT_FAILED))
 }
 
 /// How the runs ended.
@@ -98,46 +130,73 @@ enum Ended {
     Interrupted,
 }
 
+impl Ended {
+    /// The exit code, once what there is was written.
+    fn code(self, written: Result<()>) -> Result<ExitCode> {
+        match self {
+            Self::Done => written.map(|()| ExitCode::SUCCESS),
+            Self::Failed(error) => Ok(failed(&error, EXIT_FAILED)),
+            Self::Interrupted => {
+                eprintln!("kraken bench: interrupted");
+                Ok(ExitCode::from(EXIT_INTERRUPTED))
+            }
+        }
+    }
+}
+
+/// All runs of a scenario.
 fn run(plan: &Plan, outputs: Outputs) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::io("start the runtime", error))?;
     let mut report = session::empty(plan);
     for line in &plan.notices {
         eprintln!("kraken bench: {line}");
     }
     print(&report::heading(&report));
     let progress = Progress::new(u64::from(plan.runs) * plan.systems.len() as u64);
-    let ended = runtime.block_on(until_interrupted(plan, &mut report, &progress))?;
+    let measured = session::measure(plan, &mut report, &progress);
+    let ended = until_interrupted(measured, BLOCKING_MAX)?;
     progress.finish();
-    runtime.shutdown_timeout(BLOCKING_MAX);
     // What was measured before an end that came too early is worth having.
-    print(&format!("\n{}", report::table(&report)));
-    let written = outputs.write(&report);
-    match ended {
-        Ended::Done => written.map(|()| ExitCode::SUCCESS),
-        Ended::Failed(error) => Ok(failed(&error, EXIT_FAILED)),
-        Ended::Interrupted => {
-            eprintln!("kraken bench: interrupted");
-            Ok(ExitCode::from(EXIT_INTERRUPTED))
-        }
+    if report.systems.iter().any(|system| !system.runs.is_empty()) {
+        print(&format!("\n{}", report::table(&report)));
     }
+    ended.code(outputs.write(&report))
 }
 
-async fn until_interrupted(plan: &Plan, report: &mut Report, progress: &Progress) -> Result<Ended> {
-    let mut signals = Signals::listen()?;
-    let ended = tokio::select! {
-        biased;
-        _ = signals.next() => return Ok(Ended::Interrupted),
-        ended = session::measure(plan, report, progress) => ended,
-    };
-    let Err(error) = ended else { return Ok(Ended::Done) };
-    // Ctrl-C goes to every process of the terminal: one of ours may have failed of it first.
-    match tokio::time::timeout(SIGNAL_MAX, signals.next()).await {
-        Ok(_) => Ok(Ended::Interrupted),
-        Err(_) => Ok(Ended::Failed(error)),
-    }
+/// All loads of a scenario that is one.
+fn put(loads: &Loads, outputs: Outputs) -> Result<ExitCode> {
+    let mut reports = Vec::new();
+    let progress = Progress::new(loads.count());
+    let ended = until_interrupted(loads.measure(&mut reports, &progress), loads.part_max())?;
+    progress.finish();
+    ended.code(outputs.write_loads(&reports))
+}
+
+/// Does the work on a runtime of its own, which is gone afterwards; `blocking_max` is for what
+/// cannot be interrupted.
+fn until_interrupted(
+    work: impl Future<Output = Result<()>>,
+    blocking_max: Duration,
+) -> Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("start the runtime", error))?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let ended = tokio::select! {
+            biased;
+            _ = signals.next() => return Ok(Ended::Interrupted),
+            ended = work => ended,
+        };
+        let Err(error) = ended else { return Ok(Ended::Done) };
+        // Ctrl-C goes to every process of the terminal: one of ours may have failed of it first.
+        match tokio::time::timeout(SIGNAL_MAX, signals.next()).await {
+            Ok(_) => Ok(Ended::Interrupted),
+            Err(_) => Ok(Ended::Failed(error)),
+        }
+    });
+    runtime.shutdown_timeout(blocking_max);
+    ended
 }
 
 /// The plan with links if this machine can have them, or without if it needs none.
@@ -169,6 +228,11 @@ impl Outputs {
             std::fs::create_dir_all(dir).map_err(|error| cannot_write(dir, error))?;
         }
         Ok(Self { json: json.transpose()?, svg: args.svg.clone() })
+    }
+
+    fn write_loads(self, reports: &[LoadReport]) -> Result<()> {
+        let Some((path, mut file)) = self.json else { return Ok(()) };
+        file.write_all(&report::pretty(&reports)?).map_err(|error| cannot_write(&path, error))
     }
 
     fn write(self, report: &Report) -> Result<()> {
@@ -214,6 +278,7 @@ fn named_dir(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// Of runs that could not be done.
 const EXIT_FAILED: u8 = 1;
 
 /// 128 and the number of SIGINT, as shells have it.

@@ -302,11 +302,12 @@ pub(crate) mod tests {
         let mut seconds = |agent, origin, origins| {
             (report.agent_goodput, report.origin_goodput) = (agent, origin);
             report.scenario.origins = origins;
-            link_time(&report).map(|time| (time.as_secs_f64() * 1e6 / f64::from(1 << 29)).round())
+            // In tenths of what one megabyte a second takes.
+            link_time(&report).map(|time| (time.as_secs_f64() * 1e7 / f64::from(1 << 29)).round())
         };
-        assert_eq!(seconds(Some(2e6), Some(1e6), 1), Some(1.0));
-        assert_eq!(seconds(Some(2e6), Some(1e6), 4), Some(0.5 + 0.0_f64).map(f64::round));
-        assert_eq!(seconds(None, Some(1e6), 1), Some(1.0));
+        assert_eq!(seconds(Some(2e6), Some(1e6), 1), Some(10.0));
+        assert_eq!(seconds(Some(2e6), Some(1e6), 4), Some(5.0));
+        assert_eq!(seconds(None, Some(1e6), 1), Some(10.0));
         assert_eq!(seconds(None, None, 1), None);
     }
 

@@ -12,6 +12,7 @@ mod command;
 mod figures;
 pub mod flow;
 pub mod load;
+mod loads;
 pub mod net;
 mod plan;
 mod plot;

@@ -27,6 +27,7 @@ use crate::system::System;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Load {
     /// How long each part lasts.
+    #[serde(serialize_with = "crate::result::seconds")]
     pub lasting: Duration,
     /// How many connections there are, one request under way on each.
     pub connections: usize,
@@ -76,10 +77,13 @@ pub struct LoadRow {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Times {
     /// Half of them took no longer.
+    #[serde(serialize_with = "crate::result::seconds")]
     pub p50: Duration,
     /// 99 of 100 took no longer.
+    #[serde(serialize_with = "crate::result::seconds")]
     pub p99: Duration,
     /// The longest.
+    #[serde(serialize_with = "crate::result::seconds")]
     pub max: Duration,
 }
 

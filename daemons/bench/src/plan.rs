@@ -1,6 +1,6 @@
 //! What a command line comes to: the scenario, the systems, and what they take of the machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kraken_core::{Error, Result};
 
@@ -33,6 +33,10 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan of a command line; an error is the command line's fault.
     pub(crate) fn new(args: &Args, kraken: PathBuf) -> Result<Self> {
+        if args.seconds.is_some() || args.connections.is_some() {
+            let why = "--seconds and --connections are for S7 and S8";
+            return Err(Error::invalid(format!("{}: {why}", args.scenario)));
+        }
         let changes = Changes {
             agents: args.agents,
             origins: args.origins,
@@ -45,7 +49,7 @@ impl Plan {
             scenario: changes.apply(scenarios::named(&args.scenario)?)?,
             systems: systems(args, &kraken)?,
             runs: args.runs,
-            dir: args.dir.clone().unwrap_or_else(std::env::temp_dir),
+            dir: args.data_dir(),
             namespaces: true,
             force: args.force,
             kraken,
@@ -108,7 +112,8 @@ impl Plan {
     }
 }
 
-fn systems(args: &Args, kraken: &std::path::Path) -> Result<Vec<System>> {
+/// The systems of a command line, in its order.
+pub(crate) fn systems(args: &Args, kraken: &Path) -> Result<Vec<System>> {
     let own = (!args.no_own).then(|| (OWN.to_owned(), Programs::This(kraken.to_owned())));
     let others = args.binaries.iter().map(|(name, dir)| {
         // Programs are started in directories of their own.
@@ -200,6 +205,7 @@ mod tests {
             ("S1 --binaries =/tmp", "NAME=DIR"),
             ("S1 --size many", "512MiB"),
             ("S1 --runs 0", "0"),
+            ("S1 --seconds 5", "S8"),
             ("S6-stop --loopback", "loopback have none"),
         ] {
             let error = plan(words).unwrap_err().to_string();

@@ -17,7 +17,12 @@ pub(crate) fn json(report: &Report) -> Result<Vec<u8>> {
         .collect();
     let link_time = figures::link_time(report).map(|time| time.as_secs_f64());
     let document = Document { report, link_time, summary };
-    let mut text = serde_json::to_vec_pretty(&document).map_err(|error| {
+    pretty(&document)
+}
+
+/// Anything as JSON for people and programs.
+pub(crate) fn pretty(document: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(document).map_err(|error| {
         Error::new(ErrorKind::Internal, "write the report as JSON").with_source(error)
     })?;
     text.push(b'\n');

@@ -44,12 +44,13 @@ pub(crate) fn named(name: &str) -> Result<Scenario> {
     })
 }
 
-/// What `kraken bench list` prints.
+/// What `kraken bench list` prints of scenarios.
 pub(crate) fn list() -> String {
-    all()
-        .iter()
-        .map(|one| format!("{:<18} {}\n{:18} {}\n", one.name, set_up(one), "", one.about))
-        .collect()
+    let entry = |one: &Scenario| {
+        let (name, set_up, about) = (&one.name, set_up(one), &one.about);
+        format!("{name:<18} {set_up}\n{:18} {about}\n", "")
+    };
+    all().iter().map(entry).collect()
 }
 
 /// Hosts, links and blob in one line.

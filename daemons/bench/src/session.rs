@@ -1,6 +1,7 @@
 //! The runs of a command, one system after the other, again and again.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,8 +40,7 @@ pub(crate) fn empty(plan: &Plan) -> Report {
 ///
 /// Blocks its thread now and then, for up to seconds.
 pub(crate) async fn measure(plan: &Plan, report: &mut Report, progress: &Progress) -> Result<()> {
-    block_in_place(clean_up_after_others)?;
-    let scratch = block_in_place(|| Scratch::new(&plan.dir))?;
+    let scratch = scratch(&plan.dir)?;
     preflight::check(&plan.needs(), &plan.dir)?;
     // Restored when this is dropped.
     let _ratios = raise_dirty_ratios(plan, progress)?;
@@ -58,7 +58,7 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report, progress: &Progres
                 .map_err(|error| error.context(format!("{}, run {number}", system.name)))?;
             progress.say(&report::row(report, &system.name, number as usize, &run));
             report.systems[at].runs.push(run);
-            progress.bar.inc(1);
+            progress.step();
         }
     }
     Ok(())
@@ -89,13 +89,16 @@ async fn one(
     Ok(run)
 }
 
-/// What benches that were killed have left: namespaces, processes in them, settings.
-fn clean_up_after_others() -> Result<()> {
-    if rustix::process::geteuid().is_root() {
-        Network::remove_leftovers()?;
-        DirtyRatios::restore_leftover()?;
-    }
-    Ok(())
+/// A directory for data below `parent`, after what benches that were killed have left has been
+/// removed: namespaces, processes in them, settings, directories.
+pub(crate) fn scratch(parent: &Path) -> Result<Scratch> {
+    block_in_place(|| {
+        if rustix::process::geteuid().is_root() {
+            Network::remove_leftovers()?;
+            DirtyRatios::restore_leftover()?;
+        }
+        Scratch::new(parent)
+    })
 }
 
 /// Without caps more is written in a moment than the disk takes; with them it is left as it is.
@@ -142,7 +145,7 @@ fn network(plan: &Plan) -> Result<Network> {
 }
 
 /// Other work on the machine may be about to end, so it is looked at a few times.
-async fn wait_until_quiet(progress: &Progress) -> Result<()> {
+pub(crate) async fn wait_until_quiet(progress: &Progress) -> Result<()> {
     let mut load = 0.0;
     for _ in 0..QUIET_TRIES {
         load = block_in_place(|| preflight::foreign_load(QUIET_TIME))?;
@@ -189,8 +192,13 @@ impl Progress {
     }
 
     /// Changes what the progress line says.
-    fn show(&self, what: &str) {
+    pub(crate) fn show(&self, what: &str) {
         self.bar.set_message(what.to_owned());
+    }
+
+    /// One more run is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
     }
 
     /// Takes the progress line away.

@@ -1,5 +1,5 @@
-//! Small programs inside a run's hosts: this same executable, started once in a host's network, told
-//! on its standard input what to do there.
+//! Small programs inside a run's hosts: this same executable, started once in a host's network and
+//! told on its standard input what to do there.
 
 mod blob;
 mod serve;

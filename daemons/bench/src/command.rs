@@ -206,7 +206,7 @@ fn with_hosts(plan: Plan) -> Result<Plan> {
     }
     let Err(error) = net::check_namespaces() else { return Ok(plan) };
     if scenarios::needs_links(&plan.scenario) || rustix::process::geteuid().is_root() {
-        return Err(error.context("links with caps (--loopback does without)"));
+        return Err(error.context(&plan.scenario.name));
     }
     plan.on_loopback(&error.to_string())
 }

@@ -40,8 +40,9 @@ impl Purpose<'_> {
     }
 }
 
-/// Opens an upload of `len` bytes, if the client said how many; its id. `Conflict` when the blob is here already: then a push makes sure that
-/// it is written back, and the client takes it for success.
+/// Opens an upload of `len` bytes, if the client said how many; its id. `Conflict` when the blob is
+/// here already: then a push makes sure that it is written back, and the client takes it for
+/// success.
 pub(crate) async fn start(
     parts: &Parts,
     digest: &Digest,

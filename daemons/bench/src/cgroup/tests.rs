@@ -1,3 +1,5 @@
+//! Groups read and counted.
+
 use std::process::{Command, Stdio};
 
 use super::*;

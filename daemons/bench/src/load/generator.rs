@@ -110,7 +110,7 @@ impl Connections {
                 answered.wall = begun.elapsed();
                 return Ok(answered);
             }
-            // Between requests that are due at a certain time it does not sleep: it would oversleep.
+            // Between requests that are due at certain times it does not sleep: it would oversleep.
             let wait = if more && pace != Pace::Full { Duration::ZERO } else { ANSWER_MAX };
             for at in self.ready(wait)? {
                 if let Some(time) = self.hear(at, requests)? {

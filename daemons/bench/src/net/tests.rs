@@ -1,3 +1,5 @@
+//! Names, addresses and commands of hosts.
+
 use super::*;
 
 fn spec(name: &str) -> HostSpec {

@@ -1,3 +1,5 @@
+//! What a run is made of, without one.
+
 use super::*;
 
 fn scenario(agents: usize, start: Start) -> Scenario {

@@ -55,7 +55,7 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report, progress: &Progres
             let name = format!("run{number}-{at}");
             let run = one(plan, system, &scratch, &name, progress)
                 .await
-                .map_err(|error| error.context(format!("{}, run {number}", system.name)))?;
+                .map_err(|error| error.context(format!("run {number}")))?;
             progress.say(&report::row(report, &system.name, number as usize, &run));
             report.systems[at].runs.push(run);
             progress.step();

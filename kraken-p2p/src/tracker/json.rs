@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn peer(bytes: [u8; 20], ip: &str, port: u16) -> PeerInfo {
-        let (origin, complete) = (bytes[0] % 2 == 0, bytes[1] % 2 == 0);
+        let (origin, complete) = (bytes[0] < 128, bytes[1] < 128);
         PeerInfo { peer_id: PeerId::new(bytes), ip: ip.to_owned(), port, origin, complete }
     }
 

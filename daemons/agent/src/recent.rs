@@ -30,12 +30,12 @@ struct Entry {
 impl RecentManifests {
     /// A manifest that was read a moment ago.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Manifest> {
-        self.get_at(digest, Instant::now())
+        self.find_at(digest, Instant::now())
     }
 
     /// Notes that a manifest was read.
     pub(crate) fn put(&self, manifest: &Manifest) {
-        self.put_at(manifest, Instant::now());
+        self.note_at(manifest, Instant::now());
     }
 
     /// Forgets a manifest: it was removed.
@@ -43,13 +43,13 @@ impl RecentManifests {
         self.entries().remove(digest);
     }
 
-    fn get_at(&self, digest: &Digest, now: Instant) -> Option<Manifest> {
+    fn find_at(&self, digest: &Digest, now: Instant) -> Option<Manifest> {
         let entries = self.entries();
         let entry = entries.get(digest).filter(|entry| is_recent(entry.read, now))?;
         Some(entry.manifest.clone())
     }
 
-    fn put_at(&self, manifest: &Manifest, now: Instant) {
+    fn note_at(&self, manifest: &Manifest, now: Instant) {
         if manifest.bytes.len() > RECENT_MANIFEST_BYTES_MAX {
             return;
         }
@@ -89,29 +89,29 @@ mod tests {
     fn a_manifest_is_remembered_for_a_moment() {
         let (recent, now) = (RecentManifests::default(), Instant::now());
         let manifest = manifest("{}");
-        assert!(recent.get_at(&manifest.digest, now).is_none());
-        recent.put_at(&manifest, now);
-        let found = recent.get_at(&manifest.digest, now + RECENT_MAX / 2).unwrap();
+        assert!(recent.find_at(&manifest.digest, now).is_none());
+        recent.note_at(&manifest, now);
+        let found = recent.find_at(&manifest.digest, now + RECENT_MAX / 2).unwrap();
         assert_eq!((found.bytes, found.media_type), (manifest.bytes.clone(), "a/b".to_owned()));
-        assert!(recent.get_at(&manifest.digest, now + RECENT_MAX).is_none());
-        recent.put_at(&manifest, now);
+        assert!(recent.find_at(&manifest.digest, now + RECENT_MAX).is_none());
+        recent.note_at(&manifest, now);
         recent.forget(&manifest.digest);
-        assert!(recent.get_at(&manifest.digest, now).is_none());
+        assert!(recent.find_at(&manifest.digest, now).is_none());
     }
 
     #[test]
     fn there_are_few_and_small_ones() {
         let (recent, now) = (RecentManifests::default(), Instant::now());
         let large = manifest(&" ".repeat(RECENT_MANIFEST_BYTES_MAX + 1));
-        recent.put_at(&large, now);
-        assert!(recent.get_at(&large.digest, now).is_none());
+        recent.note_at(&large, now);
+        assert!(recent.find_at(&large.digest, now).is_none());
         for number in 0..2 * RECENT_MANIFESTS_MAX {
-            recent.put_at(&manifest(&number.to_string()), now);
+            recent.note_at(&manifest(&number.to_string()), now);
         }
         assert_eq!(recent.entries().len(), RECENT_MANIFESTS_MAX);
         let late = manifest("late");
-        recent.put_at(&late, now + RECENT_MAX);
-        assert!(recent.get_at(&late.digest, now + RECENT_MAX).is_some());
+        recent.note_at(&late, now + RECENT_MAX);
+        assert!(recent.find_at(&late.digest, now + RECENT_MAX).is_some());
         assert_eq!(recent.entries().len(), 1);
     }
 }

@@ -84,7 +84,6 @@ mod yaml {
         let bits = "ingress_bits_per_sec: 8000, egress_bits_per_sec: 7";
         assert_eq!(rates(bits), (0, 0));
         assert_eq!(rates(&format!("enable: true, {bits}")), (1000, 1));
-        assert_eq!(rates("enable: true, egress_bits_per_sec: 16"), (0, 2));
     }
 
     #[test]
@@ -99,6 +98,11 @@ mod yaml {
                 "backends[0].backend: no type is given; there are local and testfs",
             ),
             ("- {namespace: .*}", "backends[0].backend: no type is given"),
+            (
+                "- {namespace: a, backend: {local: {root_directory: /b}}, bandwidth: {enable: true}}",
+                "o.yaml:2:58: backends[0].bandwidth.ingress_bits_per_sec: a limit is enabled and has \
+                 no number",
+            ),
             ("- {backend: {local: {root_directory: /b}}}", "backends[0].namespace is not set"),
             ("- {namespace: a, backend: {local: {}}}", "local.root_directory is not set"),
             (

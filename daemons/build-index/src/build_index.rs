@@ -119,5 +119,5 @@ fn compiled(rules: &[TagRule]) -> Result<Vec<(Regex, TagType)>> {
     rules.iter().map(compile).collect()
 }
 
-/// What names the port in errors: the flag, and the field.
+/// What names the port in errors.
 const PORT: &str = "--port";

@@ -37,8 +37,8 @@ pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long a put waits for the backend where puts are written through; clients wait 30 s.
 pub(crate) const WRITE_THROUGH_MAX: Duration = Duration::from_secs(25);
 
-/// How long the backend may take to tell a tag, all tries included: a lookup waits 10 s at clients,
-/// and what is left of that is for the copy, or for asking another build-index.
+/// How long the backend may take to tell a tag, all tries included: clients give each build-index
+/// 10 s, and go on to the next after a failure.
 pub(crate) const FIND_MAX: Duration = Duration::from_secs(5);
 
 /// The pause between two questions to a backend that is away. Meanwhile copies are answered that

@@ -115,10 +115,12 @@ impl Tags {
         if let Some(digest) = journal.latest(tag) {
             return Ok(digest);
         }
-        if remote.is_away(tag)
-            && let Ok(copy) = copies.get(tag).await
-        {
-            return Ok(copy);
+        if remote.is_away(tag) {
+            // Probes find out when it is back: nobody else is to wait for it.
+            let away = || {
+                Error::new(ErrorKind::Unavailable, format!("find tag {tag}: its backend is away"))
+            };
+            return copies.get(tag).await.map_err(|_| away());
         }
         match remote.get(tag).await {
             Err(e) if e.kind() == ErrorKind::Unavailable => copies.get(tag).await.map_err(|_| e),

@@ -164,7 +164,7 @@ impl TrackerClient for NoTracker {
     }
 }
 
-/// What names the ports in errors: the flag, and the field.
+/// The flags that move the ports, for errors.
 const BLOBSERVER_PORT: &str = "--blobserver-port";
 const PEER_PORT: &str = "--peer-port";
 

@@ -30,8 +30,9 @@ impl Manifests for ProxyRegistry {
     /// need no backend.
     async fn head(&self, repository: &Repository, reference: &Reference) -> Result<ManifestStat> {
         let digest = self.resolve(repository, reference).await.map_err(|error| {
-            // What a build-index answers whose backend is away.
+            // What a build-index answers whose backend is away, or that is about to end.
             if status_of(&error) == Some(503) {
+                tracing::warn!(%repository, %reference, %error, "a tag is told as not found");
                 let message = format!("tag {reference} of {repository} cannot be looked up now");
                 return Error::not_found(message).with_source(error);
             }

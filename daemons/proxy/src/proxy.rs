@@ -176,5 +176,5 @@ async fn health<B>(parts: &Parts, request: &Request<B>) -> Option<Answer> {
     }
 }
 
-/// What names the ports in errors: the flag, and the field.
+/// The flags that move the ports, for errors.
 const PORT: &str = "--port";

@@ -79,5 +79,5 @@ impl Role for TestFs {
     }
 }
 
-/// What names the port in errors: the flag, and the field.
+/// What names the port in errors.
 const PORT: &str = "--port";

@@ -180,13 +180,14 @@ impl BuildIndex {
         &self,
         mut ask: impl FnMut(String) -> F,
     ) -> Result<T> {
-        let mut failure = None;
+        let mut failure: Option<Error> = None;
         for host in self.hosts.in_turn() {
             match ask(host.clone()).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     self.hosts.note(&host, &error);
                     // What one answers says more than that another does not.
-                    if failure.is_none() || status_of(&error).is_some() {
+                    let said = failure.as_ref().and_then(status_of);
+                    if failure.is_none() || (said.is_none() && status_of(&error).is_some()) {
                         failure = Some(error);
                     }
                 }

@@ -4,9 +4,10 @@
 /// it has bytes, a file descriptor, and clients that never finish must not take all of those.
 pub const UPLOADS_MAX: usize = 4096;
 
-/// Parts of one upload that are apart, some 50 bytes each in memory: senders write a few chunks at
-/// once, and one that writes 100 GB in chunks of 16 MB in any order gets by with half of it.
-pub const UPLOAD_PARTS_MAX: usize = 8192;
+/// Parts of one upload that are apart: senders write a few chunks at once, nearly in order. Each
+/// part is some 50 bytes in memory, and may take a block of the file system more than is counted,
+/// so that all uploads together are 200 MB and 16 GiB off at the very most.
+pub const UPLOAD_PARTS_MAX: usize = 1024;
 
 /// Readers that wait for parts of one blob: each is some hundred bytes, and each newly readable
 /// piece looks at all of them.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Weak;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind, Result};
@@ -181,9 +182,12 @@ fn empty_dir(dir: &Path) -> Result<()> {
 pub fn lock_dir(dir: &Path) -> Result<File> {
     let file =
         File::open(dir).map_err(|error| Error::io(format!("open {}", dir.display()), error))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        Error::new(ErrorKind::Conflict, format!("lock {}: another process has it", dir.display()))
-            .with_source(io::Error::from(error))
-    })?;
-    Ok(file)
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("lock {}: another process has it", dir.display()),
+        )),
+        Err(error) => Err(Error::io(format!("lock {}", dir.display()), error.into())),
+    }
 }

@@ -55,8 +55,8 @@ struct Session {
 struct Writing {
     /// Its file, once there is something to write to it.
     file: Option<Arc<File>>,
-    /// The bytes written so far. A file system keeps no more of a file than that, so the rest of
-    /// its length is not counted, and never read back.
+    /// The bytes written so far. A file system keeps no more of a file than the blocks of these, so
+    /// the rest of its length is not counted, and never read back.
     bytes: Written,
     /// Bytes counted against the store's ceiling: those written, and those a write has failed on.
     charged: u64,

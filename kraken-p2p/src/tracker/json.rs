@@ -85,8 +85,8 @@ fn write_port(port: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[start..]);
 }
 
-/// A peer with a long address takes no more than this.
-const PEER_LEN: usize = 176;
+/// A peer with a long address takes about as much as this.
+const PEER_LEN: usize = 192;
 
 /// Each byte as a number and a comma, and how long that is.
 const NUMBERS: [([u8; 4], u8); 256] = {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use kraken_backends::{BackendTags, Router, TagStore};
+use kraken_core::http::status_of;
 use kraken_core::{Digest, Error, ErrorKind, Result, Tag};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -16,7 +17,7 @@ use crate::limits;
 /// first waits for it.
 ///
 /// It is away once it did not answer a question in time, and back once it answers any: one of
-/// [`Remote::probe`], of somebody who has no copy, or a write.
+/// [`Remote::probe`], or a write.
 #[derive(Debug)]
 pub(super) struct Remote {
     store: Arc<dyn TagStore>,
@@ -44,7 +45,12 @@ impl Remote {
             Err(Error::new(ErrorKind::Unavailable, message))
         });
         match &answer {
-            Err(error) if error.kind() == ErrorKind::Unavailable => self.left(tag, error),
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                // One that answers with a failure is there: it may fail for this tag alone.
+                if status_of(error).is_none() {
+                    self.left(tag, error);
+                }
+            }
             _ => self.returned(tag),
         }
         answer

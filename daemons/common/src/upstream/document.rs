@@ -442,37 +442,46 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// `text` with what may be a secret in addresses made unreadable: user and password before the `@`,
-/// and what follows the `?` of a URL.
+/// and what follows the `?` of a URL. Rather too much is hidden than too little.
 pub(super) fn masked(text: &str) -> Cow<'_, str> {
-    let word_ends = |c: char| c.is_whitespace() || c == ',';
-    let mut shown = String::new();
-    for word in text.split_inclusive(word_ends) {
-        let (scheme, rest) = match word.find("://") {
-            Some(at) => word.split_at(at + 3),
-            None => ("", word),
-        };
-        let authority_len = rest.find(|c| "/?#".contains(c) || word_ends(c)).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(authority_len);
-        shown += scheme;
-        match authority.rsplit_once('@') {
-            Some((user, host)) if !scheme.is_empty() || user.contains(':') => {
-                shown += "(hidden)@";
-                shown += host;
-            }
-            _ => shown += authority,
-        }
-        let path_end = path.trim_end_matches(word_ends).len();
-        match path[..path_end].find('?') {
-            Some(at) if !scheme.is_empty() && at + 1 < path_end => {
-                shown += &path[..=at];
-                shown += "(hidden)";
-                shown += &path[path_end..];
-            }
-            _ => shown += path,
-        }
-    }
+    let shown: String = text.split_inclusive(char::is_whitespace).map(masked_word).collect();
     if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
 }
+
+fn masked_word(word: &str) -> String {
+    const SCHEME_END: &str = "://";
+    let mut parts = word.split(SCHEME_END);
+    let first = parts.next().unwrap_or_default();
+    // Without a scheme in front an `@` alone is no address's.
+    let mut shown = match first.split_once('@') {
+        Some((user, _)) if user.contains(':') => without_user(first),
+        _ => first.to_owned(),
+    };
+    for part in parts {
+        shown += SCHEME_END;
+        let (address, query) = part.split_at(part.find('?').map_or(part.len(), |at| at + 1));
+        shown += &without_user(address);
+        let end = query.trim_end().len();
+        if end > 0 {
+            shown += HIDDEN;
+        }
+        shown += &query[end..];
+    }
+    shown
+}
+
+/// `address` without what stands before the last `@` of its authority.
+fn without_user(address: &str) -> String {
+    let (authority, path) =
+        address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{HIDDEN}@{host}{path}"),
+        None => address.to_owned(),
+    }
+}
+
+/// What stands for what is not shown.
+const HIDDEN: &str = "(hidden)";
 
 #[cfg(test)]
 mod tests {
@@ -538,6 +547,10 @@ mod tests {
         for (text, shown) in [
             ("http://me:pw@h:80/a@b", "http://(hidden)@h:80/a@b"),
             ("a://u:p@ss@h, b://h/@, c://x@y", "a://(hidden)@h, b://h/@, c://(hidden)@y"),
+            ("redis://:pa,ss@host", "redis://(hidden)@host"),
+            ("a://h/x;b://u:p@h2", "a://h/x;b://(hidden)@h2"),
+            ("http://proxy/https://u:p@h", "http://proxy/https://(hidden)@h"),
+            ("u:p@h1,u:p@h2", "(hidden)@h2"),
             ("https://h/a", "https://h/a"),
             ("me@h", "me@h"),
             ("me:pw@h:80/x", "(hidden)@h:80/x"),

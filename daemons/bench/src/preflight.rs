@@ -2,6 +2,8 @@
 
 mod dirty;
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ pub fn check(needs: &Needs, dir: &Path) -> Result<()> {
     fits(
         "memory",
         needs.memory,
-        memory_available()?,
+        memory("MemAvailable")?,
         "fewer or smaller hosts and blobs need less",
     )?;
     let place = format!("disk space in {}", dir.display());
@@ -60,23 +62,26 @@ pub fn foreign_load(over: Duration) -> Result<f64> {
     Ok(if all == 0 { 0.0 } else { busy as f64 / all as f64 })
 }
 
-/// Allocates, touches and frees so much memory, at most half of what is available: memory that
-/// the machine has not used since its start may be much slower to get the first time.
-pub fn touch_memory(bytes: u64) {
-    let most = memory_available().unwrap_or(0) / 2;
-    let Ok(len) = usize::try_from(bytes.min(most)) else { return };
-    let mut chunks: Vec<Vec<u8>> = Vec::new();
-    let mut left = len;
-    while left > 0 {
-        let len = left.min(CHUNK_LEN);
-        let mut chunk = Vec::new();
-        if chunk.try_reserve_exact(len).is_err() {
-            break;
-        }
-        // Not zero: pages of zeros might never be touched.
-        chunk.resize(len, 1);
-        chunks.push(std::hint::black_box(chunk));
-        left -= len;
+/// Memory that is in use until it is needed.
+#[derive(Debug)]
+pub struct TouchedMemory {
+    /// Its pages go with it.
+    _file: File,
+}
+
+impl TouchedMemory {
+    /// Fills what memory is free with pages of a file without data in `dir`. Virtual machines give
+    /// free memory back to their hosts within seconds, and to get it again costs several times
+    /// what is done with it; the kernel hands pages of files over to whoever needs memory without
+    /// the host. Blocks for some seconds.
+    pub fn fill(dir: &Path) -> Result<Self> {
+        let context =
+            |error| Error::io(format!("fill the page cache from {}", dir.display()), error);
+        let file = tempfile::tempfile_in(dir).map_err(context)?;
+        file.set_len(memory("MemFree")?.saturating_sub(UNTOUCHED)).map_err(context)?;
+        let mut pages = BufReader::with_capacity(READ_LEN, &file);
+        std::io::copy(&mut pages, &mut std::io::sink()).map_err(context)?;
+        Ok(Self { _file: file })
     }
 }
 
@@ -120,14 +125,14 @@ fn fits(what: &str, needed: u64, there: u64, mend: &str) -> Result<()> {
     ))
 }
 
-fn memory_available() -> Result<u64> {
-    let text = read("/proc/meminfo")?;
-    available_bytes(&text)
-        .ok_or_else(|| Error::invalid("reading /proc/meminfo: it does not say MemAvailable"))
+/// The bytes of memory that `/proc/meminfo` calls `name`.
+fn memory(name: &str) -> Result<u64> {
+    meminfo_bytes(&read("/proc/meminfo")?, name)
+        .ok_or_else(|| Error::invalid(format!("reading /proc/meminfo: it does not say {name}")))
 }
 
-fn available_bytes(meminfo: &str) -> Option<u64> {
-    let rest = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+    let rest = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -168,8 +173,10 @@ fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| Error::io(format!("reading {path}"), error))
 }
 
-/// Of one allocation in [`touch_memory`].
-const CHUNK_LEN: usize = 64 << 20;
+/// What [`TouchedMemory`] leaves free, so that the kernel need not look for memory at once.
+const UNTOUCHED: u64 = 256 * MIB;
+/// Of one read call.
+const READ_LEN: usize = 1 << 20;
 /// What `/proc` counts in, the same on every machine that this runs on.
 const JIFFIES_PER_SECOND: f64 = 100.0;
 const MIB: u64 = 1 << 20;
@@ -205,13 +212,12 @@ mod tests {
     #[test]
     fn this_machine_can_be_described() {
         let before = machine_cpu_seconds().unwrap();
-        touch_memory(10 << 20);
         let load = foreign_load(Duration::from_millis(30)).unwrap();
         assert!((0.0..=1.0).contains(&load), "{load}");
         assert!(machine_cpu_seconds().unwrap() >= before);
         let machine = machine();
         assert!(machine.cpus > 0 && !machine.kernel.is_empty(), "{machine:?}");
-        assert_eq!(available_bytes("MemTotal: 9 kB\nMemAvailable:   12 kB\n"), Some(12288));
+        assert_eq!(meminfo_bytes("MemTotal: 9 kB\nMemFree:   12 kB\n", "MemFree"), Some(12288));
         assert_eq!(cpu_model("processor : 0\nmodel name\t: Some Chip: fast\n"), "Some Chip: fast");
         assert_eq!(cpu_model(""), "unknown");
     }

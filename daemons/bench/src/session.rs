@@ -10,7 +10,7 @@ use tokio::task::{block_in_place, yield_now};
 
 use crate::net::Network;
 use crate::plan::Plan;
-use crate::preflight::{self, DirtyRatios};
+use crate::preflight::{self, DirtyRatios, TouchedMemory};
 use crate::result::{Report, SystemRuns};
 use crate::run::{self, Lab};
 use crate::scenarios;
@@ -75,10 +75,9 @@ async fn one(
         wait_until_quiet(progress).await?;
     }
     let needs = plan.needs();
-    block_in_place(|| {
+    let _touched = block_in_place(|| {
         preflight::check(&needs, &plan.dir)?;
-        preflight::touch_memory(needs.memory.max(needs.disk));
-        Ok::<_, Error>(())
+        TouchedMemory::fill(&plan.dir)
     })?;
     yield_now().await;
     // Dropped from the last to the first: processes, hosts, data.

@@ -43,8 +43,8 @@ impl Watch {
 
 impl<H> Watched<H> {
     /// Runs the handler, counts, and writes the access log: failures of ours as warnings, those of
-    /// clients at info but for a 404, the rest at debug, what is asked all the time not at all. One line, with its
-    /// reason, is all that is said of a request that is refused.
+    /// clients at info but for a 404, the rest at debug, what is asked all the time not at all. One
+    /// line, with its reason, is all that is said of a request that is refused.
     pub(super) async fn answer<F, B>(
         &self,
         mut request: Request<RequestBody>,

@@ -78,7 +78,8 @@ impl TouchedMemory {
         let context =
             |error| Error::io(format!("fill the page cache from {}", dir.display()), error);
         let file = tempfile::tempfile_in(dir).map_err(context)?;
-        file.set_len(memory("MemFree")?.saturating_sub(UNTOUCHED)).map_err(context)?;
+        let len = memory("MemFree")?.saturating_sub(UNTOUCHED).min(FILL_MAX);
+        file.set_len(len).map_err(context)?;
         let mut pages = BufReader::with_capacity(READ_LEN, &file);
         std::io::copy(&mut pages, &mut std::io::sink()).map_err(context)?;
         Ok(Self { _file: file })
@@ -175,6 +176,9 @@ fn read(path: &str) -> Result<String> {
 
 /// What [`TouchedMemory`] leaves free, so that the kernel need not look for memory at once.
 const UNTOUCHED: u64 = 256 * MIB;
+/// Most that is filled: it takes some seconds. A machine with more free memory is rarely one that
+/// gives it away.
+const FILL_MAX: u64 = 64 << 30;
 /// Of one read call.
 const READ_LEN: usize = 1 << 20;
 /// What `/proc` counts in, the same on every machine that this runs on.

@@ -32,7 +32,6 @@ mod upload_id;
 mod verify;
 mod waiters;
 mod write_backs;
-mod written;
 
 #[cfg(test)]
 mod tests;

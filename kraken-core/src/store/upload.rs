@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::BLOB_LEN_MAX;
 use crate::metainfo::MetaInfo;
 use crate::piece::Geometry;
+use crate::range_set::RangeSet;
 use crate::store::blob::Blob;
 use crate::store::cache::Store;
 use crate::store::cleanup::Outcome;
@@ -21,7 +22,6 @@ use crate::store::limits::UPLOAD_PARTS_MAX;
 use crate::store::sidecar::Sidecar;
 use crate::store::upload_id::UploadId;
 use crate::store::verify::{Frontier, metainfo_of};
-use crate::store::written::Written;
 
 /// An upload under way. Cheap to clone; all clones are the same upload.
 ///
@@ -57,7 +57,7 @@ struct Writing {
     file: Option<Arc<File>>,
     /// The bytes written so far. A file system keeps no more of a file than the blocks of these, so
     /// the rest of its length is not counted, and never read back.
-    bytes: Written,
+    bytes: RangeSet,
     /// Bytes counted against the store's ceiling: those written, and those a write has failed on.
     charged: u64,
     /// The hash of what was written in order.
@@ -98,7 +98,7 @@ impl Store {
             number,
             writing: Mutex::new(Writing {
                 file: None,
-                bytes: Written::default(),
+                bytes: RangeSet::new(),
                 charged: 0,
                 frontier: Frontier::new(algorithm),
                 ended: false,
@@ -319,7 +319,7 @@ impl Upload {
             return Err(Error::invalid(text));
         }
         self.session.touched.store(unix_now(), Ordering::Relaxed);
-        let wanted = writing.bytes.covered() + writing.bytes.missing(&range);
+        let wanted = writing.bytes.len() + writing.bytes.missing(&range);
         if let Some(more @ 1..) = wanted.checked_sub(writing.charged) {
             self.store.admit(more)?;
             writing.charged = wanted;
@@ -354,7 +354,7 @@ impl Upload {
 
     /// Bytes never written would be read as zeros: terabytes of them, if a sender says so.
     fn refuse_hole(&self, writing: &Writing) -> Result<()> {
-        match writing.bytes.hole() {
+        match writing.bytes.first_gap() {
             None => Ok(()),
             Some(hole) => Err(Error::invalid(format!(
                 "upload {}: the bytes {}-{} of {} were never written",

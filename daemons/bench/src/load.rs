@@ -144,7 +144,7 @@ async fn tracker(system: &System, load: Load, dir: &Path) -> Result<Vec<LoadRow>
 /// A manifest that the agent has.
 async fn agent(system: &System, load: Load, dir: &Path) -> Result<Vec<LoadRow>> {
     let manifest = manifests::manifest();
-    let digest = kraken_core::Digest::sha256(manifest.as_bytes()).to_string();
+    let digest = kraken_core::Digest::sha256(manifest.as_bytes());
     let programs = Programs::start(system, dir, true).await?;
     let addr = programs.give(&manifest, &digest).await?;
     on_thread(move || {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::FuturesUnordered;
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Digest, Error, ErrorKind, Result};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::{Ask, Blob, Fetched, Inside, now};
@@ -228,7 +228,7 @@ impl<'a> Race<'a> {
     async fn prove(&mut self) -> Result<()> {
         let blob = &self.blob;
         let proofs = self.done.iter_mut().map(async |(agent, client, server)| {
-            let digest: String =
+            let digest: Digest =
                 client.ask(&Ask::Hash { addr: *server, blob: blob.clone() }).await?;
             if digest == blob.digest {
                 return Ok(());

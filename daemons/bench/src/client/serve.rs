@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_util::stream;
-use kraken_core::http::{Body, Client, ClientConfig, Request, Response};
+use kraken_backends::Origin;
+use kraken_backends::limits::UPLOAD_CHUNK_LEN;
+use kraken_core::http::{Client, ClientConfig, Request, Response};
 use kraken_core::{Algorithm, Digest, DigestHasher, Error, ErrorKind, Result};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -68,10 +69,8 @@ impl State {
     }
 
     async fn owners(&self, addr: SocketAddr, blob: &Blob, count: usize) -> Result<()> {
-        let url = format!("http://{addr}/blobs/{}/locations", blob.digest);
-        let answer = self.client.send(Request::get(url).head_timeout(PROBE_MAX)).await?;
-        let owners = answer.header("origin-locations").unwrap_or_default();
-        if owners.split(',').filter(|owner| !owner.is_empty()).count() == count {
+        let owners = self.origin(addr).locations(&blob.digest).await?;
+        if owners.len() == count {
             return Ok(());
         }
         let message = format!("origin {addr} knows no {count} healthy origins but {owners:?}");
@@ -79,33 +78,19 @@ impl State {
     }
 
     async fn upload(&self, addr: SocketAddr, blob: &Blob) -> Result<()> {
-        let url = format!("http://{addr}/namespace/{NAMESPACE}/blobs/{}/uploads", blob.digest);
-        let answer = self.client.send(Request::post(&url)).await?;
-        let upload = answer
-            .header("location")
-            .map(|location| format!("{url}/{location}"))
-            .ok_or_else(|| Error::invalid(format!("origin {addr} names no upload")))?;
-        let mut start = 0;
-        while start < blob.len {
-            let end = (start + PATCH_LEN).min(blob.len);
-            let blocks = blob.blocks(start).take(PATCH_LEN.div_ceil(BLOCK_LEN) as usize);
-            let body = Body::stream(end - start, stream::iter(blocks.map(Ok)));
-            let request = Request::patch(&upload).header("content-range", format!("{start}-{end}"));
-            self.client.send(request.body(body)).await?;
-            start = end;
-        }
-        self.client.send(Request::put(&upload)).await.map(drop)
+        self.origin(addr).upload(&NAMESPACE.parse()?, &blob.digest, blob).await
     }
 
     async fn holds(&self, addr: SocketAddr, blob: &Blob) -> Result<()> {
-        let digest = &blob.digest;
-        let path = format!("internal/namespace/{NAMESPACE}/blobs/{digest}?local=true");
-        let request = Request::head(format!("http://{addr}/{path}")).head_timeout(PROBE_MAX);
-        self.client.send(request).await.map(drop)
+        self.origin(addr).stat(&NAMESPACE.parse()?, &blob.digest, true).await.map(drop)
+    }
+
+    fn origin(&self, addr: SocketAddr) -> Origin {
+        Origin::new(&addr.to_string(), self.client.clone(), UPLOAD_CHUNK_LEN)
     }
 
     async fn stored(&self, addr: SocketAddr, blob: &Blob) -> Result<()> {
-        let (_, hex) = blob.digest.split_once(':').unwrap_or_default();
+        let hex = blob.digest.hex();
         let url = format!("http://{addr}/files/{STORAGE_ROOT}/{hex}");
         let answer = self.client.send(Request::head(url).head_timeout(PROBE_MAX)).await?;
         if answer.header("size") == Some(blob.len.to_string().as_str()) {
@@ -139,14 +124,13 @@ impl State {
         Ok(Fetched { start, first_byte, last_byte, curve, len, crc32: crc32.finalize() })
     }
 
-    async fn hash(&self, addr: SocketAddr, blob: &Blob) -> Result<String> {
+    async fn hash(&self, addr: SocketAddr, blob: &Blob) -> Result<Digest> {
         let mut body = self.pull(addr, blob).await?.stream();
         let mut sha256 = DigestHasher::new(Algorithm::Sha256);
         while let Some(chunk) = body.chunk().await? {
             sha256.update(&chunk);
         }
-        let digest: Digest = sha256.finish();
-        Ok(digest.to_string())
+        Ok(sha256.finish())
     }
 
     async fn pull(&self, addr: SocketAddr, blob: &Blob) -> Result<Response> {
@@ -243,9 +227,6 @@ pub(crate) const STORAGE_ROOT: &str = "blobs";
 
 /// What the blob is in.
 const NAMESPACE: &str = "bench";
-
-/// How much of a blob one request uploads, as uber/kraken's clients do.
-const PATCH_LEN: u64 = 32 << 20;
 
 /// Points of a curve.
 const CURVE_LEN_MAX: usize = 200;

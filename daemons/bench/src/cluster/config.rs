@@ -4,7 +4,7 @@
 //! TLS, no limit of bandwidth (links have theirs), no nginx in the path, so that the programs
 //! themselves are what is measured. Its place is taken by a script that only sleeps.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,18 @@ use kraken_core::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::client::STORAGE_ROOT;
-use crate::scenario::Scenario;
 
 /// Writes the configurations of a run.
 pub(crate) struct Configs<'a> {
     tuned: bool,
-    scenario: &'a Scenario,
+    piece_len: u64,
     dir: &'a Path,
 }
 
 impl<'a> Configs<'a> {
     /// Configurations that put everything under `dir`, which is absolute.
-    pub(crate) fn new(tuned: bool, scenario: &'a Scenario, dir: &'a Path) -> Result<Self> {
-        let configs = Self { tuned, scenario, dir };
+    pub(crate) fn new(tuned: bool, piece_len: u64, dir: &'a Path) -> Result<Self> {
+        let configs = Self { tuned, piece_len, dir };
         configs.write_file(NGINX, "#!/bin/sh\nexec sleep 1000000000\n", 0o755)?;
         configs.write_file(TEMPLATE, "# nginx is out of the path\n", 0o644)?;
         Ok(configs)
@@ -64,7 +63,7 @@ impl<'a> Configs<'a> {
             "capacity": 1 << 20,
         });
         config["localdb"] = json!({"source": data.join("origin.db")});
-        config["metainfogen"] = json!({"piece_lengths": {"0": self.scenario.piece_len}});
+        config["metainfogen"] = json!({"piece_lengths": {"0": self.piece_len}});
         config["peer_id_factory"] = json!("addr_hash");
         config["scheduler"] = json!({
             "conn": {"bandwidth": {"enable": false}},
@@ -171,6 +170,37 @@ impl<'a> Configs<'a> {
     }
 }
 
+/// What an origin at `ip` is told on its command line.
+pub(crate) fn origin_flags(ip: IpAddr, http: u16, peer: u16) -> [String; 4] {
+    [
+        format!("--blobserver-hostname={ip}"),
+        format!("--blobserver-port={http}"),
+        format!("--peer-ip={ip}"),
+        format!("--peer-port={peer}"),
+    ]
+}
+
+/// What an agent at `ip` is told on its command line.
+pub(crate) fn agent_flags(ip: IpAddr, http: u16, peer: u16, registry: u16) -> [String; 4] {
+    [
+        format!("--agent-registry-port={registry}"),
+        format!("--agent-server-port={http}"),
+        format!("--peer-ip={ip}"),
+        format!("--peer-port={peer}"),
+    ]
+}
+
+/// So many free ports, all different.
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let find = || -> std::io::Result<Vec<u16>> {
+        // All are held until the last is found, so that no two are the same.
+        let bind = |_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
+        let held: Vec<TcpListener> = (0..count).map(bind).collect::<std::io::Result<_>>()?;
+        held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    };
+    find().map_err(|e| Error::io("find free ports", e))
+}
+
 fn listener(port: u16) -> Value {
     json!({"net": "tcp", "addr": format!("0.0.0.0:{port}")})
 }
@@ -186,26 +216,13 @@ mod tests {
     use kraken_common::upstream::{Load, RoleName};
 
     use super::*;
-    use crate::scenario::Start;
 
     #[test]
     fn every_key_is_one_that_both_systems_know() {
-        let scenario = Scenario {
-            name: "S0".to_owned(),
-            about: String::new(),
-            agents: 1,
-            origins: 1,
-            blob_len: 1,
-            piece_len: 4 << 20,
-            agent_link: None,
-            origin_link: None,
-            start: Start::Together,
-            events: Vec::new(),
-        };
         let dir = tempfile::tempdir().unwrap();
         let addr: SocketAddr = "127.0.0.1:1".parse().unwrap();
         for tuned in [false, true] {
-            let configs = Configs::new(tuned, &scenario, dir.path()).unwrap();
+            let configs = Configs::new(tuned, 4 << 20, dir.path()).unwrap();
             for (role, config) in [
                 (RoleName::Tracker, configs.tracker(1, &[addr])),
                 (RoleName::Origin, configs.origin("origin0", 1, &[addr], addr)),

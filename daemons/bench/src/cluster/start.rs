@@ -1,13 +1,13 @@
 //! How a cluster is started: who listens where, with which flags, in which order.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraken_core::{Error, Result};
 use serde_json::Value;
 
-use super::config::Configs;
+use super::config::{Configs, agent_flags, free_ports, origin_flags};
 use crate::cgroup::Cgroups;
 use crate::client::{Ask, Blob, Inside};
 use crate::net::{Host, Network};
@@ -48,7 +48,7 @@ impl<'a> Start<'a> {
     /// A start that puts all files under `dir`, which is absolute.
     pub(super) fn new(
         system: &'a System,
-        scenario: &'a Scenario,
+        scenario: &Scenario,
         network: &'a Network,
         dir: &'a Path,
     ) -> Result<Self> {
@@ -63,7 +63,7 @@ impl<'a> Start<'a> {
         };
         Ok(Self {
             system,
-            configs: Configs::new(system.tuned, scenario, dir)?,
+            configs: Configs::new(system.tuned, scenario.piece_len, dir)?,
             cgroups: Cgroups::create(&COUNTED)?,
             kraken,
             hub: place("hub"),
@@ -104,12 +104,7 @@ impl<'a> Start<'a> {
         let start = |place: &Place<'_>| {
             let (ports, addr) = (place.ports, place.host.addr);
             let config = self.configs.origin(&place.host.name, ports.http, &all, self.storage());
-            let flags = [
-                format!("--blobserver-hostname={addr}"),
-                format!("--blobserver-port={}", ports.http),
-                format!("--peer-ip={addr}"),
-                format!("--peer-port={}", ports.peer),
-            ];
+            let flags = origin_flags(addr.into(), ports.http, ports.peer);
             self.role("origin", place, &config, &flags)
         };
         // None is healthy in the others' eyes before all have been started.
@@ -124,12 +119,8 @@ impl<'a> Start<'a> {
         let start = |place: &Place<'_>| {
             let ports = place.ports;
             let config = self.configs.agent(&place.host.name, ports.other, tracker);
-            let flags = [
-                format!("--agent-registry-port={}", ports.other),
-                format!("--agent-server-port={}", ports.http),
-                format!("--peer-ip={}", place.host.addr),
-                format!("--peer-port={}", ports.peer),
-            ];
+            let ip = place.host.addr.into();
+            let flags = agent_flags(ip, ports.http, ports.peer, ports.other);
             self.role("agent", place, &config, &flags)
         };
         let agents: Vec<Process> = self.agents.iter().map(start).collect::<Result<_>>()?;
@@ -223,13 +214,7 @@ impl Ports {
         if network.is_namespaced() {
             return Ok(vec![Self { http: 16002, peer: 16001, other: 16000 }; count]);
         }
-        let find = || -> std::io::Result<Vec<u16>> {
-            // All are held until the last is found, so that no two are the same.
-            let bind = |_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
-            let held: Vec<TcpListener> = (0..3 * count).map(bind).collect::<Result<_, _>>()?;
-            held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
-        };
-        let ports = find().map_err(|e| Error::io("find free ports", e))?;
+        let ports = free_ports(3 * count)?;
         let ports = ports.chunks_exact(3);
         Ok(ports.map(|ports| Self { http: ports[0], peer: ports[1], other: ports[2] }).collect())
     }

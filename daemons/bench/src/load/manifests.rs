@@ -1,6 +1,6 @@
 //! Reads of one manifest, as runtimes do them.
 
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Digest, Error, ErrorKind, Result};
 
 use super::generator::{Kind, Requests};
 
@@ -14,7 +14,7 @@ pub(super) struct Manifests {
 
 impl Manifests {
     /// `GET` or `HEAD` of a manifest by its digest.
-    pub(super) fn new(method: &str, repository: &str, digest: &str, manifest: Vec<u8>) -> Self {
+    pub(super) fn new(method: &str, repository: &str, digest: &Digest, manifest: Vec<u8>) -> Self {
         let request = format!(
             "{method} /v2/{repository}/manifests/{digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
              User-Agent: containerd/1.7\r\nAccept: \
@@ -44,7 +44,7 @@ impl Requests for Manifests {
 
 /// An image's manifest of usual length.
 pub(super) fn manifest() -> String {
-    let digest = |name: &str| kraken_core::Digest::sha256(name.as_bytes()).to_string();
+    let digest = |name: &str| Digest::sha256(name.as_bytes()).to_string();
     let layers: Vec<_> = (0..12)
         .map(|layer| {
             serde_json::json!({

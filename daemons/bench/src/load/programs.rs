@@ -1,18 +1,19 @@
 //! The programs that a load needs: a tracker and an origin, and for some an agent.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use kraken_backends::limits::UPLOAD_CHUNK_LEN;
+use kraken_backends::{BytesSource, Origin};
 use kraken_core::http::{Client, ClientConfig, Request};
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Digest, Error, ErrorKind, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
-use crate::cluster::config::Configs;
+use crate::cluster::config::{Configs, agent_flags, free_ports, origin_flags};
 use crate::net::{HostSpec, Network};
 use crate::process::Process;
-use crate::scenario::{Scenario, Start};
 use crate::system::System;
 
 /// Running programs. Dropping it kills them.
@@ -39,20 +40,17 @@ impl Programs {
     /// answer.
     pub(super) async fn start(system: &System, dir: &Path, with_agent: bool) -> Result<Self> {
         system.check()?;
-        let scenario = scenario();
-        let configs = Configs::new(system.tuned, &scenario, dir)?;
+        let configs = Configs::new(system.tuned, PIECE_LEN, dir)?;
         let network = Network::loopback(&[HostSpec { name: HOST.to_owned(), link: None }]);
         let starter = Starter { system, configs, network };
-        let [origin, origin_peer, tracker, agent, agent_peer, registry] = ports()?;
-        let addr = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let ports = free_ports(6)?;
+        let (origin, origin_peer, tracker) = (ports[0], ports[1], ports[2]);
+        let (agent, agent_peer, registry) = (ports[3], ports[4], ports[5]);
+        let ip = Ipv4Addr::LOCALHOST;
+        let addr = |port| SocketAddr::from((ip, port));
         // Nothing is written back: nobody needs to be there.
         let config = starter.configs.origin("origin0", origin, &[addr(origin)], addr(1));
-        let flags = [
-            "--blobserver-hostname=127.0.0.1".to_owned(),
-            format!("--blobserver-port={origin}"),
-            "--peer-ip=127.0.0.1".to_owned(),
-            format!("--peer-port={origin_peer}"),
-        ];
+        let flags = origin_flags(ip.into(), origin, origin_peer);
         let http = Client::new(ClientConfig::default());
         let origin_process = starter.start("origin", "origin0", &config, &flags, GENERATOR_CPU)?;
         healthy(&http, &origin_process, addr(origin)).await?;
@@ -64,12 +62,7 @@ impl Programs {
         healthy(&http, &tracker_process, addr(tracker)).await?;
         let agent = if with_agent {
             let config = starter.configs.agent("agent0", registry, addr(tracker));
-            let flags = [
-                format!("--agent-registry-port={registry}"),
-                format!("--agent-server-port={agent}"),
-                "--peer-ip=127.0.0.1".to_owned(),
-                format!("--peer-port={agent_peer}"),
-            ];
+            let flags = agent_flags(ip.into(), agent, agent_peer, registry);
             let process = starter.start("agent", "agent0", &config, &flags, PROGRAM_CPU)?;
             healthy(&http, &process, addr(agent)).await?;
             Some((process, addr(registry)))
@@ -88,21 +81,14 @@ impl Programs {
 
     /// Gives the origin a manifest and reads it from the agent, whose registry's address it
     /// returns.
-    pub(super) async fn give(&self, manifest: &str, digest: &str) -> Result<SocketAddr> {
+    pub(super) async fn give(&self, manifest: &str, digest: &Digest) -> Result<SocketAddr> {
         let Some((_, registry)) = &self.agent else {
             return Err(Error::new(ErrorKind::Internal, "there is no agent to read from"));
         };
-        let origin = self.origin_addr;
-        let url = format!("http://{origin}/namespace/{REPOSITORY_ESCAPED}/blobs/{digest}/uploads");
-        let begun = self.http.send(Request::post(&url)).await?;
-        let upload = begun
-            .header("location")
-            .map(|location| format!("{url}/{location}"))
-            .ok_or_else(|| Error::invalid(format!("origin {origin} names no upload")))?;
-        let range = format!("0-{}", manifest.len());
-        let chunk = Request::patch(&upload).header("content-range", range.as_str());
-        self.http.send(chunk.body(manifest.to_owned())).await?;
-        self.http.send(Request::put(&upload)).await?;
+        let origin =
+            Origin::new(&self.origin_addr.to_string(), self.http.clone(), UPLOAD_CHUNK_LEN);
+        let source = BytesSource::new(manifest.to_owned());
+        origin.upload(&REPOSITORY.parse()?, digest, &source).await?;
         let url = format!("http://{registry}/v2/{REPOSITORY}/manifests/{digest}");
         let read = self.http.send(Request::get(url)).await?.bytes(1 << 20).await?;
         if read != manifest.as_bytes() {
@@ -172,38 +158,6 @@ async fn healthy(http: &Client, process: &Process, addr: SocketAddr) -> Result<(
     }
 }
 
-/// Free ports.
-fn ports<const N: usize>() -> Result<[u16; N]> {
-    let find = || -> std::io::Result<[u16; N]> {
-        // All are held until the last is found, so that no two are the same.
-        let mut held = Vec::new();
-        let mut ports = [0; N];
-        for port in &mut ports {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            *port = listener.local_addr()?.port();
-            held.push(listener);
-        }
-        Ok(ports)
-    };
-    find().map_err(|e| Error::io("find free ports", e))
-}
-
-/// What configurations are made for.
-fn scenario() -> Scenario {
-    Scenario {
-        name: "load".to_owned(),
-        about: String::new(),
-        agents: 1,
-        origins: 1,
-        blob_len: 1,
-        piece_len: 4 << 20,
-        agent_link: None,
-        origin_link: None,
-        start: Start::Together,
-        events: Vec::new(),
-    }
-}
-
 /// The core of the program that is measured, among those this process may use.
 pub(super) const PROGRAM_CPU: usize = 0;
 
@@ -216,8 +170,8 @@ const HOST: &str = "load";
 /// Where the manifest is.
 pub(super) const REPOSITORY: &str = "library/bench";
 
-/// The same as a segment of a path.
-const REPOSITORY_ESCAPED: &str = "library%2Fbench";
+/// Of a blob's pieces; manifests are smaller.
+const PIECE_LEN: u64 = 4 << 20;
 
 /// How often a program that starts is looked at.
 const LOOKS: u32 = 1200;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use kraken_backends::TagStore as _;
 use kraken_common::answer::outward;
 use kraken_core::http::status_of;
-use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, Tag, TagName};
+use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, TagName};
 use kraken_p2p::tracker::TrackerClient as _;
 use kraken_registry_api::manifest::Document;
 use kraken_registry_api::{
@@ -25,19 +24,6 @@ pub(crate) struct AgentRegistry {
 impl AgentRegistry {
     pub(crate) fn new(parts: Arc<Parts>) -> Self {
         Self { parts }
-    }
-
-    async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Digest> {
-        match reference {
-            Reference::Digest(digest) => Ok(*digest),
-            Reference::Tag(name) => {
-                let tag = Tag { repository: repository.clone(), name: name.clone() };
-                let asked = self.parts.build_index.get(&tag).await;
-                asked.map_err(|error| {
-                    outward(error, "the build-indexes", format_args!("find tag {tag}"))
-                })
-            }
-        }
     }
 }
 
@@ -82,7 +68,11 @@ impl BlobSource for AgentRegistry {
 #[async_trait]
 impl Manifests for AgentRegistry {
     async fn get(&self, repository: &Repository, reference: &Reference) -> Result<Manifest> {
-        let digest = self.resolve(repository, reference).await?;
+        let asked = self.parts.build_index.resolve(repository, reference).await;
+        let digest = asked.map_err(|error| {
+            let what = format_args!("find tag {repository}:{reference}");
+            outward(error, "the build-indexes", what)
+        })?;
         if let Some(manifest) = self.parts.recent.get(&digest) {
             return Ok(manifest);
         }

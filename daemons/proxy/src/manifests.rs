@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use kraken_backends::{BytesSource, TagStore as _};
+use kraken_backends::BytesSource;
 use kraken_common::answer::outward;
 use kraken_core::http::status_of;
 use kraken_core::{Digest, Error, Reference, Repository, Result, Tag};
@@ -85,16 +85,11 @@ impl Manifests for ProxyRegistry {
 
 impl ProxyRegistry {
     async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Digest> {
-        match reference {
-            Reference::Digest(digest) => Ok(*digest),
-            Reference::Tag(name) => {
-                let tag = Tag { repository: repository.clone(), name: name.clone() };
-                let asked = self.parts.build_index.get(&tag).await;
-                asked.map_err(|error| {
-                    outward(error, "the build-indexes", format_args!("find tag {tag}"))
-                })
-            }
-        }
+        let asked = self.parts.build_index.resolve(repository, reference).await;
+        asked.map_err(|error| {
+            let what = format_args!("find tag {repository}:{reference}");
+            outward(error, "the build-indexes", what)
+        })
     }
 
     async fn read(&self, repository: &Repository, digest: Digest) -> Result<Manifest> {

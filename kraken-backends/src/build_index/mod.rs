@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kraken_core::health::PassiveConfig;
 use kraken_core::http::{Body, Client, Method, Request, escape_segment, status_of};
-use kraken_core::{Digest, Error, ErrorKind, Repository, Result, Tag, TagName};
+use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, Tag, TagName};
 use serde::Serialize;
 
 use crate::backend::Page;
@@ -63,6 +63,16 @@ impl BuildIndex {
     /// Replaces the hosts, as when a DNS name resolves anew.
     pub fn set_hosts(&self, hosts: Vec<String>) -> Result<()> {
         self.hosts.replace(hosts)
+    }
+
+    /// The digest that `reference` means in `repository`: its own, or the one its tag names.
+    pub async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Digest> {
+        match reference {
+            Reference::Digest(digest) => Ok(*digest),
+            Reference::Tag(name) => {
+                self.get(&Tag { repository: repository.clone(), name: name.clone() }).await
+            }
+        }
     }
 
     /// Puts the tag, and has it replicated to the remote clusters configured there.

@@ -146,6 +146,19 @@ async fn requests_are_those_of_uber_krakens_client() {
 }
 
 #[tokio::test]
+async fn a_digest_is_what_it_is_and_a_tag_what_it_names() {
+    let (named, other) = (Digest::sha256(b"x"), Digest::sha256(b"y"));
+    let fake = Fake::serve(move |_, _| answer(200, named.to_string())).await;
+    let (index, tag) = (index(&[fake.host()]), tag());
+    for (reference, digest) in
+        [(Reference::Digest(other), other), (Reference::Tag(tag.name.clone()), named)]
+    {
+        assert_eq!(index.resolve(&tag.repository, &reference).await.unwrap(), digest);
+    }
+    assert_eq!(fake.lines(), ["GET /tags/library%2Fnginx:1.0"], "a digest needs nobody");
+}
+
+#[tokio::test]
 async fn a_host_that_is_down_is_passed_over_and_then_asked_last() {
     let digest = Digest::sha256(b"x");
     let good = Fake::serve(move |_, _| answer(200, digest.to_string())).await;

@@ -127,3 +127,10 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+/// `error` and the causes below it.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

@@ -8,6 +8,7 @@
 
 pub mod bitfield;
 pub mod bucket;
+pub mod cause;
 pub mod digest;
 pub mod error;
 pub mod health;
@@ -28,6 +29,7 @@ pub mod store;
 pub mod time;
 
 pub use bitfield::Bitfield;
+pub use cause::Cause;
 pub use digest::{Algorithm, Digest, DigestHasher};
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{InfoHash, Namespace, PeerId, Reference, Repository, Tag, TagName};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use kraken_core::{Error, ErrorKind};
+use kraken_core::{Cause, Error, ErrorKind};
 use serde::Serialize;
 
 use crate::body::{self, Body};
@@ -16,14 +16,9 @@ pub struct Failure {
     code: Code,
     message: String,
     /// What the log is told where that is more than the message.
-    reason: Option<String>,
+    cause: Option<Cause>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
-
-/// Why a request was refused, for the log of whoever serves it: an extension of every answer that
-/// is a [`Failure`]. It may name paths and hosts; this crate logs nothing itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason(pub String);
 
 /// The codes of the distribution-spec, and two of docker/distribution it has no word for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +70,7 @@ pub(crate) enum Subject {
 impl Failure {
     /// An answer of `status` with `code`; `message` says what was wrong.
     pub fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), reason: None, headers: Vec::new() }
+        Self { status, code, message: message.into(), cause: None, headers: Vec::new() }
     }
 
     /// 405: this registry does not do that; `allow` lists the methods that work here. It is empty
@@ -124,7 +119,7 @@ impl Failure {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
             }
         };
-        Self { reason: Some(error.to_string()), ..failure }
+        Self { cause: Some(error.into()), ..failure }
     }
 
     /// With this header, in place of another of its name.
@@ -155,7 +150,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, Code::Denied, message)
     }
 
-    /// The answer as it goes to the client, with its [`Reason`] beside it.
+    /// The answer as it goes to the client, with its [`Cause`] beside it.
     pub fn into_response(self) -> Response<Body> {
         let document = Document {
             errors: [Entry { code: self.code.as_str(), message: &self.message, detail: () }],
@@ -170,7 +165,7 @@ impl Failure {
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         response.headers_mut().insert(CONTENT_LENGTH, length);
         response.headers_mut().insert(API_VERSION, API_VERSION_2);
-        response.extensions_mut().insert(Reason(self.reason.unwrap_or(self.message)));
+        response.extensions_mut().insert(self.cause.unwrap_or_else(|| self.message.into()));
         response
     }
 }

@@ -21,7 +21,7 @@ use crate::{blobs, manifests, tags, uploads};
 /// The OCI distribution API over a [`Backend`], as a `tower` and a `hyper` service.
 ///
 /// It is cheap to clone, always ready, and never fails: refusals are answers, with a
-/// [`Reason`](crate::failure::Reason) beside them. A failure after the answer has begun is an error
+/// [`Cause`](kraken_core::Cause) beside them. A failure after the answer has begun is an error
 /// of the answer's body, at which a server breaks the connection.
 pub struct Registry<B: ?Sized> {
     backend: Arc<B>,

@@ -1,10 +1,10 @@
-//! The port that registries' clients pull from: who may, and what the log is told of refusals.
+//! The port that registries' clients pull from, and who may.
 
 use bytes::Bytes;
-use http::{Request, Response};
-use kraken_common::answer::{self, Answer};
+use http::Request;
+use kraken_common::answer::Answer;
 use kraken_common::{AllowedClients, Body, ClientAddr};
-use kraken_registry_api::failure::{Failure, Reason};
+use kraken_registry_api::failure::Failure;
 use kraken_registry_api::{Backend, Registry};
 
 /// Answers one request for `registry`: 403 in its words if it does not come from one of `allowed`.
@@ -22,7 +22,7 @@ where
         Some(refusal) => refusal.into_response(),
         None => registry.answer(request).await,
     };
-    logged(response)
+    response.map(Body::new)
 }
 
 fn refusal<B>(allowed: &AllowedClients, request: &Request<B>) -> Option<Failure> {
@@ -32,14 +32,4 @@ fn refusal<B>(allowed: &AllowedClients, request: &Request<B>) -> Option<Failure>
     }
     let whose = client.map_or_else(String::new, |client| format!(" from {client}"));
     Some(Failure::denied(format!("pulls{whose} are not allowed here")))
-}
-
-/// The registry's answer, with the reason of a refusal where the access log finds it.
-fn logged(mut response: Response<kraken_registry_api::Body>) -> Answer {
-    let reason = response.extensions_mut().remove::<Reason>();
-    let answer = response.map(Body::new);
-    match reason {
-        Some(Reason(reason)) => answer::because(answer, reason),
-        None => answer,
-    }
 }

@@ -4,10 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kraken_common::answer::Cause;
 use kraken_common::{AllowedClients, ClientAddr, Hosts};
 use kraken_core::http::{Client, ClientConfig, Method, Request};
-use kraken_core::{Digest, ErrorKind};
+use kraken_core::{Cause, Digest, ErrorKind};
 use kraken_registry_api::Registry;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -66,7 +65,7 @@ async fn told(
     request.extensions_mut().insert(ClientAddr(client.parse().unwrap()));
     let answer = access::answer(&registry, &allowed, request).await;
     let (head, _) = answer.into_parts();
-    let cause = head.extensions.get::<Cause>().expect("nothing for the log").0.clone();
+    let cause = head.extensions.get::<Cause>().expect("nothing for the log").text().to_owned();
     (head.status.as_u16(), cause, head.headers)
 }
 

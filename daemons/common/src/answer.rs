@@ -5,7 +5,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Cause, Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::body::Body;
@@ -13,16 +13,6 @@ use crate::limits;
 
 /// A response of any handler here.
 pub type Answer = Response<Body>;
-
-/// What went wrong, put beside an answer so that the access log can say it although the body, by
-/// uber/kraken's conventions, often cannot.
-#[derive(Debug, Clone)]
-pub struct Cause(pub String);
-
-/// Put beside a 404 that stands for a failure: the access log tells of it as of other failures,
-/// though not of what is merely not there.
-#[derive(Debug, Clone, Copy)]
-pub struct Disguised;
 
 /// The status uber/kraken gives to a failure of this kind.
 pub fn status_of(kind: ErrorKind) -> StatusCode {
@@ -45,21 +35,20 @@ pub fn failure(error: &Error) -> Answer {
     let status = status_of(error.kind());
     let bare =
         matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Pending | ErrorKind::Conflict);
-    let message = error.to_string();
-    let answer = if bare { empty(status) } else { text(status, clip(&message).to_owned()) };
-    because(answer, message)
+    let cause = Cause::from(error);
+    let answer = if bare { empty(status) } else { text(status, clip(cause.text()).to_owned()) };
+    because(answer, cause)
 }
 
 /// A bare 404 in place of `error`, where clients must take what cannot be asked for as not there.
 pub fn disguised(error: &Error) -> Answer {
-    let mut answer = because(empty(StatusCode::NOT_FOUND), error.to_string());
-    answer.extensions_mut().insert(Disguised);
-    answer
+    because(empty(StatusCode::NOT_FOUND), Cause::from(error).standing_for(error.kind()))
 }
 
-/// `answer`, of which the access log says `cause`.
-pub fn because(mut answer: Answer, cause: impl Into<String>) -> Answer {
-    answer.extensions_mut().insert(Cause(cause.into()));
+/// `answer`, of which the access log says `cause`: the body, by uber/kraken's conventions, often
+/// cannot.
+pub fn because(mut answer: Answer, cause: impl Into<Cause>) -> Answer {
+    answer.extensions_mut().insert::<Cause>(cause.into());
     answer
 }
 

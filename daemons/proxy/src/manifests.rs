@@ -27,12 +27,11 @@ impl Manifests for ProxyRegistry {
     ///
     /// A tag that the build-indexes cannot look up, their backend being away, is not found:
     /// clients look before they push, and with any other failure would not push, although pushes
-    /// need no backend.
+    /// need no backend. The access log says it as the failure it is.
     async fn head(&self, repository: &Repository, reference: &Reference) -> Result<ManifestStat> {
         let digest = self.resolve(repository, reference).await.map_err(|error| {
             // What a build-index answers whose backend is away, or that is about to end.
             if status_of(&error) == Some(503) {
-                tracing::warn!(%repository, %reference, %error, "a tag is told as not found");
                 let message = format!("tag {reference} of {repository} cannot be looked up now");
                 return Error::not_found(message).with_source(error);
             }

@@ -15,7 +15,6 @@ use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Area, Store};
 use kraken_core::{Digest, Error, ErrorKind, Result};
 use kraken_registry_api::Registry;
-use kraken_registry_api::failure::Reason;
 use tokio::task::JoinSet;
 
 use crate::config::ProxyConfig;
@@ -135,14 +134,7 @@ where
     if let Some(answer) = health(&parts, &request).await {
         return answer;
     }
-    let mut response = registry.answer(request).await;
-    let reason = response.extensions_mut().remove::<Reason>();
-    let answer = response.map(Body::new);
-    match reason {
-        // Where the access log finds it.
-        Some(Reason(reason)) => answer::because(answer, reason),
-        None => answer,
-    }
+    registry.answer(request).await.map(Body::new)
 }
 
 fn warn(changed: Result<()>, what: &str) {

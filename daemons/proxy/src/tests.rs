@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use kraken_backends::origin::OriginConfig;
 use kraken_backends::{BuildIndex, OriginCluster};
-use kraken_common::answer::{self, Answer, Cause};
+use kraken_common::answer::{self, Answer};
 use kraken_common::{RequestBody, Server, Serving};
-use kraken_core::Digest;
 use kraken_core::http::{Client, ClientConfig, Request, Response};
 use kraken_core::store::{Store, StoreConfig};
+use kraken_core::{Cause, Digest, ErrorKind};
 use kraken_registry_api::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -216,6 +216,9 @@ async fn a_tag_that_cannot_be_looked_up_keeps_nobody_from_pushing_it() {
 async fn the_log_is_told_why_a_request_was_refused() {
     let origin = fake_origin(|request| match *request.method() {
         Method::POST => answer::text(StatusCode::NOT_IMPLEMENTED, "no backend at 10.0.0.1"),
+        _ if request.uri().path().starts_with("/tags/") => {
+            answer::text(StatusCode::SERVICE_UNAVAILABLE, "storage: the backend is away")
+        }
         _ => answer::empty(StatusCode::NOT_FOUND),
     });
     let (dir, client) = (tempfile::tempdir().unwrap(), Client::new(ClientConfig::default()));
@@ -241,13 +244,23 @@ async fn the_log_is_told_why_a_request_was_refused() {
         (Method::PUT, &format!("{path}?digest=md5:1"), 400, "md5"),
         (Method::PATCH, &"/v2/library/x/blobs/uploads/".into(), 405, "started by POST"),
         (Method::GET, &"/v2/library/x/tags/list".into(), 503, "127.0.0.1:1"),
+        (Method::GET, &"/v2/library/x/manifests/1".into(), 503, "find tag library/x:1"),
         (Method::GET, &"/readiness".into(), 503, "127.0.0.1:1"),
     ] {
         let answer = ask(method, path).await;
-        let cause = &answer.extensions().get::<Cause>().expect("nothing for the log").0;
+        let cause = answer.extensions().get::<Cause>().expect("nothing for the log").text();
         assert_eq!(answer.status(), status, "{path}: {cause}");
         assert!(cause.contains(reason), "{path}: {cause}");
     }
+    // One that a client is to take as not there is a failure all the same.
+    parts.build_index.set_hosts(vec![origin.addr().to_string()]).unwrap();
+    let looked = ask(Method::HEAD, "/v2/library/x/manifests/1").await;
+    let cause = looked.extensions().get::<Cause>().expect("nothing for the log");
+    assert_eq!(
+        (looked.status(), cause.stands_for()),
+        (StatusCode::NOT_FOUND, Some(ErrorKind::Unavailable))
+    );
+    assert!(cause.text().contains("the backend is away"), "{}", cause.text());
     origin.close().await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, Request, StatusCode};
-use kraken_common::answer::{self, Answer, Cause};
+use kraken_common::answer::{self, Answer};
 use kraken_common::{RequestBody, Segments, path, read_bounded};
 use kraken_core::http::status_of;
 use kraken_core::{Error, InfoHash, Result, Time};
@@ -133,7 +133,5 @@ fn relay_failure(failure: &Failure) -> Answer {
 }
 
 fn refusal(status: StatusCode, message: String) -> Answer {
-    let mut answer = answer::text(status, message.clone());
-    answer.extensions_mut().insert(Cause(message));
-    answer
+    answer::because(answer::text(status, message.clone()), message)
 }

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use ::http::{HeaderMap, StatusCode};
 
+use crate::error::chain;
 use crate::{Error, ErrorKind};
 
 /// An answer came, with a status the request did not expect.
@@ -170,10 +171,4 @@ fn cause_of(error: &(dyn StdError + 'static)) -> Option<NetworkCause> {
         // An `io::Error` may wrap another one that says more.
         _ => None,
     }
-}
-
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }

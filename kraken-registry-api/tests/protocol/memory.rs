@@ -11,9 +11,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use kraken_core::{
-    Algorithm, Digest, DigestHasher, Error, ErrorKind, Reference, Repository, Result, TagName,
+    Algorithm, Cause, Digest, DigestHasher, Error, ErrorKind, Reference, Repository, Result,
+    TagName,
 };
-use kraken_registry_api::failure::Reason;
 use kraken_registry_api::{
     Backend, BlobReader, BlobSource, ByteStream, Manifest, Manifests, Registry, Tags, UploadId,
     Uploads,
@@ -331,7 +331,7 @@ pub(crate) async fn send(
     } else if let Some(declared) = declared {
         assert_eq!(declared, body.len().to_string());
     }
-    let reason = head.extensions.get().map(|Reason(reason)| reason.clone());
+    let reason = head.extensions.get::<Cause>().map(|cause| cause.text().to_owned());
     assert_eq!(reason.is_some(), head.status.as_u16() >= 400, "every refusal has a reason");
     Answer { status: head.status, headers: head.headers, reason, body }
 }

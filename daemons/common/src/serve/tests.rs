@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use http::StatusCode;
 use http_body_util::BodyExt as _;
+use kraken_core::{Error, ErrorKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -235,13 +236,14 @@ async fn requests_are_counted_and_told_where_metrics_are_exposed() {
 async fn a_refused_request_is_one_line_with_its_reason_and_its_client() {
     let (log, _guard) = Log::start(tracing::Level::INFO);
     let refuse = async |request: Request<RequestBody>| {
-        let unavailable = kraken_core::Error::new(kraken_core::ErrorKind::Unavailable, "a reason");
+        let unavailable = Error::new(ErrorKind::Unavailable, "a reason");
         match request.uri().path() {
             "/failed" => answer::failure(&unavailable),
             "/readiness" => answer::not_ready(&unavailable),
-            "/disguised" => answer::disguised(&unavailable),
+            "/disguised" => answer::disguised(&Error::new(ErrorKind::Unsupported, "a reason")),
+            "/unknown" => answer::failure(&Error::not_found("x").with_source(unavailable)),
             "/method" => answer::method_not_allowed("PUT"),
-            "/gone" => answer::failure(&kraken_core::Error::not_found("a reason")),
+            "/gone" => answer::failure(&Error::not_found("a reason")),
             _ => answer::ok(),
         }
     };
@@ -253,18 +255,19 @@ async fn a_refused_request_is_one_line_with_its_reason_and_its_client() {
         let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         talk(addr, head.as_bytes()).await
     };
-    for (path, status, reason) in [
-        ("/failed", 503, "a reason"),
-        ("/readiness", 503, "not ready to serve traffic: a reason"),
-        ("/disguised", 404, "a reason"),
-        ("/method", 405, "this path has only PUT"),
+    for (path, status, level, reason) in [
+        ("/failed", 503, "WARN", "a reason"),
+        ("/readiness", 503, "WARN", "not ready to serve traffic: a reason"),
+        ("/disguised", 404, "INFO", "a reason"),
+        ("/unknown", 404, "WARN", "x: a reason"),
+        ("/method", 405, "INFO", "this path has only PUT"),
     ] {
         let before = log.lines().len();
         let answer = ask(path).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         let lines = log.lines();
         assert_eq!(lines.len(), before + 1, "{lines:?}");
-        for part in [reason, &format!("status={status}"), "client=127.0.0.1:"] {
+        for part in [level, reason, &format!("status={status}"), "client=127.0.0.1:"] {
             assert!(lines[before].contains(part), "{part} is not in {lines:?}");
         }
     }

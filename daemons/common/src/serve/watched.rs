@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use kraken_core::{Cause, ErrorKind};
 
 use super::ClientAddr;
-use crate::answer::{Cause, Disguised};
 use crate::body::{Body, BoxError, RequestBody, Stall};
 use crate::metrics::{Connected, Counted, Metrics, Requests, UnderWay};
 
@@ -42,9 +42,10 @@ impl Watch {
 }
 
 impl<H> Watched<H> {
-    /// Runs the handler, counts, and writes the access log: failures of ours as warnings, those of
-    /// clients at info but for a 404, the rest at debug, what is asked all the time not at all. One
-    /// line, with its reason, is all that is said of a request that is refused.
+    /// Runs the handler, counts, and writes the access log: failures of ours as warnings, whatever
+    /// their status, those of clients at info but for a 404, the rest at debug, what is asked all
+    /// the time not at all. One line, with its cause, is all that is said of a request that is
+    /// refused.
     pub(super) async fn answer<F, B>(
         &self,
         mut request: Request<RequestBody>,
@@ -76,12 +77,14 @@ impl<H> Watched<H> {
             under_way.answered(response.status());
         }
         let status = response.status().as_u16();
-        let cause = response.extensions().get::<Cause>().map_or("", |cause| cause.0.as_str());
+        let told = response.extensions().get::<Cause>();
+        let cause = told.map_or("", Cause::text);
         let duration_ms = start.elapsed().as_millis() as u64;
         let is_routine =
             method == Method::GET && ["/health", "/readiness", METRICS].contains(&path.as_str());
-        let is_failure = status != 404 || response.extensions().get::<Disguised>().is_some();
-        if status >= 500 {
+        let stands_for = told.and_then(Cause::stands_for);
+        let is_failure = status != 404 || stands_for.is_some();
+        if status >= 500 || stands_for == Some(ErrorKind::Unavailable) {
             tracing::warn!(status, %method, path, %client, duration_ms, "{cause}");
         } else if status >= 400 && is_failure {
             tracing::info!(status, %method, path, %client, duration_ms, "{cause}");

@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-/// Bytes read from disk at a time: large enough that a hop to the blocking threads (some 10 µs) is
-/// nothing beside it, small enough that a thousand readers hold 512 MiB at most.
-pub(crate) const READ_LEN: u64 = 512 << 10;
-
 /// How long a manifest that was read from the store is believed to be there: those who ask for one
 /// ask again within moments, and the store hears of it often enough.
 pub(crate) const RECENT_MAX: Duration = Duration::from_secs(1);

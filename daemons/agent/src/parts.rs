@@ -3,20 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use kraken_backends::BuildIndex;
-use kraken_common::blocking;
 use kraken_core::http::Client;
 use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
-use kraken_p2p::node::Node;
-use kraken_p2p::storage::TorrentFile;
+use kraken_p2p::node::{Download, Node};
 use kraken_p2p::tracker::HttpTrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
-use crate::limits;
 use crate::recent::RecentManifests;
 
 /// What every request finds.
@@ -30,10 +27,28 @@ pub(crate) struct Parts {
     pub(crate) recent: RecentManifests,
 }
 
-/// A blob that is here and verified.
+/// A blob that is here, or arrives as it is read.
 pub(crate) struct OpenBlob {
-    file: Arc<dyn TorrentFile>,
+    download: Download,
     pub(crate) len: u64,
+}
+
+impl OpenBlob {
+    /// All bytes, once they are verified as a whole.
+    pub(crate) async fn whole(mut self) -> Result<Bytes> {
+        self.download.set_demand(0..self.len);
+        self.download.finished().await?;
+        let mut stream = self.download.stream(0..self.len);
+        let Some(first) = stream.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(second) = stream.chunk().await? else { return Ok(first) };
+        let mut all = BytesMut::with_capacity(self.len as usize);
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        while let Some(chunk) = stream.chunk().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.freeze())
+    }
 }
 
 impl BlobReader for OpenBlob {
@@ -41,24 +56,41 @@ impl BlobReader for OpenBlob {
         self.len
     }
 
+    /// An answer has begun by then: what breaks it off can only be logged.
     fn stream(&self, range: Range<u64>) -> ByteStream {
-        let file = Arc::clone(&self.file);
-        stream::try_unfold((file, range), |(file, range)| async move {
-            if range.is_empty() {
-                return Ok(None);
+        let stream = self.download.stream(range);
+        stream::try_unfold((stream, 0), |(mut stream, bytes_sent)| async move {
+            match stream.chunk().await {
+                Ok(Some(chunk)) => {
+                    let bytes_sent = bytes_sent + chunk.len() as u64;
+                    Ok(Some((chunk, (stream, bytes_sent))))
+                }
+                Ok(None) => Ok(None),
+                Err(error) => {
+                    let digest = stream.digest();
+                    tracing::warn!(%digest, bytes_sent, %error, "answer broken off");
+                    Err(error)
+                }
             }
-            let end = range.end.min(range.start + limits::READ_LEN);
-            let (reader, start) = (Arc::clone(&file), range.start);
-            let chunk = blocking("read a blob", move || {
-                let mut bytes = vec![0; (end - start) as usize];
-                reader.read_at(start, &mut bytes)?;
-                Ok(Bytes::from(bytes))
-            })
-            .await?;
-            Ok(Some((chunk, (file, end..range.end))))
         })
         .boxed()
     }
+}
+
+/// Opens a blob to be read while it arrives; nothing of it is asked for before it is read.
+///
+/// Of the empty blob nothing arrives whose sums could be wrong: it is waited for.
+pub(crate) async fn open(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<OpenBlob> {
+    let mut download = parts.node.open(namespace, digest).await?;
+    let len = download.metainfo().geometry().blob_len();
+    if len == 0 {
+        download.finished().await?;
+    }
+    Ok(OpenBlob { download, len })
 }
 
 /// Downloads a blob, or joins its download; ends when it is verified as a whole. One of more than
@@ -68,12 +100,10 @@ pub(crate) async fn fetch(
     namespace: &Namespace,
     digest: &Digest,
     len_max: u64,
-) -> Result<OpenBlob> {
-    let mut download = parts.node.download(namespace, digest).await?;
-    let len = download.metainfo().geometry().blob_len();
-    if len > len_max {
-        return Err(Error::new(ErrorKind::TooLarge, format!("{digest} has {len} bytes")));
+) -> Result<Bytes> {
+    let blob = open(parts, namespace, digest).await?;
+    if blob.len > len_max {
+        return Err(Error::new(ErrorKind::TooLarge, format!("{digest} has {} bytes", blob.len)));
     }
-    download.finished().await?;
-    Ok(OpenBlob { file: download.file(), len })
+    blob.whole().await
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use kraken_common::answer::outward;
 use kraken_core::http::status_of;
 use kraken_core::{Digest, Error, ErrorKind, Reference, Repository, Result, TagName};
@@ -13,7 +12,7 @@ use kraken_registry_api::{
     Backend, BlobReader, BlobSource, Manifest, ManifestStat, Manifests, Tags, limits,
 };
 
-use crate::parts::{Parts, fetch};
+use crate::parts::{Parts, fetch, open};
 
 /// The agent's side of the registry traits: read only.
 #[derive(Debug, Clone)]
@@ -60,7 +59,7 @@ impl BlobSource for AgentRegistry {
 
     async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {
         let namespace = repository.as_str().parse()?;
-        let blob = fetch(&self.parts, &namespace, digest, u64::MAX).await;
+        let blob = open(&self.parts, &namespace, digest).await;
         Ok(Box::new(blob.map_err(|error| of_swarm(error, digest))?))
     }
 }
@@ -78,21 +77,16 @@ impl Manifests for AgentRegistry {
         }
         let (namespace, len_max) =
             (repository.as_str().parse()?, limits::MANIFEST_BYTES_MAX as u64);
-        let blob = match fetch(&self.parts, &namespace, &digest, len_max).await {
+        let bytes = match fetch(&self.parts, &namespace, &digest, len_max).await {
             // A layer asked for as if it were a manifest.
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 return Err(Error::not_found(format!("manifest {digest}")).with_source(error));
             }
-            blob => blob.map_err(|error| of_swarm(error, &digest))?,
+            bytes => bytes.map_err(|error| of_swarm(error, &digest))?,
         };
-        let mut bytes = Vec::with_capacity(blob.len as usize);
-        let mut stream = blob.stream(0..blob.len);
-        while let Some(chunk) = stream.next().await {
-            bytes.extend_from_slice(&chunk?);
-        }
         let document = Document::parse(None, &bytes)
             .map_err(|error| Error::not_found(format!("manifest {digest}")).with_source(error))?;
-        let manifest = Manifest { digest, media_type: document.media_type, bytes: bytes.into() };
+        let manifest = Manifest { digest, media_type: document.media_type, bytes };
         self.parts.recent.put(&manifest);
         Ok(manifest)
     }

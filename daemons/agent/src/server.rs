@@ -95,9 +95,9 @@ async fn tracker_ready(parts: &Parts) -> Result<()> {
     result
 }
 
-/// The whole blob; it waits until the blob is here.
+/// The whole blob, as it arrives.
 async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer> {
-    let blob = match parts::fetch(parts, &namespace.parse()?, digest, u64::MAX).await {
+    let blob = match parts::open(parts, &namespace.parse()?, digest).await {
         Ok(blob) => blob,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
         // uber/kraken's agents answer 500 when the backend cannot be reached.

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metainfo::MetaInfo;
 use crate::piece::{Geometry, PieceIndex};
 use crate::range_set::RangeSet;
+use crate::store::append::append_range;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::sidecar::{self, Sidecar};
 use crate::store::verify::{Frontier, metainfo_of};
@@ -165,14 +166,18 @@ impl Blob {
     /// Fills `buf` from bytes that may be read; `ErrorKind::Pending` while they may not. Blocks.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let range = self.range_of(offset, buf.len())?;
-        {
-            let progress = lock(&self.progress);
-            self.alive(&progress)?;
-            if !progress.readable.contains(&range) {
-                return Err(Error::new(ErrorKind::Pending, self.about("read", &range)));
-            }
-        }
+        self.check_readable(&range)?;
         self.read_exact(&range, buf)
+    }
+
+    /// As [`Blob::read_at`], but appends the bytes of `range` to `buf`. Blocks.
+    pub fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
+        if range.start > range.end || range.end > self.len {
+            return Err(Error::invalid(self.about("read past the end", &range)));
+        }
+        self.check_readable(&range)?;
+        append_range(&self.file, range.clone(), buf)
+            .map_err(|error| Error::io(self.about("read", &range), error))
     }
 
     /// Fills `buf` from bytes of marked pieces, to seed them; `ErrorKind::Pending` while they are
@@ -503,6 +508,15 @@ impl Blob {
             return Err(Error::new(ErrorKind::Cancelled, text));
         }
         Ok(())
+    }
+
+    fn check_readable(&self, range: &Range<u64>) -> Result<()> {
+        let progress = lock(&self.progress);
+        self.alive(&progress)?;
+        if progress.readable.contains(range) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Pending, self.about("read", range)))
     }
 
     fn range_of(&self, offset: u64, len: usize) -> Result<Range<u64>> {

@@ -15,6 +15,7 @@
     reason = "the store is where this crate opens files and reads the clock"
 )]
 
+mod append;
 mod blob;
 mod cache;
 mod cleanup;
@@ -36,6 +37,7 @@ mod write_backs;
 #[cfg(test)]
 mod tests;
 
+pub use append::append_range;
 pub use blob::Blob;
 pub use cache::{Entry, Store, StoreStats};
 pub use cleanup::{Area, Cleaned, CleanupConfig};

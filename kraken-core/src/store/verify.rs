@@ -1,12 +1,12 @@
 //! Reading a file to check what it holds.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 
 use crate::digest::{Algorithm, Digest, DigestHasher};
 use crate::error::{Error, Result};
 use crate::metainfo::{MetaInfo, PieceHasher};
 use crate::piece::{Geometry, PieceIndex};
+use crate::store::append::append_range;
 use crate::store::limits;
 
 /// A digest over the bytes from the start up to a point that moves on.
@@ -84,15 +84,14 @@ pub(super) fn metainfo_of(file: &File, digest: Digest, geometry: Geometry) -> Re
 }
 
 fn read_chunks(file: &File, start: u64, end: u64, mut take: impl FnMut(&[u8])) -> Result<()> {
-    let mut at = start;
-    let mut buffer = vec![0; end.saturating_sub(start).min(limits::READ_LEN as u64) as usize];
+    let (mut at, mut chunk) = (start, Vec::new());
     while at < end {
-        let len = buffer.len().min((end - at) as usize);
-        let chunk = &mut buffer[..len];
-        file.read_exact_at(chunk, at)
+        let len = (end - at).min(limits::READ_LEN as u64);
+        chunk.clear();
+        append_range(file, at..at + len, &mut chunk)
             .map_err(|error| Error::io(format!("read {len} bytes at {at} to verify"), error))?;
-        take(chunk);
-        at += len as u64;
+        take(&chunk);
+        at += len;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Two nodes of this project, on real stores.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use kraken_core::{
     Algorithm, Bitfield, Digest, DigestHasher, MetaInfo, Namespace, PeerInfo, PieceIndex, Result,
 };
 use kraken_p2p::node::{Node, NodeConfig};
-use kraken_p2p::storage::{Proof, StoreStorage, TorrentFile, TorrentStorage};
+use kraken_p2p::storage::{Proof, Readable, StoreStorage, TorrentFile, TorrentStorage};
 use kraken_p2p::swarm::SwarmConfig;
 use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use tempfile::TempDir;
@@ -179,8 +180,20 @@ impl TorrentFile for UnhashedFile {
         self.blob.write_at(offset, bytes)
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.blob.read_at(offset, buf)
+    fn read_marked_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.blob.read_marked_at(offset, buf)
+    }
+
+    fn readable_to(&self, start: u64) -> u64 {
+        self.blob.readable_to(start)
+    }
+
+    fn readable(&self, range: Range<u64>) -> Readable {
+        self.blob.readable(range)
+    }
+
+    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
+        self.blob.read(range, buf)
     }
 
     fn mark(&self, index: PieceIndex, _: Proof) -> Result<()> {

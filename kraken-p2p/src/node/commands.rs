@@ -24,15 +24,15 @@ pub(super) async fn call<T>(
     answered.await.map_err(|_| closed(what))
 }
 
-/// Adds a torrent, and with `demand` joins its download.
+/// Adds a torrent, and with `join` joins it.
 pub(super) async fn add(
     commands: &Commands,
     torrent: Arc<Torrent>,
     spec: TorrentSpec,
-    demand: bool,
+    join: bool,
 ) -> Result<Option<Subscription>> {
     let spec = Box::new(spec);
-    call(commands, "add a torrent", |answer| Command::Add { torrent, spec, demand, answer }).await?
+    call(commands, "add a torrent", |answer| Command::Add { torrent, spec, join, answer }).await?
 }
 
 /// The error of a call that found the swarm's task gone.

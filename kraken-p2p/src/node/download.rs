@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Result};
 
-use super::event::Command;
 use super::inner::NodeInner;
+use super::stream::BlobStream;
 use super::subscription::{Progress, State, Subscription};
 use crate::storage::TorrentFile;
 
-/// A wish for a blob. Several of one digest share the work; when the last is dropped the node asks
-/// for no more of it, and seeds what it has.
+/// A wish for a blob. Several of one digest share the work; when the last is dropped, and the last
+/// [`BlobStream`], the node asks for no more of it, and seeds what it has.
 #[derive(Debug)]
 pub struct Download {
     node: Arc<NodeInner>,
@@ -28,12 +28,7 @@ impl Download {
         let digest = self.digest();
         let over = |state: &State| state.progress.complete || state.failure.is_some();
         let state = self.subscription.state.wait_for(over).await.map_err(|_| closing(&digest))?;
-        match &state.failure {
-            Some((kind, text)) if !state.progress.complete => {
-                Err(Error::new(*kind, text.clone()).context(format_args!("download {digest}")))
-            }
-            _ => Ok(()),
-        }
+        state.failed().map_err(|error| error.context(format_args!("download {digest}")))
     }
 
     /// Waits until [`Download::progress`] says something else than when it was last asked. Fails
@@ -50,9 +45,14 @@ impl Download {
 
     /// Waits for these bytes of the blob only, the first ones first; `0..blob_len` is the whole
     /// again, in the order that is best for all.
-    pub async fn set_demand(&self, range: Range<u64>) -> Result<()> {
-        let (digest, id) = (self.digest(), self.subscription.id);
-        self.node.command(Command::SetDemand { digest, id, range: Some(range) }).await
+    pub fn set_demand(&self, range: Range<u64>) {
+        self.subscription.set_demand(range);
+    }
+
+    /// These bytes of the blob, in order, as they become readable. A stream waits for bytes of its
+    /// own accord, whatever this download waits for, and lives on without it.
+    pub fn stream(&self, range: Range<u64>) -> BlobStream {
+        BlobStream::new(Arc::clone(&self.node), self.subscription.another(), range)
     }
 
     /// The blob.

@@ -16,9 +16,9 @@ use super::link::ConnLink;
 use super::recalled::Recalled;
 use super::shared::Shared;
 use super::stats::{DownloadTotals, NodeStats};
-use super::subscription::{Progress, Released, State, Subscription};
+use super::subscription::{Progress, State, Subscription, Wishes};
 use super::torrent::Torrent;
-use crate::swarm::{CloseReason, ConnId, DemandId, PieceOutcome, Refused, Swarm, TorrentSpec};
+use crate::swarm::{CloseReason, ConnId, PieceOutcome, Refused, Swarm, TorrentSpec};
 use crate::wire::Handshake;
 
 /// Owns the swarm and the ends of everything it talks to. Never waits for a task of the node.
@@ -28,14 +28,13 @@ pub(super) struct Driver {
     pub(super) swarm: Swarm,
     events: mpsc::Receiver<Event>,
     commands: mpsc::Receiver<Command>,
-    released: Arc<Released>,
+    wishes: Arc<Wishes>,
     recalled: Recalled,
     pub(super) conns: BTreeMap<ConnId, ConnLink>,
     pub(super) dials: BTreeMap<ConnId, Dial>,
     pub(super) entries: BTreeMap<Digest, Entry>,
     pub(super) totals: DownloadTotals,
     announces_failed: u64,
-    demands: u64,
 }
 
 /// A dial under way.
@@ -60,7 +59,7 @@ pub(super) struct Entry {
 enum Action {
     Event(Event),
     Command(Command),
-    Released,
+    Wished,
     Recalled,
     Timeout,
     Close,
@@ -79,14 +78,13 @@ impl Driver {
             swarm,
             events,
             commands,
-            released: Arc::default(),
+            wishes: Arc::default(),
             recalled,
             conns: BTreeMap::new(),
             dials: BTreeMap::new(),
             entries: BTreeMap::new(),
             totals: DownloadTotals::default(),
             announces_failed: 0,
-            demands: 0,
         }
     }
 
@@ -121,7 +119,7 @@ impl Driver {
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                 Action::Timeout
             }
-            () = self.released.news() => Action::Released,
+            () = self.wishes.news() => Action::Wished,
             () = self.recalled.news() => Action::Recalled,
             Some(command) = self.commands.recv() => Action::Command(command),
             Some(event) = self.events.recv() => Action::Event(event),
@@ -133,9 +131,9 @@ impl Driver {
         match action {
             Action::Event(event) => self.apply_event(now, event),
             Action::Command(command) => self.apply_command(now, command),
-            Action::Released => {
-                for (digest, id) in self.released.take() {
-                    self.swarm.clear_demand(now, &digest, id);
+            Action::Wished => {
+                for ((digest, id), range) in self.wishes.take() {
+                    self.swarm.set_demand(now, &digest, id, range);
                 }
             }
             Action::Recalled => self.let_go(now),
@@ -302,14 +300,11 @@ impl Driver {
             Command::Join { digest, answer } => {
                 let _ = answer.send(self.join(now, digest));
             }
-            Command::Add { torrent, spec, demand, answer } => {
+            Command::Add { torrent, spec, join, answer } => {
                 let digest = spec.digest;
                 let added = self.add(now, torrent, *spec);
-                let joined = if demand && added.is_ok() { self.join(now, digest) } else { None };
+                let joined = if join && added.is_ok() { self.join(now, digest) } else { None };
                 let _ = answer.send(added.map(|()| joined));
-            }
-            Command::SetDemand { digest, id, range } => {
-                self.swarm.set_demand(now, &digest, id, range);
             }
             Command::Remove { digest, answer } => {
                 if let Some(entry) = self.entries.remove(&digest) {
@@ -360,12 +355,7 @@ impl Driver {
         if entry.state.receiver_count() == 0 {
             entry.since = Some(now);
         }
-        self.demands += 1;
-        let id = DemandId(self.demands);
-        let whole = 0..entry.torrent.meta.geometry().blob_len();
-        let state = entry.state.subscribe();
-        self.swarm.set_demand(now, &digest, id, Some(whole));
-        Some(Subscription { digest, id, state, released: Arc::clone(&self.released) })
+        Some(Subscription::new(digest, entry.state.subscribe(), Arc::clone(&self.wishes)))
     }
 
     fn stats(&self, describe: bool) -> NodeStats {

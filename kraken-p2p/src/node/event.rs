@@ -1,7 +1,6 @@
 //! What the swarm's task is told and asked.
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -15,7 +14,7 @@ use super::stats::NodeStats;
 use super::subscription::Subscription;
 use super::torrent::Torrent;
 use crate::swarm::{
-    Announced, Blacklisted, CloseReason, ConnId, DemandId, PieceOutcome, Refused, TorrentSpec,
+    Announced, Blacklisted, CloseReason, ConnId, PieceOutcome, Refused, TorrentSpec,
 };
 use crate::wire::{Handshake, Message};
 
@@ -59,17 +58,15 @@ pub(super) enum Event {
 /// Something the application wants.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Joins a download that is there.
+    /// Joins a torrent that is there.
     Join { digest: Digest, answer: oneshot::Sender<Option<Subscription>> },
-    /// Adds a torrent, unless one of this digest is there, and with `demand` joins its download.
+    /// Adds a torrent, unless one of this digest is there, and with `join` joins it.
     Add {
         torrent: Arc<Torrent>,
         spec: Box<TorrentSpec>,
-        demand: bool,
+        join: bool,
         answer: oneshot::Sender<Result<Option<Subscription>>>,
     },
-    /// Changes what one download waits for; `None` is the whole blob.
-    SetDemand { digest: Digest, id: DemandId, range: Option<Range<u64>> },
     /// Forgets a torrent.
     Remove { digest: Digest, answer: oneshot::Sender<bool> },
     /// Switches seeding.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kraken_core::Result;
 use tokio::sync::oneshot;
 
-use super::commands::{Commands, call, closed};
+use super::commands::{Commands, call};
 use super::event::Command;
 use super::shared::Shared;
 
@@ -25,10 +25,6 @@ impl NodeInner {
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T> {
         call(&self.commands, what, command).await
-    }
-
-    pub(super) async fn command(&self, command: Command) -> Result<()> {
-        self.commands.send(command).await.map_err(|_| closed("command"))
     }
 }
 

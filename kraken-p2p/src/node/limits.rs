@@ -6,6 +6,11 @@ use std::time::Duration;
 /// and an eighth of tokio's default pool, which is not ours alone.
 pub(super) const BLOCKING_JOBS_MAX: usize = 64;
 
+/// Bytes of a blob that a reader is given at once. Large enough that the hop to a blocking thread
+/// (some 10 µs) is nothing beside it; a reader holds two at most, so that a thousand hold 1 GiB.
+/// Of a whole blob so many at the end, at most, wait until its digest is proven.
+pub(super) const READ_LEN: u64 = 512 << 10;
+
 /// Most events that wait for the swarm's task. When it is full the tasks that report wait, and
 /// stop reading their sockets.
 pub(super) const EVENTS_MAX: usize = 4096;

@@ -26,6 +26,7 @@ mod running;
 mod shaping;
 mod shared;
 mod stats;
+mod stream;
 mod subscription;
 mod survey;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use config::{NodeConfig, PeerIdFactory};
 pub use download::Download;
 pub use running::{DownloadPhase, RunningDownload};
 pub use stats::{DownloadTotals, NodeStats};
+pub use stream::BlobStream;
 pub use subscription::Progress;
 
 use commands::add;
@@ -129,6 +131,15 @@ impl Node {
     /// Starts to download a blob, or joins a download of it. A blob that storage already has is
     /// complete at once and is seeded. Cancel safe.
     pub async fn download(&self, namespace: &Namespace, digest: &Digest) -> Result<Download> {
+        let download = self.open(namespace, digest).await?;
+        download.set_demand(0..download.metainfo().geometry().blob_len());
+        Ok(download)
+    }
+
+    /// As [`Node::download`], but nothing is asked for yet: that is for [`Download::stream`], or
+    /// [`Download::set_demand`], to do. Returns as soon as the blob's length is known and there is
+    /// room for it. Cancel safe.
+    pub async fn open(&self, namespace: &Namespace, digest: &Digest) -> Result<Download> {
         if let Some(download) = self.join(digest).await? {
             return Ok(download);
         }
@@ -140,7 +151,7 @@ impl Node {
                 if let Some(download) = self.join(digest).await? {
                     return Ok(download);
                 }
-                (Some(turn), self.open(namespace, meta).await?)
+                (Some(turn), self.open_torrent(namespace, meta).await?)
             }
         };
         match add(&self.0.commands, torrent, spec, true).await? {
@@ -284,7 +295,7 @@ impl Node {
     }
 
     /// The torrent opened in storage, in the caller's turn and when the swarm has none.
-    async fn open(
+    async fn open_torrent(
         &self,
         namespace: &Namespace,
         meta: MetaInfo,

@@ -1,8 +1,11 @@
 //! What the swarm's task and those who wait for a torrent tell each other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kraken_core::{Digest, ErrorKind};
+use kraken_core::{Digest, Error, ErrorKind, Result};
 use tokio::sync::{Notify, watch};
 
 use super::torrent::Torrent;
@@ -32,38 +35,79 @@ pub(super) struct State {
     pub(super) failure: Option<(ErrorKind, String)>,
 }
 
-/// One demand, with the state of its torrent. Gives the demand back when it is dropped.
+/// One who waits for a torrent, with its state. Takes its demand back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) digest: Digest,
-    pub(super) id: DemandId,
+    id: DemandId,
     pub(super) state: watch::Receiver<State>,
-    pub(super) released: Arc<Released>,
+    wishes: Arc<Wishes>,
 }
 
-/// Demands given back and not yet taken from the swarm: at most one entry for each that was made.
+/// What subscriptions demand and the swarm's task has not looked at: of each the latest, so no more
+/// than there are and were since it looked. A demand that is taken back can never be overtaken by
+/// one that was made before.
 #[derive(Debug, Default)]
-pub(super) struct Released {
-    demands: Mutex<Vec<(Digest, DemandId)>>,
+pub(super) struct Wishes {
+    last_id: AtomicU64,
+    latest: Mutex<BTreeMap<(Digest, DemandId), Option<Range<u64>>>>,
     news: Notify,
+}
+
+impl Subscription {
+    /// Watches a torrent, without any demand.
+    pub(super) fn new(digest: Digest, state: watch::Receiver<State>, wishes: Arc<Wishes>) -> Self {
+        let id = DemandId(wishes.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+        Self { digest, id, state, wishes }
+    }
+
+    /// Another one of the same torrent, without any demand.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.digest, self.state.clone(), Arc::clone(&self.wishes))
+    }
+
+    /// Waits for these bytes from now on, in place of those before.
+    pub(super) fn set_demand(&self, range: Range<u64>) {
+        // A torrent that is gone must not be mistaken for its successor.
+        if self.state.borrow().failure.is_none() {
+            self.wishes.put(self.digest, self.id, Some(range));
+        }
+    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut demands = self.released.demands.lock().unwrap_or_else(PoisonError::into_inner);
-        demands.push((self.digest, self.id));
-        self.released.news.notify_one();
+        self.wishes.put(self.digest, self.id, None);
     }
 }
 
-impl Released {
-    /// Waits until something was given back. Cancel safe.
+impl State {
+    /// The failure as an error, unless all is here.
+    pub(super) fn failed(&self) -> Result<()> {
+        match &self.failure {
+            Some((kind, text)) if !self.progress.complete => Err(Error::new(*kind, text.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Wishes {
+    fn put(&self, digest: Digest, id: DemandId, range: Option<Range<u64>>) {
+        self.latest().insert((digest, id), range);
+        self.news.notify_one();
+    }
+
+    /// Waits until a demand was made or taken back. Cancel safe.
     pub(super) async fn news(&self) {
         self.news.notified().await;
     }
 
-    /// Takes what was given back.
-    pub(super) fn take(&self) -> Vec<(Digest, DemandId)> {
-        std::mem::take(&mut *self.demands.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes what is new; `None` is a demand taken back.
+    pub(super) fn take(&self) -> BTreeMap<(Digest, DemandId), Option<Range<u64>>> {
+        std::mem::take(&mut *self.latest())
+    }
+
+    fn latest(&self) -> MutexGuard<'_, BTreeMap<(Digest, DemandId), Option<Range<u64>>>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

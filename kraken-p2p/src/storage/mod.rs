@@ -9,6 +9,8 @@ mod store;
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
@@ -29,6 +31,9 @@ pub enum Proof {
 /// Told of blobs that storage could make room with if their files were not open. A node lets go of
 /// those that nobody downloads. It does not block.
 pub type Recall = dyn Fn(&[Digest]) + Send + Sync;
+
+/// Ready when bytes may be read; see [`TorrentFile::readable`].
+pub type Readable = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Finds and makes torrents on disk. Every method may block on disk.
 pub trait TorrentStorage: fmt::Debug + Send + Sync + 'static {
@@ -67,8 +72,27 @@ pub trait TorrentFile: fmt::Debug + Send + Sync + 'static {
     /// Writes bytes of a piece that is not marked, at a byte offset of the blob.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
 
-    /// Fills `buf` from a byte offset of the blob; only for bytes of marked pieces.
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+    /// Fills `buf` from a byte offset of the blob, to send the bytes to a peer; only for bytes of
+    /// marked pieces.
+    fn read_marked_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Where the bytes that may be *read* from `start` on end; `start` itself when there are none.
+    ///
+    /// Those are the bytes of pieces marked as [`Proof::PieceVerified`], and all once the blob is
+    /// complete. What may be read stays so until a discard. Asked of async tasks: never blocks.
+    fn readable_to(&self, start: u64) -> u64;
+
+    /// Waits until every byte of `range` may be read. An error says that they never will be: the
+    /// torrent was discarded, or has no such bytes.
+    ///
+    /// The future belongs to no runtime: it is woken from within [`TorrentFile::mark`],
+    /// [`TorrentFile::commit`] and [`TorrentFile::discard`]. It may be dropped at any time. A
+    /// reader has one for what it waits for, so there may be many of one torrent.
+    fn readable(&self, range: Range<u64>) -> Readable;
+
+    /// Appends the bytes of `range` to `buf`, all or an error; only for bytes that may be read. The
+    /// caller asks for some 512 KiB at most.
+    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()>;
 
     /// Marks a piece whose bytes are written and checked.
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()>;
@@ -82,7 +106,7 @@ pub trait TorrentFile: fmt::Debug + Send + Sync + 'static {
     fn discard(&self) -> Result<()>;
 
     /// The file to send pieces from with `sendfile`, and the offset of the blob's first byte in it;
-    /// `None` where there is no such file (then `read_at` is used).
+    /// `None` where there is no such file (then `read_marked_at` is used).
     fn sendfile_source(&self) -> Option<(Arc<File>, u64)> {
         None
     }

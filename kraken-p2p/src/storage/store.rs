@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kraken_core::store::{Blob, Store};
 use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
 
-use crate::storage::{Proof, Recall, TorrentFile, TorrentStorage};
+use crate::storage::{Proof, Readable, Recall, TorrentFile, TorrentStorage};
 
 /// Told of a blob that a peer asked for and that is not here, by digest and the peer's namespace.
 ///
@@ -83,8 +84,20 @@ impl TorrentFile for StoreFile {
         self.0.write_at(offset, bytes)
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_marked_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.0.read_marked_at(offset, buf)
+    }
+
+    fn readable_to(&self, start: u64) -> u64 {
+        self.0.readable_to(start)
+    }
+
+    fn readable(&self, range: Range<u64>) -> Readable {
+        Box::pin(self.0.readable(range))
+    }
+
+    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
+        self.0.read(range, buf)
     }
 
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()> {
@@ -143,7 +156,7 @@ mod tests {
         file.write_at(5, &BYTES[5..10]).unwrap();
         file.mark(PieceIndex(1), Proof::Crc32Only).unwrap();
         let mut piece = [0; 5];
-        file.read_at(5, &mut piece).unwrap();
+        file.read_marked_at(5, &mut piece).unwrap();
         assert_eq!(piece, BYTES[5..10]);
         let (found, same) = storage.find(&meta.digest(), &namespace()).unwrap().unwrap();
         assert_eq!(found, meta);

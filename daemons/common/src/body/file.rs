@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use kraken_core::store::append_range;
 use tokio::task::JoinHandle;
 
 use crate::limits::FILE_CHUNK_LEN;
@@ -40,8 +40,8 @@ impl FileBody {
         self.offset += len as u64;
         self.unread -= len as u64;
         self.read = Some(tokio::task::spawn_blocking(move || {
-            let mut chunk = vec![0; len];
-            file.read_exact_at(&mut chunk, offset)?;
+            let mut chunk = Vec::new();
+            append_range(&file, offset..offset + len as u64, &mut chunk)?;
             Ok(chunk.into())
         }));
     }

@@ -155,7 +155,7 @@ impl Writer {
             self.pace(count).await;
             let torrent = Arc::clone(&self.torrent);
             let read = self.shared.blocking.run("read a piece", move || {
-                let read = torrent.file.read_at(at, &mut buffer[..count]);
+                let read = torrent.file.read_marked_at(at, &mut buffer[..count]);
                 read.map(|()| buffer)
             });
             buffer = match read.await.flatten() {

@@ -1,5 +1,6 @@
 //! Torrents that end while something of theirs is still under way.
 
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
 use super::BLOB_LEN;
 use super::support::{Host, Storage, Tracker, blob, loopback, namespace, soon};
 use crate::node::Node;
-use crate::storage::{Proof, TorrentFile, TorrentStorage};
+use crate::storage::{Proof, Readable, TorrentFile, TorrentStorage};
 
 /// Storage whose writes wait at a gate.
 #[derive(Debug)]
@@ -99,8 +100,20 @@ impl TorrentFile for GatedFile {
         result
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.file.read_at(offset, buf)
+    fn read_marked_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.file.read_marked_at(offset, buf)
+    }
+
+    fn readable_to(&self, start: u64) -> u64 {
+        self.file.readable_to(start)
+    }
+
+    fn readable(&self, range: Range<u64>) -> Readable {
+        self.file.readable(range)
+    }
+
+    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
+        self.file.read(range, buf)
     }
 
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::node::{Node, NodeConfig};
-use crate::storage::{Proof, TorrentFile, TorrentStorage};
+use crate::storage::{Proof, Readable, TorrentFile, TorrentStorage};
 use crate::swarm::SwarmConfig;
 use crate::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use crate::wire::{self, Handshake, Message};
@@ -134,8 +135,24 @@ impl TorrentFile for Stored {
         self.file.write_all_at(bytes, offset).map_err(|e| Error::io("write", e))
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_marked_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.file.read_exact_at(buf, offset).map_err(|e| Error::io("read", e))
+    }
+
+    /// Nothing can be read before the whole is here.
+    fn readable_to(&self, start: u64) -> u64 {
+        if self.is_complete() { self.meta.geometry().blob_len() } else { start }
+    }
+
+    fn readable(&self, _: Range<u64>) -> Readable {
+        let ready = if self.is_complete() { Ok(()) } else { Err(Error::invalid("never ready")) };
+        Box::pin(std::future::ready(ready))
+    }
+
+    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
+        let before = buf.len();
+        buf.resize(before + (range.end - range.start) as usize, 0);
+        self.read_marked_at(range.start, &mut buf[before..])
     }
 
     fn mark(&self, index: PieceIndex, _: Proof) -> Result<()> {
@@ -145,7 +162,7 @@ impl TorrentFile for Stored {
 
     fn commit(&self) -> Result<()> {
         let mut bytes = vec![0; self.meta.geometry().blob_len() as usize];
-        self.read_at(0, &mut bytes)?;
+        self.read_marked_at(0, &mut bytes)?;
         if Digest::sha256(&bytes) != self.meta.digest() {
             return Err(Error::new(ErrorKind::Mismatch, "commit"));
         }

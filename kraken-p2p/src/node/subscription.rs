@@ -50,9 +50,12 @@ pub(super) struct Subscription {
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     last_id: AtomicU64,
-    latest: Mutex<BTreeMap<(Digest, DemandId), Option<Range<u64>>>>,
+    latest: Mutex<Demands>,
     news: Notify,
 }
+
+/// Demands by torrent and subscription; `None` is one taken back.
+pub(super) type Demands = BTreeMap<(Digest, DemandId), Option<Range<u64>>>;
 
 impl Subscription {
     /// Watches a torrent, without any demand.
@@ -102,12 +105,12 @@ impl Wishes {
         self.news.notified().await;
     }
 
-    /// Takes what is new; `None` is a demand taken back.
-    pub(super) fn take(&self) -> BTreeMap<(Digest, DemandId), Option<Range<u64>>> {
+    /// Takes what is new.
+    pub(super) fn take(&self) -> Demands {
         std::mem::take(&mut *self.latest())
     }
 
-    fn latest(&self) -> MutexGuard<'_, BTreeMap<(Digest, DemandId), Option<Range<u64>>>> {
+    fn latest(&self) -> MutexGuard<'_, Demands> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,8 @@ mod conns;
 mod ends;
 #[cfg(feature = "store")]
 mod room;
+#[cfg(feature = "store")]
+mod streams;
 mod support;
 
 use std::sync::Arc;

@@ -1,0 +1,335 @@
+//! Blobs that are pulled while they arrive, from a peer played by hand.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::BytesMut;
+use kraken_common::{Answer, RequestBody, Server, Serving, answer};
+use kraken_core::{Bitfield, MetaInfo, PeerId, PeerInfo, PieceIndex};
+use kraken_p2p::tracker::AnnounceResponse;
+use kraken_p2p::wire::{self, Handshake, Message};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+
+const PIECE_LEN: usize = 64 << 10;
+/// Twice what is held back of a whole blob until it is proven, and a bit.
+const PIECES: usize = 17;
+const LEN: usize = PIECES * PIECE_LEN - 1000;
+
+/// An agent, a tracker that knows one blob, and a peer that has it.
+struct Scene {
+    dir: TempDir,
+    agent: Agent,
+    tracker: Serving,
+    seeder: Seeder,
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
+/// A peer that has every piece and sends those that are not held back.
+struct Seeder {
+    held: watch::Sender<BTreeSet<u32>>,
+    asked: Arc<Mutex<BTreeSet<u32>>>,
+    task: JoinHandle<()>,
+}
+
+/// An answer whose head has been read.
+struct Pull {
+    socket: TcpStream,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Scene {
+    /// The blob's digest is that of `content`, or the right one.
+    async fn set(content: Option<&[u8]>, held: impl IntoIterator<Item = u32>) -> Self {
+        let bytes: Vec<u8> = (0..LEN as u32 / 4).flat_map(|n| n.to_le_bytes()).collect();
+        let digest = Digest::sha256(content.unwrap_or(&bytes));
+        let metainfo = MetaInfo::of_bytes(digest, &bytes, PIECE_LEN as u64).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ip = "127.0.0.1".to_owned();
+        let peer = PeerInfo { peer_id: SEEDER, ip, port, origin: false, complete: true };
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), "a tracker", "--port").unwrap();
+        let told = metainfo.clone();
+        let tracker = server.spawn(move |request| {
+            let answer = track(&request, &told, &peer);
+            async move { answer }
+        });
+        let (held, watched) = watch::channel(held.into_iter().collect());
+        let asked = Arc::default();
+        let seed = seed(listener, metainfo, bytes.clone(), watched, Arc::clone(&asked));
+        let seeder = Seeder { held, asked, task: tokio::spawn(seed) };
+        let dir = tempfile::tempdir().unwrap();
+        let trackers = Hosts::fixed(vec![tracker.addr().to_string()]).unwrap();
+        let agent = Agent::start(AgentConfig { trackers, ..config(&dir) }).await.unwrap();
+        Self { dir, agent, tracker, seeder, digest, bytes }
+    }
+
+    /// Asks either port for the blob.
+    async fn pull(&self, on_registry: bool, headers: &str) -> Pull {
+        let digest = self.digest;
+        let (addr, path) = match on_registry {
+            true => (self.agent.registry_addr(), format!("/v2/library/a/blobs/{digest}")),
+            false => (
+                self.agent.server_addr(),
+                format!("/namespace/library%2Fa/blobs/{}", digest.wire_name()),
+            ),
+        };
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let end = loop {
+            if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert_ne!(soon(socket.read_buf(&mut bytes)).await.unwrap(), 0, "no head");
+        };
+        let body = bytes.split_off(end);
+        Pull { socket, head: String::from_utf8(bytes).unwrap().to_lowercase(), body }
+    }
+
+    /// Whether the blob is in the agent's cache.
+    fn is_here(&self) -> bool {
+        self.agent.parts.store.stat(&self.digest).unwrap().is_some()
+    }
+
+    async fn downloads(&self) -> usize {
+        let (_, body) = get(self.agent.server_addr(), "/x/downloads").await;
+        serde_json::from_slice::<Vec<Value>>(&body).unwrap().len()
+    }
+
+    async fn close(self) {
+        self.agent.close().await.unwrap();
+        self.tracker.close().await;
+        drop(self.dir);
+    }
+}
+
+impl Seeder {
+    fn hold(&self, held: impl IntoIterator<Item = u32>) {
+        self.held.send_replace(held.into_iter().collect());
+    }
+}
+
+impl Drop for Seeder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Pull {
+    async fn read_to(&mut self, len: usize) {
+        while self.body.len() < len {
+            assert_ne!(soon(self.socket.read_buf(&mut self.body)).await.unwrap(), 0, "it breaks");
+        }
+    }
+
+    /// Reads until the connection ends.
+    async fn read_to_end(&mut self) {
+        // One that is reset has ended too.
+        while soon(self.socket.read_buf(&mut self.body)).await.is_ok_and(|len| len > 0) {}
+    }
+}
+
+fn track(request: &http::Request<RequestBody>, metainfo: &MetaInfo, peer: &PeerInfo) -> Answer {
+    if request.uri().path().ends_with("/metainfo") {
+        return answer::json_bytes(metainfo.to_json());
+    }
+    answer::json(&AnnounceResponse { peers: Some(vec![peer.clone()]), interval: 50_000_000 })
+        .unwrap()
+}
+
+async fn seed(
+    listener: tokio::net::TcpListener,
+    metainfo: MetaInfo,
+    bytes: Vec<u8>,
+    mut held: watch::Receiver<BTreeSet<u32>>,
+    asked: Arc<Mutex<BTreeSet<u32>>>,
+) {
+    loop {
+        let mut socket = listener.accept().await.unwrap().0;
+        let (mut unread, mut out) = (BytesMut::new(), BytesMut::new());
+        let mut waiting: Vec<PieceIndex> = Vec::new();
+        loop {
+            while let Some(message) = wire::decode_frame(&mut unread).unwrap() {
+                match message {
+                    Message::Handshake(_) => wire::encode(&hello(&metainfo), &mut out),
+                    Message::PieceRequest { index, .. } => {
+                        asked.lock().unwrap().insert(index.0);
+                        waiting.push(index);
+                    }
+                    _ => {}
+                }
+            }
+            let now = held.borrow_and_update().clone();
+            for index in waiting.extract_if(.., |index| !now.contains(&index.0)) {
+                let range = metainfo.geometry().range(index);
+                let length = (range.end - range.start) as u32;
+                wire::encode(&Message::PiecePayload { index, offset: 0, length }, &mut out);
+                out.extend_from_slice(&bytes[range.start as usize..range.end as usize]);
+            }
+            if socket.write_all(&out.split()).await.is_err() {
+                break;
+            }
+            tokio::select! {
+                read = socket.read_buf(&mut unread) => {
+                    if read.unwrap_or(0) == 0 {
+                        break;
+                    }
+                }
+                _ = held.changed() => {}
+            }
+        }
+    }
+}
+
+fn hello(metainfo: &MetaInfo) -> Message {
+    Message::Handshake(Box::new(Handshake {
+        peer_id: SEEDER,
+        info_hash: metainfo.info_hash(),
+        digest: metainfo.digest(),
+        namespace: "".parse().unwrap(),
+        bitfield: Bitfield::full(metainfo.geometry().pieces()).to_wire().into(),
+        remote_peers: Vec::new(),
+        capabilities: None,
+    }))
+}
+
+/// Fails a test that hangs.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), what).await.expect("it hangs")
+}
+
+#[tokio::test]
+async fn a_blob_is_answered_while_it_arrives() {
+    let scene = Scene::set(None, [6]).await;
+    let mut pulls = [scene.pull(true, "").await, scene.pull(false, "").await];
+    for pull in &mut pulls {
+        assert!(pull.head.starts_with("http/1.1 200 "), "{}", pull.head);
+        assert!(pull.head.contains(&format!("content-length: {LEN}\r\n")), "{}", pull.head);
+        pull.read_to(6 * PIECE_LEN).await;
+        assert_eq!(pull.body.len(), 6 * PIECE_LEN);
+    }
+    assert!(!scene.is_here());
+    assert_eq!(scene.downloads().await, 1);
+    scene.seeder.hold([]);
+    for pull in &mut pulls {
+        pull.read_to(LEN).await;
+        assert!(pull.body == scene.bytes);
+    }
+    assert!(scene.is_here());
+    assert_eq!(scene.downloads().await, 0);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn ranges_of_a_cold_blob_cost_the_pieces_they_touch() {
+    let scene = Scene::set(None, []).await;
+    let parts: [Range<usize>; 2] = [PIECE_LEN - 5..PIECE_LEN + 5, LEN - 7..LEN];
+    for part in &parts {
+        let header = format!("range: bytes={}-{}\r\n", part.start, part.end - 1);
+        let mut pull = scene.pull(true, &header).await;
+        assert!(pull.head.starts_with("http/1.1 206 "), "{}", pull.head);
+        pull.read_to(part.len()).await;
+        assert!(pull.body == scene.bytes[part.clone()]);
+    }
+    assert!(!scene.is_here());
+    assert_eq!(*scene.seeder.asked.lock().unwrap(), BTreeSet::from([0, 1, 16]));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_blob_that_fails_its_digest_is_broken_off_and_the_log_says_so() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let scene = Scene::set(Some(b"other"), [16]).await;
+    let mut pull = scene.pull(true, "").await;
+    let given = LEN - (512 << 10);
+    pull.read_to(given).await;
+    scene.seeder.hold([]);
+    pull.read_to_end().await;
+    assert!(pull.body == scene.bytes[..given]);
+    assert!(!scene.is_here());
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("answer broken off")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    for part in [format!("digest={}", scene.digest), format!("bytes_sent={given}")] {
+        assert!(lines[0].contains(&part) && lines[0].contains("failed its digest"), "{text}");
+    }
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_breaks_with_its_blob_and_with_its_agent() {
+    let scene = Scene::set(None, [3]).await;
+    for closing in [false, true] {
+        let mut pull = scene.pull(false, "").await;
+        pull.read_to(3 * PIECE_LEN).await;
+        if closing {
+            let (registry, server) = (scene.agent.registry_addr(), scene.agent.server_addr());
+            let end = async { tokio::join!(pull.read_to_end(), scene.close()) };
+            soon(end).await;
+            for addr in [registry, server] {
+                assert!(TcpStream::connect(addr).await.is_err());
+            }
+            assert_eq!(pull.body.len(), 3 * PIECE_LEN);
+            return;
+        }
+        let request = Request::to(
+            Method::DELETE,
+            scene.agent.server_addr().to_string(),
+            &format!("/blobs/{}", scene.digest.wire_name()),
+        );
+        Client::new(ClientConfig::default()).send(request).await.unwrap();
+        pull.read_to_end().await;
+        assert_eq!(pull.body.len(), 3 * PIECE_LEN);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_demand_with_it() {
+    let scene = Scene::set(None, [3]).await;
+    let (mut one, other) = (scene.pull(true, "").await, scene.pull(false, "").await);
+    one.read_to(3 * PIECE_LEN).await;
+    drop(one);
+    assert_eq!(scene.downloads().await, 1);
+    drop(other);
+    let over = async {
+        while scene.downloads().await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(over).await;
+    assert!(!scene.is_here());
+    scene.close().await;
+}
+
+/// What is logged by this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+const SEEDER: PeerId = PeerId::new([9; 20]);

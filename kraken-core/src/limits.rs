@@ -27,3 +27,7 @@ pub const TAG_LEN_MAX: usize = 128;
 
 /// A namespace's longest length: uber/kraken uses tags and repositories as namespaces.
 pub const NAMESPACE_LEN_MAX: usize = 1024;
+
+/// Chunks that a reader of a file keeps the memory of: the two it has at any moment, the one given
+/// and the next.
+pub const SPARE_CHUNKS_MAX: usize = 2;

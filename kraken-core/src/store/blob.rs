@@ -14,7 +14,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metainfo::MetaInfo;
 use crate::piece::{Geometry, PieceIndex};
 use crate::range_set::RangeSet;
-use crate::store::append::append_range;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::sidecar::{self, Sidecar};
 use crate::store::verify::{Frontier, metainfo_of};
@@ -168,16 +167,6 @@ impl Blob {
         let range = self.range_of(offset, buf.len())?;
         self.check_readable(&range)?;
         self.read_exact(&range, buf)
-    }
-
-    /// As [`Blob::read_at`], but appends the bytes of `range` to `buf`. Blocks.
-    pub fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
-        if range.start > range.end || range.end > self.len {
-            return Err(Error::invalid(self.about("read past the end", &range)));
-        }
-        self.check_readable(&range)?;
-        append_range(&self.file, range.clone(), buf)
-            .map_err(|error| Error::io(self.about("read", &range), error))
     }
 
     /// Fills `buf` from bytes of marked pieces, to seed them; `ErrorKind::Pending` while they are

@@ -15,7 +15,6 @@
     reason = "the store is where this crate opens files and reads the clock"
 )]
 
-mod append;
 mod blob;
 mod cache;
 mod cleanup;
@@ -37,7 +36,6 @@ mod write_backs;
 #[cfg(test)]
 mod tests;
 
-pub use append::append_range;
 pub use blob::Blob;
 pub use cache::{Entry, Store, StoreStats};
 pub use cleanup::{Area, Cleaned, CleanupConfig};

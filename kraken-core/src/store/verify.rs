@@ -1,12 +1,15 @@
 //! Reading a file to check what it holds.
 
 use std::fs::File;
+use std::io;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use crate::digest::{Algorithm, Digest, DigestHasher};
 use crate::error::{Error, Result};
 use crate::metainfo::{MetaInfo, PieceHasher};
 use crate::piece::{Geometry, PieceIndex};
-use crate::store::append::append_range;
 use crate::store::limits;
 
 /// A digest over the bytes from the start up to a point that moves on.
@@ -84,14 +87,23 @@ pub(super) fn metainfo_of(file: &File, digest: Digest, geometry: Geometry) -> Re
 }
 
 fn read_chunks(file: &File, start: u64, end: u64, mut take: impl FnMut(&[u8])) -> Result<()> {
-    let (mut at, mut chunk) = (start, Vec::new());
+    let mut at = start;
+    let mut chunk = Vec::with_capacity(end.saturating_sub(start).min(CHUNK_LEN) as usize);
     while at < end {
-        let len = (end - at).min(limits::READ_LEN as u64);
+        let failed = |error: io::Error| Error::io(format!("read bytes at {at} to verify"), error);
+        // Memory that nobody cleared before; what is read past the end is left out.
         chunk.clear();
-        append_range(file, at..at + len, &mut chunk)
-            .map_err(|error| Error::io(format!("read {len} bytes at {at} to verify"), error))?;
+        match pread(file, spare_capacity(&mut chunk), at) {
+            Ok(0) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(failed(error.into())),
+        }
+        chunk.truncate(usize::try_from(end - at).unwrap_or(usize::MAX));
         take(&chunk);
-        at += len;
+        at += chunk.len() as u64;
     }
     Ok(())
 }
+
+const CHUNK_LEN: u64 = limits::READ_LEN as u64;

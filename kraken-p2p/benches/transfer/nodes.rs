@@ -192,8 +192,8 @@ impl TorrentFile for UnhashedFile {
         self.blob.readable(range)
     }
 
-    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
-        self.blob.read(range, buf)
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.blob.read_at(offset, buf)
     }
 
     fn mark(&self, index: PieceIndex, _: Proof) -> Result<()> {

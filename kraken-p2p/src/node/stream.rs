@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kraken_core::{Digest, Error, ErrorKind, Result};
+use kraken_core::{Digest, Error, ErrorKind, Result, SpareChunks};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -42,6 +42,7 @@ pub struct BlobStream {
     tail: u64,
     /// The read of the next chunk.
     read: Option<JoinHandle<Result<Bytes>>>,
+    spare: SpareChunks,
     /// The error, once there was one: nothing can follow it.
     failure: Option<(ErrorKind, String)>,
 }
@@ -61,8 +62,19 @@ impl BlobStream {
             let by_piece = torrent.meta.sums().blake3.is_some();
             subscription.set_demand(if by_piece { range.clone() } else { whole });
         }
-        let (at, read) = (range.start, None);
-        Self { node, subscription, torrent, complete: false, range, at, tail, read, failure }
+        let at = range.start;
+        Self {
+            node,
+            subscription,
+            torrent,
+            complete: false,
+            range,
+            at,
+            tail,
+            read: None,
+            spare: SpareChunks::new(),
+            failure,
+        }
     }
 
     /// The blob.
@@ -169,16 +181,11 @@ impl BlobStream {
     }
 
     fn begin_read(&mut self, range: Range<u64>, permit: Permit) {
-        let torrent = Arc::clone(&self.torrent);
+        let (torrent, spare) = (Arc::clone(&self.torrent), self.spare.clone());
         let read = move || {
-            let len = (range.end - range.start) as usize;
-            let mut bytes = Vec::with_capacity(len);
-            torrent.file.read(range, &mut bytes)?;
-            if bytes.len() != len {
-                let text = format!("storage gave {} bytes for {len}", bytes.len());
-                return Err(Error::new(ErrorKind::Internal, text));
-            }
-            Ok(Bytes::from(bytes))
+            let mut bytes = spare.take((range.end - range.start) as usize);
+            torrent.file.read_at(range.start, &mut bytes)?;
+            Ok(spare.lend(bytes))
         };
         self.read = Some(self.node.shared.blocking.begin(permit, read));
     }

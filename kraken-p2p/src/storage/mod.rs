@@ -90,9 +90,8 @@ pub trait TorrentFile: fmt::Debug + Send + Sync + 'static {
     /// reader has one for what it waits for, so there may be many of one torrent.
     fn readable(&self, range: Range<u64>) -> Readable;
 
-    /// Appends the bytes of `range` to `buf`, all or an error; only for bytes that may be read. The
-    /// caller asks for some 512 KiB at most.
-    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()>;
+    /// Fills `buf` from a byte offset of the blob; only for bytes that may be read.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
 
     /// Marks a piece whose bytes are written and checked.
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()>;

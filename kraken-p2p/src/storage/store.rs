@@ -96,8 +96,8 @@ impl TorrentFile for StoreFile {
         Box::pin(self.0.readable(range))
     }
 
-    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
-        self.0.read(range, buf)
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.0.read_at(offset, buf)
     }
 
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()> {

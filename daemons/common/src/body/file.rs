@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use kraken_core::store::append_range;
+use kraken_core::SpareChunks;
 use tokio::task::JoinHandle;
 
 use crate::limits::FILE_CHUNK_LEN;
@@ -24,11 +25,13 @@ pub(super) struct FileBody {
     /// Bytes not yet given to the client.
     left: u64,
     read: Option<JoinHandle<io::Result<Bytes>>>,
+    spare: SpareChunks,
 }
 
 impl FileBody {
     pub(super) fn new(file: File, start: u64, len: u64) -> Self {
-        Self { file: Arc::new(file), offset: start, unread: len, left: len, read: None }
+        let (file, spare) = (Arc::new(file), SpareChunks::new());
+        Self { file, offset: start, unread: len, left: len, read: None, spare }
     }
 
     fn start_read(&mut self) {
@@ -36,13 +39,13 @@ impl FileBody {
             return;
         }
         let len = usize::try_from(self.unread).map_or(FILE_CHUNK_LEN, |n| n.min(FILE_CHUNK_LEN));
-        let (file, offset) = (Arc::clone(&self.file), self.offset);
+        let (file, offset, spare) = (Arc::clone(&self.file), self.offset, self.spare.clone());
         self.offset += len as u64;
         self.unread -= len as u64;
         self.read = Some(tokio::task::spawn_blocking(move || {
-            let mut chunk = Vec::new();
-            append_range(&file, offset..offset + len as u64, &mut chunk)?;
-            Ok(chunk.into())
+            let mut chunk = spare.take(len);
+            file.read_exact_at(&mut chunk, offset)?;
+            Ok(spare.lend(chunk))
         }));
     }
 }

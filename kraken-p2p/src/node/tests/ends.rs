@@ -112,8 +112,8 @@ impl TorrentFile for GatedFile {
         self.file.readable(range)
     }
 
-    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
-        self.file.read(range, buf)
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.file.read_at(offset, buf)
     }
 
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()> {

@@ -149,10 +149,8 @@ impl TorrentFile for Stored {
         Box::pin(std::future::ready(ready))
     }
 
-    fn read(&self, range: Range<u64>, buf: &mut Vec<u8>) -> Result<()> {
-        let before = buf.len();
-        buf.resize(before + (range.end - range.start) as usize, 0);
-        self.read_marked_at(range.start, &mut buf[before..])
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.read_marked_at(offset, buf)
     }
 
     fn mark(&self, index: PieceIndex, _: Proof) -> Result<()> {

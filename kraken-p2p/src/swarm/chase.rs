@@ -35,6 +35,7 @@ impl Torrent {
             return;
         }
         self.free_promised(cx);
+        self.dial_if_hungry(cx);
         let (spare, ending) = (self.room(cx) > 0, self.is_ending());
         let slow: Vec<PieceIndex> = self
             .owners

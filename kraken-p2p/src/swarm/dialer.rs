@@ -26,6 +26,8 @@ pub(super) struct Dialer {
     corrupt: BTreeMap<PeerId, u32>,
     /// When a candidate may be tried that may not now.
     pub(super) dial_at: Option<Time>,
+    /// How many connections are sought if that is more than usual.
+    hungry_for: usize,
 }
 
 /// A peer the tracker named.
@@ -178,7 +180,7 @@ impl Torrent {
         let needed = match self.phase {
             Phase::Complete => cx.config.seed,
             Phase::Fetching => {
-                let saturated = self.conns.len() + self.dialer.dialing.len() >= cx.config.dial_max;
+                let saturated = self.conns.len() + self.dialer.dialing.len() >= self.dial_max(cx);
                 if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
                     self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
                     return;
@@ -265,7 +267,8 @@ impl Torrent {
         }
         let mut taken: BTreeSet<PeerId> = self.conns.values().map(|conn| conn.peer_id).collect();
         taken.extend(self.dialer.dialing.values().map(|dial| dial.peer.peer_id));
-        while self.conns.len() + self.dialer.dialing.len() < cx.config.dial_max {
+        let most = self.dial_max(cx);
+        while self.conns.len() + self.dialer.dialing.len() < most {
             let (mut ready, mut later) = (Vec::new(), None::<Time>);
             for (peer_id, candidate) in &self.dialer.candidates {
                 if taken.contains(peer_id) || self.origins_only && !candidate.peer.origin {
@@ -285,6 +288,22 @@ impl Torrent {
             taken.insert(peer_id);
             self.dial_one(cx, &peer_id);
         }
+    }
+
+    fn dial_max(&self, cx: &Cx<'_>) -> usize {
+        cx.config.dial_max.max(self.dialer.hungry_for.min(cx.config.accept_max))
+    }
+
+    /// Seeks one connection more when those it has have kept it waiting for a while: a peer shares
+    /// its uplink out over its connections, so whoever has few gets less than its neighbours.
+    pub(super) fn dial_if_hungry(&mut self, cx: &mut Cx<'_>) {
+        let Some(since) = self.hungry_since else { return };
+        if cx.now.since(since) < HUNGER {
+            return;
+        }
+        self.hungry_since = Some(cx.now);
+        self.dialer.hungry_for = self.conns.len() + self.dialer.dialing.len() + 1;
+        self.dial(cx);
     }
 
     fn dial_one(&mut self, cx: &mut Cx<'_>, peer_id: &PeerId) {
@@ -512,6 +531,9 @@ fn canonical(ip: &str) -> String {
 
 /// First pause before a peer that refused or could not be reached is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
+
+/// Waiting for so long for connections with room for a request, a torrent seeks another one.
+const HUNGER: Duration = Duration::from_secs(1);
 
 /// Pause before a peer with nothing to offer is dialled again.
 const REDIAL_IDLE: Duration = Duration::from_secs(10);

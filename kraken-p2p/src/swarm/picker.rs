@@ -1,5 +1,7 @@
-//! Which piece to ask of whom: rarest first with random ties, of the peer that will answer
-//! soonest; in order where a reader waits.
+//! Which piece to ask of whom: the rarest of the next ones, with random ties, of the peer that will
+//! answer soonest; in order where a reader of a range waits.
+//!
+//! Only the next ones, so that the whole is read and hashed as it comes and not after it.
 //!
 //! A message costs no walk over all pieces: the search looks at a bounded sample from a random
 //! place on, 64 pieces at a step, and a connection that had nothing to offer is not searched again
@@ -26,7 +28,15 @@ impl Torrent {
         }
         let mut room = self.room(cx);
         while room > 0 {
-            let Some(id) = self.quickest(cx, |conn| !conn.dry) else { return };
+            let Some(id) = self.quickest(cx, |conn| !conn.dry) else {
+                if self.conns.values().all(|conn| conn.dry) {
+                    self.hungry_since = None;
+                } else {
+                    // There is something to ask for, and nobody with room to be asked.
+                    self.hungry_since.get_or_insert(cx.now);
+                }
+                return;
+            };
             if let Some(index) = self.pick(&self.conns[&id], cx.rng) {
                 self.request(cx, id, index);
                 room -= 1;
@@ -34,6 +44,7 @@ impl Torrent {
                 conn.dry = true;
             }
         }
+        self.hungry_since = None;
     }
 
     pub(super) fn request(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
@@ -170,33 +181,47 @@ impl Torrent {
     }
 
     /// What to ask of this peer next: of a reader's range the first pieces, then the rarest near
-    /// its beginning; then the rarest of all that is waited for.
+    /// its beginning; of the whole the rarest near the beginning of what is missing; then the
+    /// rarest of all that is waited for.
     fn pick(&self, conn: &Conn, rng: &mut Rng) -> Option<PieceIndex> {
-        for demand in self.demands.values().filter(|demand| !demand.whole) {
-            let found = self.pick_in_order(conn, demand.cursor..demand.pieces.end, rng);
-            if found.is_some() {
-                return found;
-            }
+        let of_readers = self.demands.values().filter(|demand| !demand.whole).find_map(|demand| {
+            self.pick_near(conn, demand.cursor..demand.pieces.end, (IN_ORDER, READER_WINDOW), rng)
+        });
+        if of_readers.is_some() {
+            return of_readers;
         }
-        if self.demands.values().any(|demand| demand.whole) {
-            return self.pick_rarest(conn, 0..self.geometry.pieces(), rng);
-        }
-        self.demands
-            .values()
-            .find_map(|demand| self.pick_rarest(conn, demand.cursor..demand.pieces.end, rng))
+        let whole = self.demands.values().find(|demand| demand.whole);
+        whole
+            .and_then(|demand| {
+                self.pick_near(conn, demand.cursor..demand.pieces.end, (0, WHOLE_WINDOW), rng)
+            })
+            .or_else(|| {
+                let mut demands = whole.into_iter().chain(self.demands.values());
+                demands.find_map(|demand| {
+                    self.pick_rarest(conn, demand.cursor..demand.pieces.end, rng)
+                })
+            })
     }
 
-    fn pick_in_order(&self, conn: &Conn, run: Range<u32>, rng: &mut Rng) -> Option<PieceIndex> {
+    /// The first of a run if it is among the next `in_order` pieces, else the rarest of the next
+    /// `window` ones.
+    fn pick_near(
+        &self,
+        conn: &Conn,
+        run: Range<u32>,
+        (in_order, window): (u32, u32),
+        rng: &mut Rng,
+    ) -> Option<PieceIndex> {
         let (mut seen, mut rarest) = (0, Rarest::default());
         let _ = self.each_wanted(None, run, |index| {
             seen += 1;
             if conn.bits.contains(index) {
                 rarest.offer(index, self.availability[index.as_usize()], rng);
-                if seen <= IN_ORDER {
+                if seen <= in_order {
                     return ControlFlow::Break(());
                 }
             }
-            if seen < WINDOW { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if seen < window { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         rarest.index
     }
@@ -494,11 +519,15 @@ impl Rarest {
 /// No request is answered in no time: keep at least so many pieces on order.
 const IN_FLIGHT_MIN: u64 = 4;
 
-/// Pieces a reader gets strictly in order.
+/// Pieces a reader of a range gets strictly in order.
 const IN_ORDER: u32 = 4;
 
 /// Missing pieces after those of which the rarest is taken first: costs the swarm under 2 %.
-const WINDOW: u32 = 64;
+const READER_WINDOW: u32 = 64;
+
+/// Of so many missing pieces the rarest is taken first when the whole is wanted. In crowds of 8 to
+/// 32 leechers fewer than 16 cost 3 to 7 % of the time, 24 as little as no window at all.
+const WHOLE_WINDOW: u32 = 24;
 
 /// How long a peer that sent a corrupt piece is not asked.
 const CORRUPT_PAUSE: Duration = Duration::from_secs(1);

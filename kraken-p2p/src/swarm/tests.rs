@@ -5,6 +5,8 @@ mod crowd;
 mod script;
 mod trouble;
 
+use std::time::Duration;
+
 use self::crowd::{Crowd, peer_id};
 use super::{CloseReason, SwarmConfig};
 
@@ -104,6 +106,50 @@ fn what_is_said_behind_pieces_costs_little() {
         assert!(seconds / 12.8 < 1.2, "{seconds} s");
         assert!(crowd.duplicates() <= u64::from(pieces) * 8 / 100);
     }
+}
+
+#[test]
+fn sixteen_leechers_on_slow_links_finish_together() {
+    // Those that came last have the fewest connections: they must find more.
+    let mut crowd = Crowd::new(256, MIB);
+    crowd.origin(10.0);
+    for _ in 0..16 {
+        crowd.leecher(10.0);
+    }
+    let seconds = crowd.run(120, &[]);
+    println!("sixteen on slow links: {:.3} of the link's time", seconds / 25.6);
+    assert!(seconds / 25.6 < 1.15, "{seconds} s");
+}
+
+#[test]
+fn full_queues_on_the_way_cost_little() {
+    // 50 ms each way, as behind a bandwidth cap whose queue is full.
+    for (pieces, piece_len, goal) in [(128, 4 * MIB, 1.25), (512, MIB, 1.12)] {
+        let mut crowd = Crowd::new(pieces, piece_len);
+        crowd.latency = Duration::from_millis(50);
+        crowd.origin(40.0);
+        for _ in 0..8 {
+            crowd.leecher(40.0);
+        }
+        let seconds = crowd.run(120, &[]);
+        println!("{pieces} pieces, 50 ms each way: {:.3} of the link's time", seconds / 12.8);
+        assert!(seconds / 12.8 < goal, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_whole_blob_comes_nearly_in_order() {
+    let mut crowd = Crowd::new(512, MIB);
+    crowd.origin(40.0);
+    let first = crowd.leecher(40.0);
+    for _ in 0..7 {
+        crowd.leecher(40.0);
+    }
+    crowd.run_for(6.4);
+    let here = &crowd.hosts[first].on_disk;
+    let in_order = here.iter().zip(0..).take_while(|(index, at)| index.0 == *at).count();
+    let all = here.count() as usize;
+    assert!(all > 200 && in_order + 64 > all, "{in_order} of {all} in order");
 }
 
 #[test]

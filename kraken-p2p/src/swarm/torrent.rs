@@ -50,6 +50,8 @@ pub(super) struct Torrent {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     pub(super) dialer: Dialer,
     pub(super) announcer: Announcer,
+    /// Since when more could be on order, and is offered, than the connections have room for.
+    pub(super) hungry_since: Option<Time>,
     /// Seconds a piece takes on a connection, averaged over all.
     pub(super) typical_service: f64,
     /// After a blob that failed its digest nobody but origins is believed.
@@ -163,6 +165,7 @@ impl Torrent {
             conns: BTreeMap::new(),
             dialer: Dialer::default(),
             announcer: Announcer::new(config),
+            hungry_since: None,
             typical_service: SERVICE_GUESS,
             origins_only: false,
             mismatches: 0,

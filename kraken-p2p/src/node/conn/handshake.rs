@@ -13,6 +13,8 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::node::event::Dialed;
+#[cfg(target_os = "linux")]
+use crate::node::limits::UNSENT_MAX;
 use crate::node::limits::{CONNECT_TIMEOUT, KEEPALIVE, READ_BUFFER_LEN};
 use crate::node::shared::Shared;
 use crate::swarm::CloseReason;
@@ -106,7 +108,10 @@ pub(in crate::node) fn set_congestion(
 pub(in crate::node) fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(socket);
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Reads the frame that must be a handshake, and whatever came with it.

@@ -36,6 +36,8 @@ pub(super) struct Crowd {
     sending: BTreeMap<(usize, ConnId), (Time, Time)>,
     /// Whether what is said waits for a piece that is going out over the same connection.
     pub(super) said_after_pieces: bool,
+    /// How long anything is under way besides the time its bytes take.
+    pub(super) latency: Duration,
 }
 
 /// One node.
@@ -75,8 +77,6 @@ enum Event {
     Discarded { at: usize },
 }
 
-pub(super) const LATENCY: Duration = Duration::from_micros(250);
-
 /// How often a receiver says that bytes of a piece came.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -99,6 +99,7 @@ impl Crowd {
             rng: Rng::new(7),
             sending: BTreeMap::new(),
             said_after_pieces: false,
+            latency: Duration::from_micros(250),
         }
     }
 
@@ -273,7 +274,7 @@ impl Crowd {
                     }
                     Err(refused) => Err(CloseReason::HandshakeFailed(format!("{refused:?}"))),
                 };
-                self.schedule(now + LATENCY, Event::Dialed { at: from, result });
+                self.schedule(now + self.latency, Event::Dialed { at: from, result });
                 to
             }
             Event::Dialed { at, result } => {
@@ -339,7 +340,7 @@ impl Crowd {
             if self.hosts[at.0].swarm.torrent_of_conn(at.1).is_some() {
                 self.links.insert(at, *other);
             } else {
-                self.schedule(self.now + LATENCY, Event::Closed { at: *other });
+                self.schedule(self.now + self.latency, Event::Closed { at: *other });
             }
         }
         let result = result.map(|(reply, _)| reply);
@@ -355,7 +356,7 @@ impl Crowd {
     }
 
     fn carry_out(&mut self, at: usize, output: Output) {
-        let (now, soon) = (self.now, self.now + LATENCY);
+        let (now, soon) = (self.now, self.now + self.latency);
         match output {
             Output::Announce { .. } => {
                 let result = self.announce(at);
@@ -376,7 +377,7 @@ impl Crowd {
                 if let Some(&to) = self.links.get(&(at, conn)) {
                     let piece = self.sending.get(&(at, conn)).filter(|_| self.said_after_pieces);
                     let said = match piece {
-                        Some((begun, sent)) if *begun <= now && now < *sent => *sent + LATENCY,
+                        Some((begun, sent)) if *begun <= now && now < *sent => *sent + self.latency,
                         _ => soon,
                     };
                     self.schedule(said, Event::Message { to, message });
@@ -428,10 +429,11 @@ impl Crowd {
         // The downlink takes the bytes as they come, not after the last one.
         let quickest = self.now + Duration::from_secs_f64(len / other.rate);
         let down = other.down_free + Duration::from_secs_f64(len / other.rate);
-        let arrived = sent.max(down).max(quickest) + LATENCY;
-        other.down_free = arrived;
+        let taken_in = sent.max(down).max(quickest);
+        other.down_free = taken_in;
+        let arrived = taken_in + self.latency;
         let taken = arrived.since(begun).as_secs_f64();
-        let mut at = begun + LATENCY + PROGRESS_EVERY;
+        let mut at = begun + self.latency + PROGRESS_EVERY;
         while at < arrived {
             let bytes = (len * PROGRESS_EVERY.as_secs_f64() / taken) as u64;
             self.schedule(at, Event::Progress { to, bytes });

@@ -95,7 +95,7 @@ impl Torrent {
     fn is_ending(&self) -> bool {
         self.demands.values().all(|demand| {
             let flow = self.each_wanted(None, demand.cursor..demand.pieces.end, |index| {
-                if self.availability[index.as_usize()] > 0 {
+                if self.availability.of(index) > 0 {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())

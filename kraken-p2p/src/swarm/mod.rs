@@ -7,6 +7,7 @@
 //! `handle_timeout` once the time of `poll_timeout` has come.
 #![forbid(unsafe_code)]
 
+mod availability;
 mod chase;
 mod config;
 mod conn;

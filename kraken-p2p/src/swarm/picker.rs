@@ -216,7 +216,7 @@ impl Torrent {
         let _ = self.each_wanted(None, run, |index| {
             seen += 1;
             if conn.bits.contains(index) {
-                rarest.offer(index, self.availability[index.as_usize()], rng);
+                rarest.offer(index, self.availability.of(index), rng);
                 if seen <= in_order {
                     return ControlFlow::Break(());
                 }
@@ -235,7 +235,7 @@ impl Torrent {
         for arc in [middle..run.end, run.start..middle] {
             let flow = self.each_wanted(Some(&conn.bits), arc, |index| {
                 seen += 1;
-                rarest.offer(index, self.availability[index.as_usize()], rng);
+                rarest.offer(index, self.availability.of(index), rng);
                 if seen < SAMPLE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             if flow.is_break() {
@@ -384,7 +384,7 @@ impl Torrent {
             return false;
         }
         conn.bits_count += 1;
-        self.availability[index.as_usize()] += 1;
+        self.availability.add(index);
         true
     }
 
@@ -394,7 +394,7 @@ impl Torrent {
             && conn.bits.clear(index)
         {
             conn.bits_count -= 1;
-            self.availability[index.as_usize()] -= 1;
+            self.availability.remove(index);
         }
     }
 
@@ -463,9 +463,7 @@ impl Torrent {
         if let Some(conn) = self.conns.get_mut(&id) {
             let all = Bitfield::full(self.geometry.pieces());
             let told = std::mem::replace(&mut conn.bits, all);
-            for index in conn.bits.iter_minus(&told, &told) {
-                self.availability[index.as_usize()] += 1;
-            }
+            self.availability.add_others(&told);
             conn.bits_count = conn.bits.len();
             conn.dry = false;
         }
@@ -474,9 +472,7 @@ impl Torrent {
 
     /// A connection stands: its pieces count, and it may be asked.
     pub(super) fn attach(&mut self, cx: &mut Cx<'_>, id: ConnId, conn: Conn) {
-        for index in conn.bits.iter() {
-            self.availability[index.as_usize()] += 1;
-        }
+        self.availability.add_all(&conn.bits);
         self.conns.insert(id, conn);
         self.active_at = cx.now;
         self.fill(cx);

@@ -11,6 +11,7 @@ use kraken_core::{
     PieceIndex, Time,
 };
 
+use super::availability::Availability;
 use super::chase::Recall;
 use super::config::SwarmConfig;
 use super::conn::Conn;
@@ -43,7 +44,7 @@ pub(super) struct Torrent {
     /// bytes would be thrown away again.
     pub(super) contended: BTreeMap<PieceIndex, Time>,
     /// How many connections have each piece.
-    pub(super) availability: Vec<u32>,
+    pub(super) availability: Availability,
     /// How often each piece was sent.
     pub(super) sent: Vec<u32>,
     pub(super) demands: BTreeMap<DemandId, Demand>,
@@ -159,7 +160,7 @@ impl Torrent {
             recalled: BTreeMap::new(),
             in_vain: 0,
             contended: BTreeMap::new(),
-            availability: vec![0; pieces as usize],
+            availability: Availability::new(pieces),
             sent: vec![0; pieces as usize],
             demands: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -355,9 +356,7 @@ impl Torrent {
         }
         cx.conns.remove(&id);
         let Some(conn) = self.conns.remove(&id) else { return };
-        for index in conn.bits.iter() {
-            self.availability[index.as_usize()] -= 1;
-        }
+        self.availability.remove_all(&conn.bits);
         cx.uplink.on_closed(id, &conn);
         self.active_at = cx.now;
         self.dialer.on_closed(cx, &conn, reason);

@@ -90,7 +90,9 @@ impl Torrent {
                 );
             }
         }
-        assert_eq!(availability, self.availability);
+        let counted: Vec<u32> =
+            self.geometry.indexes().map(|index| self.availability.of(index)).collect();
+        assert_eq!(availability, counted);
         assert_eq!(open, self.owners.values().map(Vec::len).sum::<usize>());
         let requested: Vec<PieceIndex> = self.requested.iter().collect();
         assert_eq!(requested, self.owners.keys().copied().collect::<Vec<_>>());

@@ -55,6 +55,8 @@ pub(super) struct Conn {
     pub(super) in_line: bool,
     /// How often others were sent to although it stood before them in the line.
     pub(super) passed_over: u32,
+    /// How often other pieces of its queue were sent although this one was asked for before them.
+    pub(super) first_passed_over: u32,
     /// When a piece was last stored or sent, or the connection made.
     pub(super) active_at: Time,
     pub(super) pieces_received: u64,
@@ -108,6 +110,7 @@ impl Conn {
             sending: None,
             in_line: false,
             passed_over: 0,
+            first_passed_over: 0,
             active_at: now,
             pieces_received: 0,
             pieces_sent: 0,

@@ -7,7 +7,7 @@ use kraken_core::{Digest, PieceIndex};
 
 use super::conn::{Conn, Sending};
 use super::io::{CloseReason, ConnId, Output};
-use super::limits::PASSED_OVER_MAX;
+use super::limits::{FIRST_PASSED_OVER_MAX, PASSED_OVER_MAX};
 use super::torrent::{Cx, Phase, Torrent};
 use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
 use crate::wire::{ErrorCode, Message};
@@ -152,20 +152,30 @@ impl Torrent {
     /// has been passed over too often.
     fn least_sent(&self, id: ConnId) -> Option<u32> {
         let conn = self.conns.get(&id)?;
-        let least = conn.queue.iter().map(|index| self.sent[index.as_usize()]).min()?;
+        let least = self.sent[conn.queue[self.place_of_next(conn)?].as_usize()];
         Some(if conn.passed_over >= PASSED_OVER_MAX { 0 } else { least })
     }
 
-    /// Takes the piece to send to a connection whose turn it is: the one sent least so far, of
-    /// equals the one asked for first.
+    /// Where in its line the piece is that a connection is sent next: the one sent least so far, of
+    /// equals the one asked for first; but what was asked for first does not wait for long, since
+    /// its receiver may wait for nothing else.
+    fn place_of_next(&self, conn: &Conn) -> Option<usize> {
+        if conn.first_passed_over >= FIRST_PASSED_OVER_MAX {
+            return (!conn.queue.is_empty()).then_some(0);
+        }
+        let places = conn.queue.iter().enumerate();
+        places.min_by_key(|(_, index)| self.sent[index.as_usize()]).map(|(at, _)| at)
+    }
+
+    /// Takes the piece to send to a connection whose turn it is.
     fn next_to_send(&mut self, id: ConnId) -> Option<PieceIndex> {
+        let at = self.place_of_next(self.conns.get(&id)?);
         let conn = self.conns.get_mut(&id)?;
         conn.in_line = false;
         conn.passed_over = 0;
-        let sent = &self.sent;
-        let (at, &index) =
-            conn.queue.iter().enumerate().min_by_key(|(_, index)| sent[index.as_usize()])?;
-        conn.queue.remove(at);
+        let at = at?;
+        conn.first_passed_over = if at == 0 { 0 } else { conn.first_passed_over + 1 };
+        let index = conn.queue.remove(at)?;
         conn.sending = Some(Sending { index, slot: true });
         self.sent[index.as_usize()] += 1;
         Some(index)

@@ -18,7 +18,7 @@ pub struct SwarmConfig {
     /// How many whole pieces are sent at once, over all torrents: many sockets written at once
     /// make every piece late.
     pub upload_pieces_at_once: usize,
-    /// Bytes a torrent has on order at once, over all its connections; at least four pieces.
+    /// Bytes a torrent has on order at once, over all its connections; at least 14 pieces.
     pub in_flight_bytes: u64,
     /// Most requests open with a peer that is uber/kraken's agent.
     pub pipeline_agent: usize,

@@ -16,7 +16,7 @@ use kraken_core::{Bitfield, PieceIndex, Time};
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
 use super::limits::{CATCH_UP_MAX, CORRUPT_MAX, ERRORS_MAX, SAMPLE, STORAGE_FAILURES_MAX};
-use super::torrent::{Cx, Phase, TICK, Torrent};
+use super::torrent::{Cx, Demand, Phase, TICK, Torrent};
 use crate::wire::Message;
 
 /// Asking for pieces.
@@ -26,6 +26,7 @@ impl Torrent {
         if !self.wants_pieces() || cx.now < self.pause_until {
             return;
         }
+        let span = WHOLE_SPAN.saturating_add(self.in_flight_max(cx) as u32);
         let mut room = self.room(cx);
         while room > 0 {
             let Some(id) = self.quickest(cx, |conn| !conn.dry) else {
@@ -37,7 +38,7 @@ impl Torrent {
                 }
                 return;
             };
-            if let Some(index) = self.pick(&self.conns[&id], cx.rng) {
+            if let Some(index) = self.pick(&self.conns[&id], span, cx.rng) {
                 self.request(cx, id, index);
                 room -= 1;
             } else if let Some(conn) = self.conns.get_mut(&id) {
@@ -144,7 +145,7 @@ impl Torrent {
 
     /// How many more pieces may be put on order. What is open with silent peers does not count.
     pub(super) fn room(&self, cx: &Cx<'_>) -> u64 {
-        let most = (cx.config.in_flight_bytes / self.geometry.piece_len()).max(IN_FLIGHT_MIN);
+        let most = self.in_flight_max(cx);
         let open: usize = self
             .conns
             .values()
@@ -152,6 +153,10 @@ impl Torrent {
             .map(|conn| conn.requests.len())
             .sum();
         most.saturating_sub(open as u64)
+    }
+
+    fn in_flight_max(&self, cx: &Cx<'_>) -> u64 {
+        (cx.config.in_flight_bytes / self.geometry.piece_len()).max(IN_FLIGHT_MIN)
     }
 
     pub(super) fn request_timeout(&self, cx: &Cx<'_>) -> Duration {
@@ -183,7 +188,7 @@ impl Torrent {
     /// What to ask of this peer next: of a reader's range the first pieces, then the rarest near
     /// its beginning; of the whole the rarest near the beginning of what is missing; then the
     /// rarest of all that is waited for.
-    fn pick(&self, conn: &Conn, rng: &mut Rng) -> Option<PieceIndex> {
+    fn pick(&self, conn: &Conn, span: u32, rng: &mut Rng) -> Option<PieceIndex> {
         let of_readers = self.demands.values().filter(|demand| !demand.whole).find_map(|demand| {
             self.pick_near(conn, demand.cursor..demand.pieces.end, (IN_ORDER, READER_WINDOW), rng)
         });
@@ -191,16 +196,16 @@ impl Torrent {
             return of_readers;
         }
         let whole = self.demands.values().find(|demand| demand.whole);
-        whole
-            .and_then(|demand| {
-                self.pick_near(conn, demand.cursor..demand.pieces.end, (0, WHOLE_WINDOW), rng)
-            })
-            .or_else(|| {
-                let mut demands = whole.into_iter().chain(self.demands.values());
-                demands.find_map(|demand| {
-                    self.pick_rarest(conn, demand.cursor..demand.pieces.end, rng)
-                })
-            })
+        let near = whole.and_then(|Demand { cursor, pieces, .. }| {
+            // First what holds up all that came after it, however many have it.
+            let next = *cursor..pieces.end.min(cursor.saturating_add(span));
+            self.pick_near(conn, next, (0, WHOLE_WINDOW), rng)
+                .or_else(|| self.pick_near(conn, *cursor..pieces.end, (0, WHOLE_WINDOW), rng))
+        });
+        near.or_else(|| {
+            let mut demands = whole.into_iter().chain(self.demands.values());
+            demands.find_map(|demand| self.pick_rarest(conn, demand.cursor..demand.pieces.end, rng))
+        })
     }
 
     /// The first of a run if it is among the next `in_order` pieces, else the rarest of the next
@@ -512,8 +517,9 @@ impl Rarest {
     }
 }
 
-/// No request is answered in no time: keep at least so many pieces on order.
-const IN_FLIGHT_MIN: u64 = 4;
+/// Keep at least so many pieces on order: with fewer some peers that could send are not asked. On
+/// order with seven, eight leechers of pieces of 4 MiB took 2 % longer, sixteen 6 %.
+const IN_FLIGHT_MIN: u64 = 14;
 
 /// Pieces a reader of a range gets strictly in order.
 const IN_ORDER: u32 = 4;
@@ -524,6 +530,11 @@ const READER_WINDOW: u32 = 64;
 /// Of so many missing pieces the rarest is taken first when the whole is wanted. In crowds of 8 to
 /// 32 leechers fewer than 16 cost 3 to 7 % of the time, 24 as little as no window at all.
 const WHOLE_WINDOW: u32 = 24;
+
+/// What lies so far from the first missing piece, and as many pieces further as are on order at
+/// once, waits for those before it: a piece that everyone has would be asked for last of all, and
+/// what came after it could not be read or hashed. Half of it cost 4 % of the time.
+const WHOLE_SPAN: u32 = 34;
 
 /// How long a peer that sent a corrupt piece is not asked.
 const CORRUPT_PAUSE: Duration = Duration::from_secs(1);

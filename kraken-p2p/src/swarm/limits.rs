@@ -53,8 +53,8 @@ pub(super) const COMMIT_FAILURES_MAX: u32 = 5;
 /// for long.
 pub(super) const PASSED_OVER_MAX: u32 = 16;
 
-/// How often what a connection asked for first may be passed over for pieces sent less: its receiver
-/// reads in order, and may have nothing to read before it comes.
+/// How often what a connection asked for first may be passed over for pieces sent less: its
+/// receiver reads in order, and may have nothing to read before it comes.
 pub(super) const FIRST_PASSED_OVER_MAX: u32 = 3;
 
 /// Longer announce intervals are not believed, as in uber/kraken.

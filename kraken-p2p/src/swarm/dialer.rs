@@ -27,7 +27,7 @@ pub(super) struct Dialer {
     /// When a candidate may be tried that may not now.
     pub(super) dial_at: Option<Time>,
     /// How many connections are sought if that is more than usual.
-    hungry_for: usize,
+    pub(super) hungry_for: usize,
 }
 
 /// A peer the tracker named.
@@ -180,7 +180,7 @@ impl Torrent {
         let needed = match self.phase {
             Phase::Complete => cx.config.seed,
             Phase::Fetching => {
-                let saturated = self.conns.len() + self.dialer.dialing.len() >= self.dial_max(cx);
+                let saturated = self.conns.len() + self.dialer.dialing.len() >= cx.config.dial_max;
                 if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
                     self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
                     return;
@@ -268,7 +268,9 @@ impl Torrent {
         let mut taken: BTreeSet<PeerId> = self.conns.values().map(|conn| conn.peer_id).collect();
         taken.extend(self.dialer.dialing.values().map(|dial| dial.peer.peer_id));
         let most = self.dial_max(cx);
-        while self.conns.len() + self.dialer.dialing.len() < most {
+        while self.conns.len() + self.dialer.dialing.len() < most
+            && self.dialer.dialing.len() < cx.config.dial_max
+        {
             let (mut ready, mut later) = (Vec::new(), None::<Time>);
             for (peer_id, candidate) in &self.dialer.candidates {
                 if taken.contains(peer_id) || self.origins_only && !candidate.peer.origin {
@@ -291,7 +293,8 @@ impl Torrent {
     }
 
     fn dial_max(&self, cx: &Cx<'_>) -> usize {
-        cx.config.dial_max.max(self.dialer.hungry_for.min(cx.config.accept_max))
+        // The last third of the room is for those who come.
+        cx.config.dial_max.max(self.dialer.hungry_for.min(cx.config.accept_max * 2 / 3))
     }
 
     /// Seeks one connection more when those it has have kept it waiting for a while: a peer shares

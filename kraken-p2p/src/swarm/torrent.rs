@@ -329,6 +329,7 @@ impl Torrent {
 
     /// Closes every connection and dial.
     pub(super) fn close_all(&mut self, cx: &mut Cx<'_>, reason: &CloseReason) {
+        self.dialer.hungry_for = 0;
         let dials: Vec<_> = self.dialer.dialing.keys().copied().collect();
         for conn in dials {
             self.cancel_dial(cx, conn, reason.clone());
@@ -404,6 +405,11 @@ impl Torrent {
             .collect();
         for id in idle {
             self.close(cx, id, CloseReason::Idle);
+        }
+        let reads = |demand: &Demand| demand.cursor >= demand.pieces.end;
+        if !self.demands.is_empty() && self.demands.values().all(reads) {
+            // All they wait for is here: readers may take their time.
+            self.stored_at = cx.now;
         }
         let unused = self.conns.is_empty() && self.dialer.dialing.is_empty();
         match self.phase {

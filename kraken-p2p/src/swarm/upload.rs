@@ -142,17 +142,20 @@ impl Torrent {
     pub(super) fn on_cancel(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let waited = conn.queue.len();
+        if conn.queue.front() == Some(&index) {
+            conn.first_passed_over = 0;
+        }
         conn.queue.retain(|queued| *queued != index);
         if conn.queue.len() < waited && conn.answers_cancels {
             cx.send(id, Message::Error { index, code: CANCELLED, text: "cancelled".into() });
         }
     }
 
-    /// How often the piece that a connection would be sent next was sent; none sooner for one that
+    /// How often the piece of a connection's line that was sent least was sent; none sooner for one that
     /// has been passed over too often.
     fn least_sent(&self, id: ConnId) -> Option<u32> {
         let conn = self.conns.get(&id)?;
-        let least = self.sent[conn.queue[self.place_of_next(conn)?].as_usize()];
+        let least = conn.queue.iter().map(|index| self.sent[index.as_usize()]).min()?;
         Some(if conn.passed_over >= PASSED_OVER_MAX { 0 } else { least })
     }
 

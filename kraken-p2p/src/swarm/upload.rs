@@ -151,8 +151,8 @@ impl Torrent {
         }
     }
 
-    /// How often the piece of a connection's line that was sent least was sent; no time at all for a
-    /// connection that has been passed over too often.
+    /// How often the piece of a connection's line that was sent least was sent; never, for one that
+    /// has been passed over too often.
     fn least_sent(&self, id: ConnId) -> Option<u32> {
         let conn = self.conns.get(&id)?;
         let least = conn.queue.iter().map(|index| self.sent[index.as_usize()]).min()?;

@@ -16,7 +16,7 @@ use crate::piece::{Geometry, PieceIndex};
 use crate::range_set::RangeSet;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::sidecar::{self, Sidecar};
-use crate::store::verify::{Frontier, metainfo_of};
+use crate::store::verify::{Frontier, matches_piece, metainfo_of};
 use crate::store::waiters::{Readable, Target, Waiters};
 use crate::store::{VERIFIES_BLOBS, limits};
 
@@ -92,18 +92,16 @@ impl Blob {
         })
     }
 
-    /// A blob of which `parts.pieces` have been checked against `parts.meta`.
+    /// A blob whose marks are `parts.pieces`; nobody has it until [`Blob::check_marks`] has seen
+    /// to them.
     pub(super) fn arriving(store: &Arc<Inner>, parts: Arriving) -> Arc<Self> {
-        let (digest, geometry) = (parts.meta.digest(), parts.meta.geometry());
-        let mut readable = RangeSet::new();
-        if parts.meta.sums().blake3.is_some() {
-            parts.pieces.iter().for_each(|index| readable.insert(geometry.range(index)));
-        }
-        let progress = Progress::new(Phase::Arriving, Some(parts.meta), parts.pieces, readable);
+        let (digest, len) = (parts.meta.digest(), parts.meta.geometry().blob_len());
+        let meta = Some(parts.meta);
+        let progress = Progress::new(Phase::Arriving, meta, parts.pieces, RangeSet::new());
         Arc::new(Self {
             store: Arc::clone(store),
             digest,
-            len: geometry.blob_len(),
+            len,
             file: Arc::new(parts.file),
             status: Some(parts.status),
             progress: Mutex::new(progress),
@@ -165,7 +163,13 @@ impl Blob {
     /// Fills `buf` from bytes that may be read; `ErrorKind::Pending` while they may not. Blocks.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let range = self.range_of(offset, buf.len())?;
-        self.check_readable(&range)?;
+        {
+            let progress = lock(&self.progress);
+            self.alive(&progress)?;
+            if !progress.readable.contains(&range) {
+                return Err(Error::new(ErrorKind::Pending, self.about("read", &range)));
+            }
+        }
         self.read_exact(&range, buf)
     }
 
@@ -242,6 +246,34 @@ impl Blob {
         };
         wakers.into_iter().for_each(Waker::wake);
         self.advance_hash()
+    }
+
+    /// Checks every marked piece against `meta`, which is the blob's or about to be: one that does
+    /// not match, or cannot be read, is no longer marked; one that matches its BLAKE3 may be read.
+    /// Blocks, for up to the time it takes to read what is there.
+    pub(super) fn check_marks(&self, meta: &MetaInfo) -> Result<()> {
+        let Some(status) = &self.status else { return Ok(()) };
+        let marked = self.pieces();
+        for index in marked.iter() {
+            let matches = matches_piece(&self.file, meta, index).unwrap_or(false);
+            if !matches {
+                status.write_all_at(&[0], u64::from(index.0)).map_err(|error| {
+                    Error::io(format!("unmark piece {index} of {}", self.digest), error)
+                })?;
+            }
+            let wakers = {
+                let mut guard = lock(&self.progress);
+                let progress = &mut *guard;
+                if !matches {
+                    progress.pieces.clear(index);
+                } else if meta.sums().blake3.is_some() {
+                    progress.readable.insert(meta.geometry().range(index));
+                }
+                progress.waiters.take_readable(&progress.readable)
+            };
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        Ok(())
     }
 
     /// Checks the whole against its digest and moves it to the cache: `ErrorKind::Mismatch` when
@@ -497,15 +529,6 @@ impl Blob {
             return Err(Error::new(ErrorKind::Cancelled, text));
         }
         Ok(())
-    }
-
-    fn check_readable(&self, range: &Range<u64>) -> Result<()> {
-        let progress = lock(&self.progress);
-        self.alive(&progress)?;
-        if progress.readable.contains(range) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Pending, self.about("read", range)))
     }
 
     fn range_of(&self, offset: u64, len: usize) -> Result<Range<u64>> {

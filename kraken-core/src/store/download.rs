@@ -1,7 +1,6 @@
 //! Blobs that arrive piece by piece.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -12,14 +11,13 @@ use crate::bitfield::Bitfield;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metainfo::MetaInfo;
-use crate::piece::PieceIndex;
 use crate::store::blob::{Arriving, Blob};
 use crate::store::cache::Store;
 use crate::store::evict::Charge;
 use crate::store::index::{Exclusive, Partial};
 use crate::store::layout::DATA;
 use crate::store::sidecar::{self, Sidecar};
-use crate::store::verify::{matches_piece, metainfo_of};
+use crate::store::verify::metainfo_of;
 
 impl Store {
     /// Opens the blob of `meta` to download it, or what there is of it: the complete blob if it is
@@ -88,11 +86,15 @@ impl Exclusive<'_> {
         blob.replace_metainfo_locked(self, &found)
     }
 
-    /// Gives an arriving blob what `meta` has beyond its own metainfo.
+    /// Gives an arriving blob what `meta` has beyond its own metainfo, with every marked piece
+    /// checked against it.
     fn join(&self, blob: &Blob, meta: &MetaInfo) -> Result<()> {
         match blob.metainfo() {
             Some(held) if says_no_less(&held, meta) => Ok(()),
-            Some(held) if says_no_less(meta, &held) => blob.replace_metainfo_locked(self, meta),
+            Some(held) if says_no_less(meta, &held) => {
+                blob.check_marks(meta)?;
+                blob.replace_metainfo_locked(self, meta)
+            }
             _ => Err(Error::new(
                 ErrorKind::Conflict,
                 format!("download {}: it arrives under other metainfo", self.digest()),
@@ -108,21 +110,14 @@ impl Exclusive<'_> {
             return Ok(None);
         }
         let dir = store.layout.download(self.digest())?;
-        let Some(mut parts) = self.read_partial(&dir, wanted)? else {
+        let Some(parts) = self.read_partial(&dir, wanted)? else {
             self.throw_away_partial()?;
             return Ok(None);
         };
-        let marked: Vec<PieceIndex> = parts.pieces.iter().collect();
-        for index in marked {
-            // A piece that cannot be read is as lost as one with wrong bytes.
-            if !matches_piece(&parts.file, &parts.meta, index).unwrap_or(false) {
-                parts.pieces.clear(index);
-                parts.status.write_all_at(&[0], u64::from(index.0)).map_err(|error| {
-                    Error::io(format!("unmark piece {index} of {}", self.digest()), error)
-                })?;
-            }
-        }
-        Ok(Some(self.hand_out(parts)))
+        let meta = parts.meta.clone();
+        let blob = self.hand_out(parts);
+        blob.check_marks(&meta)?;
+        Ok(Some(blob))
     }
 
     /// What the files of an arriving blob say; `None` where they do not fit one another or

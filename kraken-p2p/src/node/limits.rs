@@ -33,10 +33,10 @@ pub(super) const READ_BUFFER_LEN: usize = 64 * 1024;
 /// Bytes of control messages gathered into one write.
 pub(super) const WRITE_BATCH_LEN: usize = 16 * 1024;
 
-#[cfg(target_os = "linux")]
 /// Bytes that may wait in a socket until the network takes them. All that is said later waits
 /// behind them: with the system's buffers of several MiB a request was up to a second late on a
 /// link of 40 MiB/s, and swarms took a quarter longer.
+#[cfg(target_os = "linux")]
 pub(super) const UNSENT_MAX: u32 = 64 << 10;
 
 /// Bytes received between two writes to disk: smaller buffers cost twice the CPU, larger ones win

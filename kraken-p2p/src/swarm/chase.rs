@@ -94,7 +94,7 @@ impl Torrent {
     /// Whether nothing that anyone has is left to ask for.
     fn is_ending(&self) -> bool {
         self.demands.values().all(|demand| {
-            let flow = self.each_wanted(None, demand.cursor..demand.pieces.end, |index| {
+            let flow = self.each_wanted(None, demand.missing(), |index| {
                 if self.availability.of(index) > 0 {
                     ControlFlow::Break(())
                 } else {

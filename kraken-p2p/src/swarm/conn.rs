@@ -55,8 +55,8 @@ pub(super) struct Conn {
     pub(super) in_line: bool,
     /// How often others were sent to although it stood before them in the line.
     pub(super) passed_over: u32,
-    /// How often other pieces of its queue were sent although this one was asked for before them.
-    pub(super) first_passed_over: u32,
+    /// The first piece of its queue when one was last sent, and how often others were sent instead.
+    pub(super) first_passed_over: (PieceIndex, u32),
     /// When a piece was last stored or sent, or the connection made.
     pub(super) active_at: Time,
     pub(super) pieces_received: u64,
@@ -110,7 +110,7 @@ impl Conn {
             sending: None,
             in_line: false,
             passed_over: 0,
-            first_passed_over: 0,
+            first_passed_over: (PieceIndex(0), 0),
             active_at: now,
             pieces_received: 0,
             pieces_sent: 0,

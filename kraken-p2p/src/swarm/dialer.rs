@@ -26,6 +26,8 @@ pub(super) struct Dialer {
     corrupt: BTreeMap<PeerId, u32>,
     /// When a candidate may be tried that may not now.
     pub(super) dial_at: Option<Time>,
+    /// Since when more could be on order, and is offered, than the connections have room for.
+    pub(super) hungry_since: Option<Time>,
     /// How many connections are sought if that is more than usual.
     pub(super) hungry_for: usize,
 }
@@ -300,11 +302,11 @@ impl Torrent {
     /// Seeks one connection more when those it has have kept it waiting for a while: a peer shares
     /// its uplink out over its connections, so whoever has few gets less than its neighbours.
     pub(super) fn dial_if_hungry(&mut self, cx: &mut Cx<'_>) {
-        let Some(since) = self.hungry_since else { return };
+        let Some(since) = self.dialer.hungry_since else { return };
         if cx.now.since(since) < HUNGER {
             return;
         }
-        self.hungry_since = Some(cx.now);
+        self.dialer.hungry_since = Some(cx.now);
         self.dialer.hungry_for = self.conns.len() + self.dialer.dialing.len() + 1;
         self.dial(cx);
     }

@@ -26,26 +26,26 @@ impl Torrent {
         if !self.wants_pieces() || cx.now < self.pause_until {
             return;
         }
-        let span = WHOLE_SPAN.saturating_add(self.in_flight_max(cx) as u32);
+        let in_flight = u32::try_from(self.in_flight_max(cx)).unwrap_or(u32::MAX);
         let mut room = self.room(cx);
         while room > 0 {
             let Some(id) = self.quickest(cx, |conn| !conn.dry) else {
                 if self.conns.values().all(|conn| conn.dry) {
-                    self.hungry_since = None;
+                    self.dialer.hungry_since = None;
                 } else {
                     // There is something to ask for, and nobody with room to be asked.
-                    self.hungry_since.get_or_insert(cx.now);
+                    self.dialer.hungry_since.get_or_insert(cx.now);
                 }
                 return;
             };
-            if let Some(index) = self.pick(&self.conns[&id], span, cx.rng) {
+            if let Some(index) = self.pick(&self.conns[&id], in_flight, cx.rng) {
                 self.request(cx, id, index);
                 room -= 1;
             } else if let Some(conn) = self.conns.get_mut(&id) {
                 conn.dry = true;
             }
         }
-        self.hungry_since = None;
+        self.dialer.hungry_since = None;
     }
 
     pub(super) fn request(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
@@ -188,45 +188,40 @@ impl Torrent {
     /// What to ask of this peer next: of a reader's range the first pieces, then the rarest near
     /// its beginning; of the whole the rarest near the beginning of what is missing; then the
     /// rarest of all that is waited for.
-    fn pick(&self, conn: &Conn, span: u32, rng: &mut Rng) -> Option<PieceIndex> {
-        let of_readers = self.demands.values().filter(|demand| !demand.whole).find_map(|demand| {
-            self.pick_near(conn, demand.cursor..demand.pieces.end, (IN_ORDER, READER_WINDOW), rng)
-        });
-        if of_readers.is_some() {
-            return of_readers;
-        }
+    fn pick(&self, conn: &Conn, in_flight: u32, rng: &mut Rng) -> Option<PieceIndex> {
         let whole = self.demands.values().find(|demand| demand.whole);
-        let near = whole.and_then(|Demand { cursor, pieces, .. }| {
-            // First what holds up all that came after it, however many have it.
-            let next = *cursor..pieces.end.min(cursor.saturating_add(span));
-            self.pick_near(conn, next, (0, WHOLE_WINDOW), rng)
-                .or_else(|| self.pick_near(conn, *cursor..pieces.end, (0, WHOLE_WINDOW), rng))
-        });
-        near.or_else(|| {
-            let mut demands = whole.into_iter().chain(self.demands.values());
-            demands.find_map(|demand| self.pick_rarest(conn, demand.cursor..demand.pieces.end, rng))
-        })
+        let mut readers = self.demands.values().filter(|demand| !demand.whole);
+        readers
+            .clone()
+            .find_map(|demand| self.pick_near(conn, demand, OF_READER, rng))
+            .or_else(|| self.pick_near(conn, whole?, Near::of_whole(in_flight), rng))
+            .or_else(|| match whole {
+                Some(demand) => self.pick_rarest(conn, demand.missing(), rng),
+                None => readers.find_map(|demand| self.pick_rarest(conn, demand.missing(), rng)),
+            })
     }
 
-    /// The first of a run if it is among the next `in_order` pieces, else the rarest of the next
-    /// `window` ones.
     fn pick_near(
         &self,
         conn: &Conn,
-        run: Range<u32>,
-        (in_order, window): (u32, u32),
+        demand: &Demand,
+        near: Near,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
+        let span_end = demand.cursor.saturating_add(near.span);
         let (mut seen, mut rarest) = (0, Rarest::default());
-        let _ = self.each_wanted(None, run, |index| {
+        let _ = self.each_wanted(None, demand.missing(), |index| {
+            if index.0 >= span_end && rarest.index.is_some() {
+                return ControlFlow::Break(());
+            }
             seen += 1;
             if conn.bits.contains(index) {
                 rarest.offer(index, self.availability.of(index), rng);
-                if seen <= in_order {
+                if seen <= near.in_order {
                     return ControlFlow::Break(());
                 }
             }
-            if seen < window { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if seen < near.window { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         rarest.index
     }
@@ -496,6 +491,26 @@ impl Torrent {
     }
 }
 
+/// Which of the pieces that are missing of a demand come first: the first `in_order` as they are,
+/// then the rarest of the next `window`, and of those the ones less than `span` from the first.
+#[derive(Debug, Clone, Copy)]
+struct Near {
+    in_order: u32,
+    window: u32,
+    span: u32,
+}
+
+impl Near {
+    /// Of a demand for the whole, with so many pieces on order at once.
+    ///
+    /// In crowds of 8 to 32 leechers a window of less than 16 cost 3 to 7 % of the time, 24 as
+    /// little as none at all. Without the span a piece that everyone has is asked for last of all,
+    /// and what came after it cannot be read or hashed; half of it cost 4 % of the time.
+    fn of_whole(in_flight: u32) -> Self {
+        Self { in_order: 0, window: 24, span: in_flight.saturating_add(34) }
+    }
+}
+
 /// The rarest of the pieces offered; of equally rare ones each with the same chance.
 #[derive(Default)]
 struct Rarest {
@@ -524,17 +539,8 @@ const IN_FLIGHT_MIN: u64 = 14;
 /// Pieces a reader of a range gets strictly in order.
 const IN_ORDER: u32 = 4;
 
-/// Missing pieces after those of which the rarest is taken first: costs the swarm under 2 %.
-const READER_WINDOW: u32 = 64;
-
-/// Of so many missing pieces the rarest is taken first when the whole is wanted. In crowds of 8 to
-/// 32 leechers fewer than 16 cost 3 to 7 % of the time, 24 as little as no window at all.
-const WHOLE_WINDOW: u32 = 24;
-
-/// What lies so far from the first missing piece, and as many pieces further as are on order at
-/// once, waits for those before it: a piece that everyone has would be asked for last of all, and
-/// what came after it could not be read or hashed. Half of it cost 4 % of the time.
-const WHOLE_SPAN: u32 = 34;
+/// What a reader of a range is given first. The window costs the swarm under 2 %.
+const OF_READER: Near = Near { in_order: IN_ORDER, window: 64, span: u32::MAX };
 
 /// How long a peer that sent a corrupt piece is not asked.
 const CORRUPT_PAUSE: Duration = Duration::from_secs(1);

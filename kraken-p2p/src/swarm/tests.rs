@@ -329,6 +329,22 @@ fn a_reader_gets_the_beginning_first() {
 }
 
 #[test]
+fn a_reader_whose_bytes_are_here_may_take_its_time() {
+    let mut crowd = Crowd::new(16, MIB);
+    crowd.origin(50.0);
+    let reader = crowd.host(SwarmConfig::default(), false, 50.0);
+    crowd.add(reader, false);
+    crowd.demand(reader, 0..4 * MIB);
+    crowd.run_for(900.0);
+    assert_eq!(crowd.hosts[reader].on_disk.count(), 4);
+    assert!(crowd.hosts[reader].dropped.is_none());
+    let digest = crowd.digest();
+    crowd.hosts[reader].swarm.clear_demand(crowd.now, &digest, crate::swarm::DemandId(1));
+    crowd.run_for(400.0);
+    assert!(crowd.hosts[reader].dropped.is_some(), "leecher_tti");
+}
+
+#[test]
 fn an_idle_seeder_is_forgotten() {
     let mut crowd = Crowd::new(4, MIB);
     let origin = crowd.origin(10.0);

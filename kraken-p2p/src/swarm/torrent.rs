@@ -51,8 +51,6 @@ pub(super) struct Torrent {
     pub(super) conns: BTreeMap<ConnId, Conn>,
     pub(super) dialer: Dialer,
     pub(super) announcer: Announcer,
-    /// Since when more could be on order, and is offered, than the connections have room for.
-    pub(super) hungry_since: Option<Time>,
     /// Seconds a piece takes on a connection, averaged over all.
     pub(super) typical_service: f64,
     /// After a blob that failed its digest nobody but origins is believed.
@@ -105,6 +103,13 @@ pub(super) struct Demand {
     pub(super) cursor: u32,
     /// The whole blob is waited for, in any order.
     pub(super) whole: bool,
+}
+
+impl Demand {
+    /// The run from its first missing piece on.
+    pub(super) fn missing(&self) -> Range<u32> {
+        self.cursor..self.pieces.end
+    }
 }
 
 /// What went over a torrent's connections since it was added.
@@ -166,7 +171,6 @@ impl Torrent {
             conns: BTreeMap::new(),
             dialer: Dialer::default(),
             announcer: Announcer::new(config),
-            hungry_since: None,
             typical_service: SERVICE_GUESS,
             origins_only: false,
             mismatches: 0,
@@ -217,6 +221,7 @@ impl Torrent {
         };
         if self.demands.is_empty() {
             self.stored_at = cx.now;
+            self.dialer.hungry_since = None;
         }
         let whole = bytes.start == 0 && bytes.end >= self.geometry.blob_len();
         let pieces = self.geometry.covering(bytes);
@@ -406,8 +411,8 @@ impl Torrent {
         for id in idle {
             self.close(cx, id, CloseReason::Idle);
         }
-        let reads = |demand: &Demand| demand.cursor >= demand.pieces.end;
-        if !self.demands.is_empty() && self.demands.values().all(reads) {
+        let is_here = |demand: &Demand| demand.missing().is_empty();
+        if !self.demands.is_empty() && self.demands.values().all(is_here) {
             // All they wait for is here: readers may take their time.
             self.stored_at = cx.now;
         }

@@ -142,9 +142,6 @@ impl Torrent {
     pub(super) fn on_cancel(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let waited = conn.queue.len();
-        if conn.queue.front() == Some(&index) {
-            conn.first_passed_over = 0;
-        }
         conn.queue.retain(|queued| *queued != index);
         if conn.queue.len() < waited && conn.answers_cancels {
             cx.send(id, Message::Error { index, code: CANCELLED, text: "cancelled".into() });
@@ -159,26 +156,12 @@ impl Torrent {
         Some(if conn.passed_over >= PASSED_OVER_MAX { 0 } else { least })
     }
 
-    /// Where in its line the piece is that a connection is sent next: the one sent least so far, of
-    /// equals the one asked for first; but what was asked for first does not wait for long, since
-    /// its receiver may wait for nothing else.
-    fn place_of_next(&self, conn: &Conn) -> Option<usize> {
-        if conn.first_passed_over >= FIRST_PASSED_OVER_MAX {
-            return (!conn.queue.is_empty()).then_some(0);
-        }
-        let places = conn.queue.iter().enumerate();
-        places.min_by_key(|(_, index)| self.sent[index.as_usize()]).map(|(at, _)| at)
-    }
-
     /// Takes the piece to send to a connection whose turn it is.
     fn next_to_send(&mut self, id: ConnId) -> Option<PieceIndex> {
-        let at = self.place_of_next(self.conns.get(&id)?);
         let conn = self.conns.get_mut(&id)?;
         conn.in_line = false;
         conn.passed_over = 0;
-        let at = at?;
-        conn.first_passed_over = if at == 0 { 0 } else { conn.first_passed_over + 1 };
-        let index = conn.queue.remove(at)?;
+        let index = conn.take_next(&self.sent)?;
         conn.sending = Some(Sending { index, slot: true });
         self.sent[index.as_usize()] += 1;
         Some(index)
@@ -225,6 +208,21 @@ impl Torrent {
             sending.slot = false;
             cx.uplink.used -= 1;
         }
+    }
+}
+
+impl Conn {
+    /// Takes the piece out of the queue that is sent next: the one sent least so far, of equals the
+    /// one asked for first; but what was asked for first does not wait for long, since its receiver
+    /// may wait for nothing else.
+    fn take_next(&mut self, sent: &[u32]) -> Option<PieceIndex> {
+        let first = *self.queue.front()?;
+        let (passed_over, times) = self.first_passed_over;
+        let times = if passed_over == first { times } else { 0 };
+        let least = (0..self.queue.len()).min_by_key(|at| sent[self.queue[*at].as_usize()])?;
+        let at = if times >= FIRST_PASSED_OVER_MAX { 0 } else { least };
+        self.first_passed_over = (first, if at == 0 { 0 } else { times + 1 });
+        self.queue.remove(at)
     }
 }
 

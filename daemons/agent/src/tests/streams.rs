@@ -247,12 +247,12 @@ async fn ranges_of_a_cold_blob_cost_the_pieces_they_touch() {
 
 #[tokio::test]
 async fn a_blob_that_fails_its_digest_is_broken_off_and_the_log_says_so() {
-    let log = Log::default();
-    let writer = log.clone();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(log.reopen().unwrap());
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_ansi(false)
-        .with_writer(move || writer.clone())
+        .with_writer(writer)
         .finish();
     // Of all threads: others that log the same line first would decide for this one.
     tracing::subscriber::set_global_default(subscriber).unwrap();
@@ -264,7 +264,7 @@ async fn a_blob_that_fails_its_digest_is_broken_off_and_the_log_says_so() {
     pull.read_to_end().await;
     assert!(pull.body == scene.bytes[..given]);
     assert!(!scene.is_here());
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = std::fs::read_to_string(log.path()).unwrap();
     let start = format!("answer broken off digest={} bytes_sent={given} ", scene.digest);
     let lines: Vec<&str> = text.lines().filter(|line| line.contains(&start)).collect();
     assert!(lines.len() == 1 && lines[0].contains("failed its digest"), "{text}");
@@ -314,21 +314,6 @@ async fn a_client_that_leaves_takes_its_demand_with_it() {
     soon(over).await;
     assert!(!scene.is_here());
     scene.close().await;
-}
-
-/// What is logged by all tests of this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 const SEEDER: PeerId = PeerId::new([9; 20]);

@@ -89,10 +89,13 @@ fn after_a_restart_a_crc_does_not_make_bytes_readable() {
     blob.read_marked_at(0, &mut [0; 5]).unwrap();
     assert_eq!(blob.read_marked_at(0, &mut [0; 6]).unwrap_err().kind(), ErrorKind::Pending);
     assert_eq!(blob.read_at(0, &mut [0; 5]).unwrap_err().kind(), ErrorKind::Pending);
-    // Metainfo with piece digests of the same sums takes over.
+    blob.write_at(5, b"wrong").unwrap();
+    blob.mark(PieceIndex(1), false).unwrap();
+    // Metainfo with piece digests of the same sums takes over, and says which marks are right.
     let joined = store.open_download(&hello()).unwrap();
     assert!(Arc::ptr_eq(&blob, &joined));
     assert_eq!(blob.metainfo(), Some(hello()));
+    assert_eq!((marked(&blob), blob.readable_to(0)), (vec![0], 5));
     drop((blob, joined, store));
     let blob = fixture.open().arriving(&meta.digest()).unwrap().unwrap();
     assert_eq!(blob.readable_to(0), 5);

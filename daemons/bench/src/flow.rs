@@ -26,7 +26,8 @@ pub fn inside(_: InsideArgs) -> ExitCode {
 }
 
 /// The goodput of one plain TCP flow from one host to another in bytes a second, after its first
-/// second; takes some seconds.
+/// second: the most of three flows, since other work on the machine can only slow one down. Takes
+/// some seconds.
 ///
 /// `kraken` is a program whose subcommand `bench-inside` is [`inside`]. Cancel safe: what was
 /// started is killed.
@@ -38,13 +39,17 @@ pub async fn goodput(network: &Network, from: &str, to: &str, kraken: &Path) -> 
     let mut sink = Inside::start("helper", network.host(to), kraken, logs.path())?;
     let mut source = Inside::start("helper", network.host(from), kraken, logs.path())?;
     let measure = async {
-        let port: u16 = sink.ask(&Ask::Listen).await?;
-        let addr = (network.host(to).addr, port).into();
-        let send = Ask::Send { addr, lasting: FLOW };
-        let (sent, received) =
-            tokio::join!(source.ask::<()>(&send), sink.ask::<f64>(&Ask::Receive));
-        sent?;
-        received
+        let mut most = 0.0_f64;
+        for _ in 0..FLOWS {
+            let port: u16 = sink.ask(&Ask::Listen).await?;
+            let addr = (network.host(to).addr, port).into();
+            let send = Ask::Send { addr, lasting: FLOW };
+            let (sent, received) =
+                tokio::join!(source.ask::<()>(&send), sink.ask::<f64>(&Ask::Receive));
+            sent?;
+            most = most.max(received?);
+        }
+        Ok(most)
     };
     let measured = tokio::time::timeout(FLOW_MAX, measure).await.unwrap_or_else(|_| {
         let message = format!("no answer within {} seconds", FLOW_MAX.as_secs());
@@ -53,8 +58,11 @@ pub async fn goodput(network: &Network, from: &str, to: &str, kraken: &Path) -> 
     measured.map_err(|e| e.context(format!("measure a flow from {from} to {to}")))
 }
 
-/// How long the flow is, of which the first second does not count.
-const FLOW: Duration = Duration::from_secs(5);
+/// One in three was seen to be 5 % slow on a busy machine, and all figures with it.
+const FLOWS: u32 = 3;
 
-/// A flow that lasts longer does not arrive.
+/// How long a flow is, of which the first second does not count.
+const FLOW: Duration = Duration::from_secs(3);
+
+/// Flows that last longer do not arrive.
 const FLOW_MAX: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kraken_core::{Digest, ErrorKind, Result, Time};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conn;
 use super::event::{Accepted, Command, Dialed, Event};
-use super::limits::EVENTS_PER_TURN_MAX;
+use super::limits::{EVENTS_PER_TURN_MAX, UPLOAD_LOOK_EVERY};
 use super::link::ConnLink;
 use super::recalled::Recalled;
 use super::shared::Shared;
@@ -35,6 +36,8 @@ pub(super) struct Driver {
     pub(super) entries: BTreeMap<Digest, Entry>,
     pub(super) totals: DownloadTotals,
     announces_failed: u64,
+    /// When the swarm is next told how many bytes have gone out, if any do.
+    look_at: Instant,
 }
 
 /// A dial under way.
@@ -62,6 +65,7 @@ enum Action {
     Wished,
     Recalled,
     Timeout,
+    Look,
     Close,
 }
 
@@ -85,6 +89,7 @@ impl Driver {
             entries: BTreeMap::new(),
             totals: DownloadTotals::default(),
             announces_failed: 0,
+            look_at: Instant::now(),
         }
     }
 
@@ -119,6 +124,7 @@ impl Driver {
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                 Action::Timeout
             }
+            () = sleep_until(self.look_at), if self.swarm.is_sending() => Action::Look,
             () = self.wishes.news() => Action::Wished,
             () = self.recalled.news() => Action::Recalled,
             Some(command) = self.commands.recv() => Action::Command(command),
@@ -138,6 +144,11 @@ impl Driver {
             }
             Action::Recalled => self.let_go(now),
             Action::Timeout => self.swarm.handle_timeout(now),
+            Action::Look => {
+                self.look_at = Instant::now() + UPLOAD_LOOK_EVERY;
+                let sent = self.shared.counters.sent.load(Ordering::Relaxed);
+                self.swarm.handle_upload_progress(now, sent);
+            }
             Action::Close => {}
         }
         self.carry_out();

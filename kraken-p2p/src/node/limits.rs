@@ -87,3 +87,6 @@ pub(super) const COMPLAINTS_PER_SEC: u32 = 10;
 /// Pauses of the accept loop when the system refuses a socket: from one to the other, doubling.
 pub(super) const ACCEPT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How often the swarm is told how many bytes have gone out.
+pub(super) const UPLOAD_LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -18,6 +18,9 @@ pub struct SwarmConfig {
     /// How many whole pieces are sent at once, over all torrents: many sockets written at once
     /// make every piece late.
     pub upload_pieces_at_once: usize,
+    /// How many at most, while fewer leave the uplink idle (see
+    /// [`super::Swarm::handle_upload_progress`]); as many at least.
+    pub upload_pieces_max: usize,
     /// Bytes a torrent has on order at once, over all its connections; at least 14 pieces.
     pub in_flight_bytes: u64,
     /// Most requests open with a peer that is uber/kraken's agent.
@@ -74,6 +77,7 @@ impl Default for SwarmConfig {
             dial_max: 8,
             accept_max: 24,
             upload_pieces_at_once: 4,
+            upload_pieces_max: 16,
             in_flight_bytes: 30 << 20,
             pipeline_agent: 3,
             pipeline_origin: 5,

@@ -15,6 +15,7 @@ mod dialer;
 mod io;
 mod limits;
 mod picker;
+mod slots;
 mod snapshot;
 mod torrent;
 mod upload;
@@ -263,6 +264,15 @@ impl Swarm {
         self.with_conn(now, conn, |torrent, cx| torrent.on_stalled(cx, conn));
     }
 
+    /// So many bytes of pieces have been handed to sockets since the start, over all connections:
+    /// to be told about every 250 ms while [`Swarm::is_sending`]. More pieces go out at once while
+    /// those that do leave the uplink idle.
+    pub fn handle_upload_progress(&mut self, now: Time, bytes: u64) {
+        let fetches = self.torrents.values().any(Torrent::wants_pieces);
+        self.uplink.slots.on_progress(now, bytes, fetches, &self.config);
+        self.uplink.pump(&mut self.torrents, &self.config, &mut self.outputs);
+    }
+
     /// A connection ended without this side's doing. Unknown ones are ignored.
     pub fn handle_closed(&mut self, now: Time, conn: ConnId, reason: CloseReason) {
         self.with_conn(now, conn, |torrent, cx| torrent.on_closed(cx, conn, &reason));
@@ -307,6 +317,11 @@ impl Swarm {
 
 /// Getters.
 impl Swarm {
+    /// Whether pieces are going out.
+    pub fn is_sending(&self) -> bool {
+        self.uplink.used > 0
+    }
+
     /// What this node announces of itself.
     pub fn local(&self) -> &PeerInfo {
         &self.local
@@ -386,8 +401,7 @@ impl Swarm {
             self.torrents.remove(&digest);
             self.aliases.retain(|_, alias| *alias != digest);
         }
-        let slots = self.config.upload_pieces_at_once;
-        self.uplink.pump(&mut self.torrents, slots, &mut self.outputs);
+        self.uplink.pump(&mut self.torrents, &self.config, &mut self.outputs);
         Some(result)
     }
 

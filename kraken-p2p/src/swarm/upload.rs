@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kraken_core::{Digest, PieceIndex};
 
+use super::config::SwarmConfig;
 use super::conn::{Conn, Sending};
 use super::io::{CloseReason, ConnId, Output};
 use super::limits::{FIRST_PASSED_OVER_MAX, PASSED_OVER_MAX};
+use super::slots::Slots;
 use super::torrent::{Cx, Phase, Torrent};
 use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
 use crate::wire::{ErrorCode, Message};
@@ -17,6 +19,7 @@ use crate::wire::{ErrorCode, Message};
 pub(super) struct Uplink {
     /// Slots held: pieces being sent, but for those whose receivers stall.
     pub(super) used: usize,
+    pub(super) slots: Slots,
     /// Open connections with a request and no piece being sent, each once; so there are never more
     /// than connections. Some may have taken their requests back.
     line: VecDeque<(Digest, ConnId)>,
@@ -27,11 +30,14 @@ impl Uplink {
     pub(super) fn pump(
         &mut self,
         torrents: &mut BTreeMap<Digest, Torrent>,
-        slots: usize,
+        config: &SwarmConfig,
         out: &mut VecDeque<Output>,
     ) {
-        while self.used < slots {
-            let Some((digest, id)) = self.next(torrents) else { return };
+        while self.used < self.slots.count(config) {
+            let Some((digest, id)) = self.next(torrents) else {
+                self.slots.note_free();
+                return;
+            };
             let Some(torrent) = torrents.get_mut(&digest) else { continue };
             let Some(index) = torrent.next_to_send(id) else { continue };
             self.used += 1;

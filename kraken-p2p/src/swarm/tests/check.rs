@@ -33,7 +33,7 @@ impl Swarm {
         let known: BTreeSet<_> = self.conns.keys().copied().collect();
         assert_eq!(conns, known, "every connection is in the swarm's table, no other is");
         assert_eq!(slots, self.uplink.used, "slots held are slots counted");
-        assert!(slots <= self.config.upload_pieces_at_once);
+        assert!(slots <= self.config.upload_pieces_max.max(self.config.upload_pieces_at_once));
         assert!(self.timers.len() <= self.torrents.len());
         let in_line = self.torrents.iter().flat_map(|(digest, torrent)| {
             let waiting = torrent.conns.iter().filter(|(_, conn)| conn.in_line);

@@ -74,7 +74,7 @@ impl Slots {
         let rate = bytes.saturating_sub(before) as f64 / took.as_secs_f64();
         let may_grow = self.count(config) < config.upload_pieces_max;
         if let Some(Trial { more, before }) = self.trial {
-            let others = (self.count(config) - usize::from(more)) as f64;
+            let others = self.count(config).saturating_sub(usize::from(more)) as f64;
             let least = if more { 1.0 + WORTH / others } else { FULL };
             self.end_trial(rate >= before * least, now);
         } else if rate < self.peak * ROOM {

@@ -58,7 +58,7 @@ pub async fn goodput(network: &Network, from: &str, to: &str, kraken: &Path) -> 
     measured.map_err(|e| e.context(format!("measure a flow from {from} to {to}")))
 }
 
-/// One in three was seen to be 5 % slow on a busy machine, and all figures with it.
+/// One was seen to be 4 % slow on a busy machine, and all figures of its command with it.
 const FLOWS: u32 = 3;
 
 /// How long a flow is, of which the first second does not count.

@@ -37,7 +37,7 @@ pub(super) struct Driver {
     pub(super) totals: DownloadTotals,
     announces_failed: u64,
     /// When the swarm is next told how many bytes have gone out, if any do.
-    look_at: Instant,
+    look_at: Time,
 }
 
 /// A dial under way.
@@ -65,7 +65,6 @@ enum Action {
     Wished,
     Recalled,
     Timeout,
-    Look,
     Close,
 }
 
@@ -89,7 +88,7 @@ impl Driver {
             entries: BTreeMap::new(),
             totals: DownloadTotals::default(),
             announces_failed: 0,
-            look_at: Instant::now(),
+            look_at: Time::ZERO,
         }
     }
 
@@ -117,14 +116,15 @@ impl Driver {
     }
 
     async fn select(&mut self) -> Action {
-        let wake = self.swarm.poll_timeout().map(|time| self.shared.clock.instant_of(time));
+        let look = self.swarm.is_sending().then_some(self.look_at);
+        let wake = self.swarm.poll_timeout().into_iter().chain(look).min();
+        let wake = wake.map(|time| self.shared.clock.instant_of(time));
         tokio::select! {
             biased;
             () = self.shared.closing.cancelled() => Action::Close,
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                 Action::Timeout
             }
-            () = sleep_until(self.look_at), if self.swarm.is_sending() => Action::Look,
             () = self.wishes.news() => Action::Wished,
             () = self.recalled.news() => Action::Recalled,
             Some(command) = self.commands.recv() => Action::Command(command),
@@ -143,11 +143,13 @@ impl Driver {
                 }
             }
             Action::Recalled => self.let_go(now),
-            Action::Timeout => self.swarm.handle_timeout(now),
-            Action::Look => {
-                self.look_at = Instant::now() + UPLOAD_LOOK_EVERY;
-                let sent = self.shared.counters.sent.load(Ordering::Relaxed);
-                self.swarm.handle_upload_progress(now, sent);
+            Action::Timeout => {
+                if now >= self.look_at {
+                    self.look_at = now + UPLOAD_LOOK_EVERY;
+                    let sent = self.shared.counters.sent.load(Ordering::Relaxed);
+                    self.swarm.handle_upload_progress(now, sent);
+                }
+                self.swarm.handle_timeout(now);
             }
             Action::Close => {}
         }

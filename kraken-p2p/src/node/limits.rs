@@ -88,5 +88,6 @@ pub(super) const COMPLAINTS_PER_SEC: u32 = 10;
 pub(super) const ACCEPT_PAUSE: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_secs(1));
 
-/// How often the swarm is told how many bytes have gone out.
+/// How often the swarm is told how many bytes have gone out: often enough to follow an uplink that
+/// empties, and some pieces go out meanwhile.
 pub(super) const UPLOAD_LOOK_EVERY: Duration = Duration::from_millis(250);

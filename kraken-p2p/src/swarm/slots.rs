@@ -114,8 +114,8 @@ const LOOK_MIN: Duration = Duration::from_millis(200);
 /// After a longer pause it was this node that did not get to look, or nothing to send.
 const LOOK_MAX: Duration = Duration::from_millis(800);
 
-/// Less than this share of the most that was seen leaves room for one piece more. With 0.85 agents
-/// of eight on equal links took six and more, and the slowest came 2 % later.
+/// Less than this share of the most that was seen leaves room for one piece more. With 0.85 the
+/// slowest of eight agents on equal links came 2 % later.
 const ROOM: f64 = 0.7;
 
 /// A slot is given back when this share goes out without it.

@@ -449,6 +449,26 @@ fn a_stalled_receiver_gives_up_its_slot() {
 }
 
 #[test]
+fn a_seed_tries_whether_one_piece_more_fills_its_uplink_better() {
+    let config = SwarmConfig { upload_pieces_at_once: 1, ..SwarmConfig::origin() };
+    let mut alone = Alone::new(SwarmConfig { upload_pieces_max: 2, ..config });
+    alone.add(true);
+    let (slow, waits) = (alone.accept(1, &none()).unwrap(), alone.accept(2, &none()).unwrap());
+    assert!(!alone.swarm.is_sending());
+    assert_eq!(alone.request(slow, 0).len(), 1);
+    assert!(alone.swarm.is_sending());
+    assert!(alone.request(waits, 1).is_empty());
+    let mut look = |bytes| {
+        alone.now += Duration::from_millis(250);
+        alone.swarm.handle_upload_progress(alone.now, bytes);
+        alone.outputs()
+    };
+    // Nothing to compare with; then nobody waited all the time.
+    assert!(look(0).is_empty() && look(1000).is_empty());
+    assert!(matches!(look(2000)[..], [Output::SendPiece { conn, .. }] if conn == waits));
+}
+
+#[test]
 fn what_was_cancelled_is_not_sent_and_new_pieces_go_first() {
     let mut alone = Alone::new(SwarmConfig { upload_pieces_at_once: 1, ..SwarmConfig::origin() });
     alone.add(true);

@@ -24,6 +24,7 @@ pub mod range_set;
 pub mod retry;
 pub mod ring;
 pub mod rng;
+pub mod sendfile;
 pub mod spare_chunks;
 #[cfg(feature = "store")]
 pub mod store;
@@ -38,5 +39,6 @@ pub use metainfo::{MetaInfo, PieceSums};
 pub use peer::{PeerContext, PeerInfo};
 pub use piece::{Geometry, PieceIndex};
 pub use range_set::RangeSet;
+pub use sendfile::SendfileQueue;
 pub use spare_chunks::SpareChunks;
 pub use time::Time;

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
-use kraken_core::{Algorithm, Digest, Error, ErrorKind, Reference, Repository, Result, TagName};
+use kraken_core::{
+    Algorithm, Digest, Error, ErrorKind, Reference, Repository, Result, SendfileQueue, TagName,
+};
 
 use crate::manifest::Document;
 use crate::upload_id::UploadId;
@@ -83,6 +85,13 @@ pub trait BlobReader: Send {
     /// and never a whole answer of wrong bytes. The last bytes of the whole blob come only when the
     /// blob is known to match its digest.
     fn stream(&self, range: Range<u64>) -> ByteStream;
+
+    /// The same for a connection that can send files itself: chunks may be lent by `queue` instead
+    /// of read, if the stream gives them in the order they were lent.
+    fn stream_to(&self, range: Range<u64>, queue: &SendfileQueue) -> ByteStream {
+        let _ = queue;
+        self.stream(range)
+    }
 }
 
 /// A blob in memory.

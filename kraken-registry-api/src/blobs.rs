@@ -11,7 +11,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use kraken_core::{Digest, Repository};
+use kraken_core::{Digest, Repository, SendfileQueue};
 
 use crate::backend::{BlobReader, BlobSource};
 use crate::body::{self, BlobBody, Body, Part};
@@ -38,64 +38,70 @@ pub(crate) async fn read(
         return Ok(response(StatusCode::NOT_MODIFIED, tags(digest), body::empty()));
     }
     let size = reader.size();
+    let answer = Answer { reader, digest, queue: head.extensions.get().cloned() };
     let ranges = match head.headers.get(RANGE).and_then(|text| text.to_str().ok()) {
         Some(text) if conditional::range_counts(&head.headers, digest) => range::parse(text, size),
         _ => ByteRanges::Whole,
     };
     match ranges {
         ByteRanges::Unsatisfiable => Err(unsatisfiable(size)),
-        ByteRanges::Whole => Ok(whole(reader, digest)),
+        ByteRanges::Whole => Ok(answer.whole()),
         ByteRanges::Partial(ranges) => Ok(match <[Range<u64>; 1]>::try_from(ranges) {
-            Ok([range]) => single(reader, digest, range),
-            Err(ranges) => multi(reader, digest, ranges),
+            Ok([range]) => answer.single(range),
+            Err(ranges) => answer.multi(ranges),
         }),
     }
 }
 
-fn whole(reader: Box<dyn BlobReader>, digest: &Digest) -> Response<Body> {
-    let range = 0..reader.size();
-    answer(StatusCode::OK, digest, reader, [Part::Range(range)].into(), OCTETS)
-}
-
-fn single(reader: Box<dyn BlobReader>, digest: &Digest, range: Range<u64>) -> Response<Body> {
-    let shown = value(&content_range(&range, reader.size()));
-    let parts = [Part::Range(range)].into();
-    let mut response = answer(StatusCode::PARTIAL_CONTENT, digest, reader, parts, OCTETS);
-    response.headers_mut().insert(CONTENT_RANGE, shown);
-    response
-}
-
-/// As many parts as were asked for, in the order asked: containers/image counts them.
-fn multi(reader: Box<dyn BlobReader>, digest: &Digest, ranges: Vec<Range<u64>>) -> Response<Body> {
-    // No blob holds the start of its own digest, so the boundary cannot occur in a part.
-    let boundary: String = digest.hex().chars().take(BOUNDARY_LEN).collect();
-    let mut parts = VecDeque::with_capacity(ranges.len() * 2 + 1);
-    for range in ranges {
-        let shown = content_range(&range, reader.size());
-        let head =
-            format!("\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\nContent-Range: {shown}\r\n\r\n");
-        parts.push_back(Part::Text(head.into()));
-        parts.push_back(Part::Range(range));
-    }
-    parts.push_back(Part::Text(Bytes::from(format!("\r\n--{boundary}--\r\n"))));
-    let content_type = format!("multipart/byteranges; boundary={boundary}");
-    answer(StatusCode::PARTIAL_CONTENT, digest, reader, parts, &content_type)
-}
-
-fn answer(
-    status: StatusCode,
-    digest: &Digest,
+/// What an answer is made of.
+struct Answer<'a> {
     reader: Box<dyn BlobReader>,
-    parts: VecDeque<Part>,
-    content_type: &str,
-) -> Response<Body> {
-    let body = BlobBody::new(reader, parts);
-    let headers = [
-        (CONTENT_TYPE, value(content_type)),
-        (CONTENT_LENGTH, HeaderValue::from(body.len())),
-        (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
-    ];
-    response(status, headers.into_iter().chain(tags(digest)), body.boxed_unsync())
+    digest: &'a Digest,
+    /// Where the server can send files itself.
+    queue: Option<SendfileQueue>,
+}
+
+impl Answer<'_> {
+    fn whole(self) -> Response<Body> {
+        let range = 0..self.reader.size();
+        self.of(StatusCode::OK, [Part::Range(range)].into(), OCTETS)
+    }
+
+    fn single(self, range: Range<u64>) -> Response<Body> {
+        let shown = value(&content_range(&range, self.reader.size()));
+        let parts = [Part::Range(range)].into();
+        let mut response = self.of(StatusCode::PARTIAL_CONTENT, parts, OCTETS);
+        response.headers_mut().insert(CONTENT_RANGE, shown);
+        response
+    }
+
+    /// As many parts as were asked for, in the order asked: containers/image counts them.
+    fn multi(self, ranges: Vec<Range<u64>>) -> Response<Body> {
+        // No blob holds the start of its own digest, so the boundary cannot occur in a part.
+        let boundary: String = self.digest.hex().chars().take(BOUNDARY_LEN).collect();
+        let mut parts = VecDeque::with_capacity(ranges.len() * 2 + 1);
+        for range in ranges {
+            let shown = content_range(&range, self.reader.size());
+            let head = format!(
+                "\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\nContent-Range: {shown}\r\n\r\n"
+            );
+            parts.push_back(Part::Text(head.into()));
+            parts.push_back(Part::Range(range));
+        }
+        parts.push_back(Part::Text(Bytes::from(format!("\r\n--{boundary}--\r\n"))));
+        let content_type = format!("multipart/byteranges; boundary={boundary}");
+        self.of(StatusCode::PARTIAL_CONTENT, parts, &content_type)
+    }
+
+    fn of(self, status: StatusCode, parts: VecDeque<Part>, content_type: &str) -> Response<Body> {
+        let body = BlobBody::new(self.reader, parts, self.queue);
+        let headers = [
+            (CONTENT_TYPE, value(content_type)),
+            (CONTENT_LENGTH, HeaderValue::from(body.len())),
+            (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+        ];
+        response(status, headers.into_iter().chain(tags(self.digest)), body.boxed_unsync())
+    }
 }
 
 fn unsatisfiable(size: u64) -> Failure {

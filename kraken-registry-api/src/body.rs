@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt, stream};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, BodyStream, Empty, Full};
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Error, ErrorKind, Result, SendfileQueue};
 
 use crate::backend::{BlobReader, ByteStream};
 
@@ -78,6 +78,8 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 pub(crate) struct BlobBody {
     reader: Box<dyn BlobReader>,
     parts: VecDeque<Part>,
+    /// Where the server can send files itself.
+    queue: Option<SendfileQueue>,
     open: Option<Open>,
     left: u64,
 }
@@ -93,9 +95,13 @@ struct Open {
 }
 
 impl BlobBody {
-    pub(crate) fn new(reader: Box<dyn BlobReader>, parts: VecDeque<Part>) -> Self {
+    pub(crate) fn new(
+        reader: Box<dyn BlobReader>,
+        parts: VecDeque<Part>,
+        queue: Option<SendfileQueue>,
+    ) -> Self {
         let left = parts.iter().map(Part::len).sum();
-        Self { reader, parts, open: None, left }
+        Self { reader, parts, queue, open: None, left }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -116,7 +122,11 @@ impl BlobBody {
                 Some(Part::Range(range)) if range.is_empty() => {}
                 Some(Part::Range(range)) => {
                     let left = range.end - range.start;
-                    self.open = Some(Open { bytes: self.reader.stream(range), left });
+                    let bytes = match &self.queue {
+                        Some(queue) => self.reader.stream_to(range, queue),
+                        None => self.reader.stream(range),
+                    };
+                    self.open = Some(Open { bytes, left });
                 }
             }
         }

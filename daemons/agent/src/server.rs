@@ -14,7 +14,7 @@ use kraken_common::answer::{self, Answer};
 use kraken_common::{Body, RequestBody, Segments, blocking};
 use kraken_core::http::Request;
 use kraken_core::store::Store;
-use kraken_core::{Digest, Error, ErrorKind, InfoHash, Result, Tag};
+use kraken_core::{Digest, Error, ErrorKind, InfoHash, Result, SendfileQueue, Tag};
 use kraken_p2p::node::{DownloadPhase, RunningDownload};
 use kraken_p2p::swarm::Blacklisted;
 use kraken_registry_api::BlobReader as _;
@@ -46,7 +46,7 @@ async fn route(parts: &Parts, request: &http::Request<RequestBody>) -> Result<An
         }
         (&Method::GET, ["namespace", namespace, "blobs", digest]) => {
             let digest = Digest::parse_wire_name(digest)?;
-            blob(parts, namespace, &digest).await
+            blob(parts, namespace, &digest, request.extensions().get()).await
         }
         (&Method::DELETE, ["blobs", digest]) => {
             remove(parts, &Digest::parse_wire_name(digest)?).await
@@ -96,7 +96,12 @@ async fn tracker_ready(parts: &Parts) -> Result<()> {
 }
 
 /// The whole blob, as it arrives.
-async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer> {
+async fn blob(
+    parts: &Parts,
+    namespace: &str,
+    digest: &Digest,
+    queue: Option<&SendfileQueue>,
+) -> Result<Answer> {
     let blob = match parts::open(parts, &namespace.parse()?, digest).await {
         Ok(blob) => blob,
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
@@ -105,7 +110,12 @@ async fn blob(parts: &Parts, namespace: &str, digest: &Digest) -> Result<Answer>
             return Err(Error::new(ErrorKind::Internal, "download torrent").with_source(error));
         }
     };
-    let stream = blob.stream(0..blob.len).map(|chunk| chunk.map(Frame::data));
+    let whole = 0..blob.len;
+    let stream = match queue {
+        Some(queue) => blob.stream_to(whole, queue),
+        None => blob.stream(whole),
+    };
+    let stream = stream.map(|chunk| chunk.map(Frame::data));
     let mut answer = answer::empty(StatusCode::OK);
     answer.headers_mut().insert(http::header::CONTENT_LENGTH, blob.len.into());
     *answer.body_mut() = Body::new(StreamBody::new(stream));

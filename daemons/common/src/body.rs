@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Error, ErrorKind, Result, SendfileQueue};
 
 pub use self::request::RequestBody;
 pub(crate) use self::request::Stall;
@@ -46,6 +46,20 @@ impl Body {
     /// rather than ending a response that looks complete.
     pub fn file(file: std::fs::File, start: u64, len: u64) -> Self {
         Self::new(file::FileBody::new(file, start, len))
+    }
+
+    /// The same, sent by the connection itself if it can: `queue` is what the request's extensions
+    /// have.
+    pub fn file_to(
+        queue: Option<&SendfileQueue>,
+        file: std::fs::File,
+        start: u64,
+        len: u64,
+    ) -> Self {
+        match queue {
+            Some(queue) => Self::new(file::LentFile::new(queue.clone(), file, start, len)),
+            None => Self::file(file, start, len),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use kraken_common::Body;
 use kraken_common::answer::{self, Answer};
 use kraken_common::blocking;
 use kraken_core::store::Blob;
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, SendfileQueue};
 
 use crate::parts::Parts;
 use crate::refresh;
@@ -23,6 +23,7 @@ pub(crate) async fn download(
     namespace: &Namespace,
     digest: &Digest,
     headers: &HeaderMap,
+    queue: Option<&SendfileQueue>,
 ) -> Result<Answer> {
     let blob = open(parts, namespace, digest).await?;
     let len = blob.len();
@@ -44,7 +45,7 @@ pub(crate) async fn download(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream-v1"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
-    *answer.body_mut() = Body::file(file, range.start, range.end - range.start);
+    *answer.body_mut() = Body::file_to(queue, file, range.start, range.end - range.start);
     Ok(answer)
 }
 

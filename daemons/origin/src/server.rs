@@ -56,7 +56,10 @@ async fn blob(
     request: Request<RequestBody>,
 ) -> Result<Answer> {
     match (request.method(), rest) {
-        (&Method::GET, []) => blobs::download(parts, namespace, digest, request.headers()).await,
+        (&Method::GET, []) => {
+            let queue = request.extensions().get();
+            blobs::download(parts, namespace, digest, request.headers(), queue).await
+        }
         (&Method::POST, ["prefetch"]) => {
             blobs::metainfo(parts, namespace, digest).await?;
             Ok(answer::empty(StatusCode::OK))

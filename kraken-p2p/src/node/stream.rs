@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kraken_core::{Digest, Error, ErrorKind, Result, SpareChunks};
+use kraken_core::{Digest, Error, ErrorKind, Result, SendfileQueue, SpareChunks};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -43,6 +43,8 @@ pub struct BlobStream {
     /// The read of the next chunk.
     read: Option<JoinHandle<Result<Bytes>>>,
     spare: SpareChunks,
+    /// The connection that sends chunks itself, where it can.
+    queue: Option<SendfileQueue>,
     /// The error, once there was one: nothing can follow it.
     failure: Option<(ErrorKind, String)>,
 }
@@ -73,8 +75,18 @@ impl BlobStream {
             tail,
             read: None,
             spare: SpareChunks::new(),
+            queue: None,
             failure,
         }
+    }
+
+    /// Lends chunks to a connection that sends files itself, instead of reading them, where the
+    /// storage has a file to lend ([`crate::storage::TorrentFile::sendfile_source`]). They are to
+    /// go out over that connection, and in their order.
+    #[must_use]
+    pub fn lent_to(mut self, queue: SendfileQueue) -> Self {
+        self.queue = Some(queue);
+        self
     }
 
     /// The blob.
@@ -100,7 +112,8 @@ impl BlobStream {
             error
         })?;
         self.at += chunk.len() as u64;
-        if let Some(range) = self.ready()
+        if self.queue.is_none()
+            && let Some(range) = self.ready()
             && let Some(permit) = self.node.shared.blocking.try_permit()
         {
             self.begin_read(range, permit);
@@ -112,6 +125,9 @@ impl BlobStream {
         loop {
             let Some(read) = &mut self.read else {
                 let range = self.wait().await?;
+                if let Some(chunk) = self.lend(&range) {
+                    return Ok(chunk);
+                }
                 let permit = self.node.shared.blocking.permit(READ).await?;
                 self.begin_read(range, permit);
                 continue;
@@ -178,6 +194,13 @@ impl BlobStream {
         let readable = self.torrent.file.readable_to(self.at).min(allowed);
         let end = readable.min(self.at + READ_LEN);
         (end > self.at).then_some(self.at..end)
+    }
+
+    /// Has the connection send these bytes, or the first of them.
+    fn lend(&self, range: &Range<u64>) -> Option<Bytes> {
+        let queue = self.queue.as_ref()?;
+        let (file, base) = self.torrent.file.sendfile_source()?;
+        Some(queue.lend(file, base + range.start, (range.end - range.start) as usize))
     }
 
     fn begin_read(&mut self, range: Range<u64>, permit: Permit) {

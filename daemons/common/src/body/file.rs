@@ -1,5 +1,6 @@
 //! A range of a file as a body.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use kraken_core::SpareChunks;
+use kraken_core::{SendfileQueue, SpareChunks};
 use tokio::task::JoinHandle;
 
 use crate::limits::FILE_CHUNK_LEN;
@@ -26,6 +27,14 @@ pub(super) struct FileBody {
     left: u64,
     read: Option<JoinHandle<io::Result<Bytes>>>,
     spare: SpareChunks,
+}
+
+/// A range of a file that the connection sends itself.
+pub(super) struct LentFile {
+    queue: SendfileQueue,
+    file: Arc<File>,
+    offset: u64,
+    left: u64,
 }
 
 impl FileBody {
@@ -78,6 +87,39 @@ impl http_body::Body for FileBody {
                 Poll::Ready(Some(Err(e)))
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+impl LentFile {
+    pub(super) fn new(queue: SendfileQueue, file: File, start: u64, len: u64) -> Self {
+        Self { queue, file: Arc::new(file), offset: start, left: len }
+    }
+}
+
+impl http_body::Body for LentFile {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let len = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let chunk = self.queue.lend(self.file.clone(), self.offset, len);
+        self.offset += chunk.len() as u64;
+        self.left -= chunk.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

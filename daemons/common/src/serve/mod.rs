@@ -2,6 +2,7 @@
 //! bounded, ended in order.
 
 mod guard;
+mod sendfile;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::guard::StallGuard;
+use self::sendfile::SendfileStream;
 use self::streams::{Streams, Use};
 use self::watched::{Watch, Watched};
 use crate::body::{BoxError, RequestBody, Stall};
@@ -155,8 +157,10 @@ impl Server {
         let _stop_on_drop = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        let stand_in = sendfile::stand_in();
         while let Some((stream, client, slot)) = accept(&listener, &slots, &cancel).await {
             let builder = http(&tasks, &stop, head_wait_max);
+            let stream = SendfileStream::new(stream, stand_in.clone());
             let (drain, stop) = (cancel.clone(), stop.clone());
             let bounds = Bounds { drain, stop, head_wait_max, read_stall_max };
             let connected = watch.connected();
@@ -245,6 +249,10 @@ async fn accept(
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => {
+                    if let Err(e) = stream.set_nodelay(true) {
+                        tracing::debug!(%client, error = %e, "connection gone at once");
+                        continue;
+                    }
                     // A socket of both families shows IPv4 addresses in their IPv6 form, which
                     // nobody looks for in a log.
                     let client = SocketAddr::new(client.ip().to_canonical(), client.port());
@@ -287,7 +295,7 @@ fn http(
 /// Serves one connection to its end.
 async fn connection<H, F, B>(
     builder: Builder<Executor>,
-    stream: TcpStream,
+    stream: SendfileStream,
     client: SocketAddr,
     watched: Watched<H>,
     bounds: Bounds,
@@ -297,14 +305,14 @@ async fn connection<H, F, B>(
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if let Err(e) = stream.set_nodelay(true) {
-        tracing::debug!(%client, error = %e, "connection gone before its first byte");
-        return;
-    }
     let streams = Streams::new();
     let service = service_fn({
-        let streams = streams.clone();
-        move |request: Request<Incoming>| {
+        let (streams, queue) = (streams.clone(), stream.queue().clone());
+        move |mut request: Request<Incoming>| {
+            // An HTTP/2 connection cuts bodies into frames of its own.
+            if request.version() < Version::HTTP_2 {
+                request.extensions_mut().insert(queue.clone());
+            }
             let stream = streams.begin();
             let (watched, stall) = (watched.clone(), Stall::default());
             let request =

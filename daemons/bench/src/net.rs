@@ -318,6 +318,20 @@ fn host_lines(hosts: &[HostSpec], index: usize, addr: Ipv4Addr) -> String {
          route change {a}.{b}.0.0/16 dev eth0 proto kernel scope link src {addr} \
          congctl {CONGESTION}\n"
     );
+    // What a host says to itself, its client to its agent.
+    for (to, dev, src) in [
+        (format!("{addr}"), "eth0", addr),
+        ("127.0.0.1".to_owned(), "lo", Ipv4Addr::LOCALHOST),
+        ("127.0.0.0/8".to_owned(), "lo", Ipv4Addr::LOCALHOST),
+    ] {
+        line(
+            &mut lines,
+            format_args!(
+                "route change local {to} dev {dev} table local proto kernel scope host src {src} \
+                 congctl {CONGESTION}"
+            ),
+        );
+    }
     // Permanent entries: the kernel's table of neighbours is one for all namespaces, and with
     // some dozens of hosts that all know each other it would overflow.
     for (other, (_, to)) in addressed(hosts, NAMESPACES_NET).enumerate() {

@@ -52,6 +52,7 @@ fn a_host_knows_every_other_and_not_itself() {
     let lines = host_lines(&specs, 1, address(NAMESPACES_NET, 1));
     assert!(lines.contains("addr add 10.77.0.2/16 dev eth0\n"), "{lines}");
     assert!(lines.contains("src 10.77.0.2 congctl cubic\n"), "{lines}");
+    assert!(lines.contains("route change local 10.77.0.2 dev eth0 table local"), "{lines}");
     assert!(lines.contains("neigh add 10.77.0.1 lladdr 02:4b:52:00:00:01 dev eth0"), "{lines}");
     assert!(!lines.contains("neigh add 10.77.0.2 "), "{lines}");
 }

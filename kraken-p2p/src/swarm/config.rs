@@ -21,7 +21,7 @@ pub struct SwarmConfig {
     /// How many at most, while fewer leave the uplink idle (see
     /// [`super::Swarm::handle_upload_progress`]); as many at least.
     pub upload_pieces_max: usize,
-    /// Bytes a torrent has on order at once, over all its connections; at least 14 pieces.
+    /// Bytes a torrent has on order at once, over all its connections; at least 28 pieces.
     pub in_flight_bytes: u64,
     /// Most requests open with a peer that is uber/kraken's agent.
     pub pipeline_agent: usize,
@@ -29,8 +29,8 @@ pub struct SwarmConfig {
     pub pipeline_origin: usize,
     /// Most requests open with a peer of ours.
     pub pipeline_ours: usize,
-    /// A peer whose queue would take longer than this gets no more than two requests: what is
-    /// decided later is decided better.
+    /// A peer whose queue would take longer than this, and longer than eight pieces usually take,
+    /// gets no more than two requests: what is decided later is decided better.
     pub queue_wait_max: Duration,
     /// A request is given up after this long without enough bytes from the peer…
     pub request_timeout_min: Duration,

@@ -144,30 +144,36 @@ impl Swarm {
 
     /// Starts or stops sending pieces to others.
     pub fn set_seeding(&mut self, now: Time, seed: bool) {
-        let stopped = self.config.seed && !seed;
-        self.config.seed = seed;
-        if stopped {
-            for digest in self.torrents().collect::<Vec<_>>() {
-                self.with(now, &digest, |torrent, cx| torrent.stop_seeding(cx));
-            }
+        if self.config.seed == seed {
+            return;
         }
+        self.config.seed = seed;
+        self.with_all(now, |torrent, cx| {
+            if seed {
+                torrent.wake_up(cx);
+            } else {
+                torrent.stop_seeding(cx);
+            }
+        });
     }
 
     /// Replaces the configuration; connections beyond new limits stay.
     pub fn set_config(&mut self, now: Time, config: SwarmConfig) {
         self.set_seeding(now, config.seed);
         self.config = config;
+        self.with_all(now, |torrent, cx| {
+            torrent.wake_up(cx);
+            torrent.fill(cx);
+        });
     }
 
     /// Closes every connection and forgets every torrent; nothing is accepted afterwards.
     pub fn shutdown(&mut self, now: Time) {
         self.shut_down = true;
-        for digest in self.torrents().collect::<Vec<_>>() {
-            self.with(now, &digest, |torrent, cx| {
-                torrent.close_all(cx, &CloseReason::Shutdown);
-                torrent.gone = true;
-            });
-        }
+        self.with_all(now, |torrent, cx| {
+            torrent.close_all(cx, &CloseReason::Shutdown);
+            torrent.gone = true;
+        });
     }
 }
 
@@ -403,6 +409,12 @@ impl Swarm {
         }
         self.uplink.pump(&mut self.torrents, &self.config, &mut self.outputs);
         Some(result)
+    }
+
+    fn with_all(&mut self, now: Time, mut work: impl FnMut(&mut Torrent, &mut Cx<'_>)) {
+        for digest in self.torrents().collect::<Vec<_>>() {
+            self.with(now, &digest, &mut work);
+        }
     }
 
     fn with_conn(&mut self, now: Time, conn: ConnId, work: impl FnOnce(&mut Torrent, &mut Cx<'_>)) {

@@ -234,8 +234,8 @@ impl Torrent {
         self.fill(cx);
     }
 
-    /// Announces, dials and asks where that is due.
-    fn wake_up(&mut self, cx: &mut Cx<'_>) {
+    /// Announces and dials where that is due.
+    pub(super) fn wake_up(&mut self, cx: &mut Cx<'_>) {
         self.announce_first(cx.now);
         self.announce(cx);
         self.dial(cx);

@@ -8,7 +8,9 @@ use super::MIB;
 use super::crowd::{Crowd, ip};
 use super::script::{Alone, LEN, full, none, peer, requests, some};
 use crate::swarm::upload::CANCELLED;
-use crate::swarm::{CloseReason, ConnId, Output, PieceOutcome, Refused, SwarmConfig};
+use crate::swarm::{
+    Announced, CloseReason, ConnId, Output, PieceOutcome, Refused, SwarmConfig,
+};
 use crate::wire::{Capabilities, Handshake, Message};
 
 impl Alone {
@@ -436,4 +438,42 @@ fn connections_that_end_in_the_line_leave_it() {
         alone.swarm.handle_closed(alone.now, conn, CloseReason::Remote("eof".into()));
         alone.outputs();
     }
+}
+
+#[test]
+fn seeding_that_is_switched_on_again_is_announced() {
+    let mut alone = Alone::new(SwarmConfig::default());
+    let announces = |outputs: &[Output]| {
+        outputs.iter().any(|output| matches!(output, Output::Announce { complete: true, .. }))
+    };
+    alone.add(true);
+    assert!(announces(&alone.outputs()));
+    alone.swarm.set_seeding(alone.now, false);
+    alone.swarm.handle_announced(alone.now, &alone.meta.digest(), Ok(Announced::default()));
+    // The next one comes to be due meanwhile. Somebody keeps the torrent from being idle.
+    alone.swarm.set_config(
+        alone.now,
+        SwarmConfig { seed: false, seeder_tti: Duration::MAX, ..SwarmConfig::default() },
+    );
+    assert!(!announces(&alone.later(Duration::from_secs(3600))));
+    alone.swarm.set_seeding(alone.now, true);
+    assert!(announces(&alone.outputs()));
+}
+
+#[test]
+fn a_new_configuration_is_acted_upon_at_once() {
+    let quiet = SwarmConfig { announce: false, upload_pieces_at_once: 1, ..SwarmConfig::default() };
+    let mut alone = Alone::new(SwarmConfig { upload_pieces_max: 1, ..quiet });
+    alone.add(true);
+    let (first, second) = (alone.accept(1, &none()).unwrap(), alone.accept(2, &none()).unwrap());
+    alone.request(first, 0);
+    assert!(alone.request(second, 1).is_empty());
+    alone.swarm.set_config(alone.now, SwarmConfig::default());
+    let outputs = alone.outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Announce { .. })));
+    assert!(
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::SendPiece { conn, .. } if *conn == second))
+    );
 }

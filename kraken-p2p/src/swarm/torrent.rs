@@ -252,6 +252,8 @@ impl Torrent {
         if self.phase != Phase::Committing {
             return;
         }
+        // Whichever commit it was: one that is planned would commit what is complete or thrown away.
+        self.commit_at = None;
         match result {
             Ok(()) => self.on_complete(cx),
             Err(error) if error.kind() == ErrorKind::Mismatch => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kraken_core::{PeerInfo, PieceIndex};
+use kraken_core::{Error, ErrorKind, PeerInfo, PieceIndex};
 
 use super::MIB;
 use super::crowd::{Crowd, ip};
@@ -476,4 +476,26 @@ fn a_new_configuration_is_acted_upon_at_once() {
             .iter()
             .any(|output| matches!(output, Output::SendPiece { conn, .. } if *conn == second))
     );
+}
+
+#[test]
+fn the_result_of_another_commit_leaves_none_planned() {
+    let busy = || Err(Error::new(ErrorKind::Io, "disk"));
+    let mismatch = || Err(Error::new(ErrorKind::Mismatch, "not the blob"));
+    for result in [Ok(()), mismatch()] {
+        let mut alone = Alone::leecher();
+        alone.outputs();
+        let conn = alone.accept(1, &full()).unwrap();
+        alone.outputs();
+        for index in alone.meta.geometry().indexes() {
+            alone.piece(conn, index, PieceOutcome::Stored);
+        }
+        let digest = alone.meta.digest();
+        // The file was closed and opened again while the first commit was under way.
+        alone.swarm.handle_committed(alone.now, &digest, busy());
+        alone.swarm.handle_committed(alone.now, &digest, result);
+        alone.outputs();
+        let outputs = alone.later(Duration::from_secs(10));
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Commit { .. })));
+    }
 }

@@ -206,6 +206,10 @@ impl Torrent {
     pub(super) fn start(&mut self, cx: &mut Cx<'_>, spec: Option<TorrentSpec>) {
         if let Some(spec) = spec {
             self.settle(spec);
+            // Whoever waits has waited for sums so far, and not in vain for pieces.
+            self.stored_at = cx.now;
+            self.active_at = cx.now;
+            self.advance_cursors();
         }
         match self.phase {
             Phase::Fetching if self.have_all() => self.commit(cx),

@@ -1,0 +1,19 @@
+//! Whole swarms under virtual time: thousands of hosts, their links, trackers and origins, without
+//! a socket, a thread or a clock.
+//!
+//! The hosts run the code of the node ([`crate::swarm::Swarm`]), or whatever else implements
+//! [`Peer`], and the trackers run the code of the tracker. Bytes are counted and never moved. A run
+//! is a pure function of its [`Scenario`] and a seed: the same digits on every machine.
+//!
+//! It does not model TCP's congestion control or loss of packets, disks that are slower than the
+//! link, or the fetch of metainfo.
+#![forbid(unsafe_code)]
+
+mod peer;
+mod scenario;
+
+pub use peer::{Limits, Peer, Policy, SwarmPolicy};
+pub use scenario::{
+    Blob, Fate, Group, LinkRates, Network, OriginGroup, Rate, Reading, Scenario, Spread, Trackers,
+    Want, ZoneLink,
+};

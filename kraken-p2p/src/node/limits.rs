@@ -53,11 +53,11 @@ pub(super) const HASH_STEP: usize = 64 * 1024;
 
 /// A connection that takes no bytes for this long gives up its upload slot, and one that brings
 /// none loses the piece it is writing to whoever brings it too.
-pub(super) const STALL_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const STALL_AFTER: Duration = Duration::from_millis(500);
 
 /// How often the swarm is told that a piece is still coming, at most; it looks for overdue ones
 /// every 200 ms.
-pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Fewer bytes than this are no sign of life: below 8 KiB/s a peer loses the piece it is writing to
 /// whoever brings it too. The swarm has a pace of its own for requests.
@@ -68,7 +68,7 @@ pub(super) const PROGRESS_LEN: u64 = 4 << 10;
 pub(super) const BUFFER_HOLD: Duration = Duration::from_millis(50);
 
 /// A connection that takes no bytes for this long is closed.
-pub(super) const SEND_SILENCE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const SEND_SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// A connection that falls silent inside a piece for this long is closed. Longer than for sending:
 /// a peer with a low rate limit pauses between slices.
@@ -90,4 +90,4 @@ pub(super) const ACCEPT_PAUSE: (Duration, Duration) =
 
 /// How often the swarm is told how many bytes have gone out: often enough to follow an uplink that
 /// empties, and some pieces go out meanwhile.
-pub(super) const UPLOAD_LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const UPLOAD_LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -16,7 +16,7 @@ mod driver;
 mod event;
 mod inner;
 mod lease;
-mod limits;
+pub(crate) mod limits;
 mod link;
 mod listen;
 mod openings;

@@ -9,10 +9,25 @@
 //! link, or the fetch of metainfo.
 #![forbid(unsafe_code)]
 
+mod audit;
+mod build;
+mod conns;
+mod engine;
+mod flows;
+mod life;
 mod peer;
+mod queue;
+mod rate;
+mod report;
 mod scenario;
+mod tally;
+mod trackers;
+mod world;
+mod zones;
 
+pub use engine::{Progress, Simulation, run, run_with};
 pub use peer::{Limits, Peer, Policy, SwarmPolicy};
+pub use report::{BlobReport, CopyReport, Figures, GroupReport, HostReport, Report, Starving};
 pub use scenario::{
     Blob, Fate, Group, LinkRates, Network, OriginGroup, Rate, Reading, Scenario, Spread, Trackers,
     Want, ZoneLink,

@@ -140,8 +140,10 @@ pub struct Limits {
     pub requests_per_conn: usize,
     /// Pieces handed to the network at once whose receivers take them.
     pub pieces_at_once: usize,
-    /// Bytes of one torrent on order with peers that are not silent.
+    /// Bytes of one torrent on order with peers that are not silent…
     pub in_flight_bytes: u64,
+    /// …or so many pieces, if that is more.
+    pub in_flight_pieces_min: u64,
 }
 
 /// The production code, with these choices.
@@ -156,6 +158,7 @@ impl Default for Limits {
             requests_per_conn: usize::MAX,
             pieces_at_once: usize::MAX,
             in_flight_bytes: u64::MAX,
+            in_flight_pieces_min: 0,
         }
     }
 }
@@ -278,6 +281,7 @@ impl Peer for Swarm {
                 .max(config.pipeline_origin),
             pieces_at_once: config.upload_pieces_max.max(config.upload_pieces_at_once),
             in_flight_bytes: config.in_flight_bytes,
+            in_flight_pieces_min: 14,
         }
     }
 

@@ -1,0 +1,233 @@
+//! Checks from outside: what a peer promises and counts is compared with what it was seen to do.
+
+use super::engine::{EPOCH, Simulation};
+use super::world::{Host, Nanos};
+use crate::wire::Message;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    /// The first findings, and how many there were.
+    pub(super) violations: Vec<String>,
+    pub(super) violations_total: u64,
+    /// The run is not worth going on with.
+    pub(super) storm: bool,
+    /// Copies that must be finished.
+    pub(super) copies_total: usize,
+}
+
+impl Audit {
+    pub(super) fn violate(&mut self, host: &Host, what: &str) {
+        self.violations_total += 1;
+        if self.violations.len() < VIOLATIONS_KEPT {
+            self.violations.push(format!("host {}: {what}", host.local.ip));
+        }
+    }
+
+    pub(super) fn storm(&mut self, host: &Host, what: &str) {
+        self.violate(host, what);
+        self.storm = true;
+    }
+}
+
+/// Limits.
+impl Simulation {
+    /// Events must not breed events.
+    pub(super) fn count_call(&mut self, host: u32) {
+        let it = &mut self.hosts[host as usize];
+        let second = (self.now - EPOCH) / 1_000_000_000;
+        if it.tally.second != second {
+            (it.tally.second, it.tally.calls) = (second, 0);
+        }
+        it.tally.calls += 1;
+        it.tally.calls_max = it.tally.calls_max.max(it.tally.calls);
+        if it.tally.calls > CALLS_PER_SEC_MAX {
+            self.audit.storm(it, "told of something too often within a second");
+        }
+    }
+
+    pub(super) fn note_announce(&mut self, copy: u32, complete: bool) {
+        self.tally.announces += 1;
+        let it = &mut self.copies[copy as usize];
+        let host = &mut self.hosts[it.host as usize];
+        host.tally.announces += 1;
+        let before = it.announced_at.replace(self.now);
+        let interval = super::engine::nanos(self.scenario.trackers.handout.interval);
+        let soon = before.is_some_and(|at| self.now - at < interval / 10 * 7);
+        if soon && !complete {
+            it.early_announces += 1;
+            self.tally.announces_early += 1;
+            if it.early_announces == EARLY_ANNOUNCES_MAX + 1 {
+                self.audit.violate(host, "announces too often too early");
+            }
+        }
+    }
+
+    pub(super) fn note_open(&mut self, end: u32) {
+        let it = &self.ends[end as usize];
+        let copy = &mut self.copies[it.copy as usize];
+        copy.conns += 1;
+        let host = &self.hosts[it.host as usize];
+        if copy.conns as usize > host.limits.conns_per_torrent {
+            self.audit.violate(host, &format!("{} connections of a torrent", copy.conns));
+        }
+    }
+
+    pub(super) fn note_shut(&mut self, end: u32) {
+        let it = &self.ends[end as usize];
+        let copy = &mut self.copies[it.copy as usize];
+        copy.conns -= 1;
+        copy.requests -= it.asked.len() as u32;
+    }
+
+    /// An end says something.
+    pub(super) fn note_said(&mut self, end: u32, message: &Message) {
+        self.tally.messages += 1;
+        let it = &mut self.ends[end as usize];
+        match message {
+            Message::PieceRequest { index, .. } => {
+                if it.asked.is_empty() {
+                    it.heard_at = self.now;
+                }
+                it.asked.push(index.0);
+                self.copies[it.copy as usize].requests += 1;
+                self.check_requests(end);
+            }
+            Message::CancelPiece { index } => self.note_unasked(end, index.0),
+            Message::Error { index, .. } => it.owed.retain(|owed| *owed != index.0),
+            _ => {}
+        }
+    }
+
+    /// An end hears something.
+    pub(super) fn note_heard(&mut self, end: u32, message: &Message) {
+        match message {
+            Message::PieceRequest { index, .. } => {
+                let owed = &mut self.ends[end as usize].owed;
+                if !owed.contains(&index.0) {
+                    owed.push(index.0);
+                }
+            }
+            Message::Error { index, .. } => self.note_unasked(end, index.0),
+            _ => {}
+        }
+    }
+
+    /// An end gets a piece.
+    pub(super) fn note_answered(&mut self, end: u32, index: u32) {
+        self.ends[end as usize].heard_at = self.now;
+        self.note_unasked(end, index);
+    }
+
+    fn note_unasked(&mut self, end: u32, index: u32) {
+        let it = &mut self.ends[end as usize];
+        if let Some(place) = it.asked.iter().position(|asked| *asked == index) {
+            it.asked.swap_remove(place);
+            self.copies[it.copy as usize].requests -= 1;
+        }
+    }
+
+    fn check_requests(&mut self, end: u32) {
+        let it = &self.ends[end as usize];
+        let host = &self.hosts[it.host as usize];
+        if it.asked.len() > host.limits.requests_per_conn {
+            let open = it.asked.len();
+            self.audit.violate(host, &format!("{open} requests open with one peer"));
+        }
+        let copy = &self.copies[it.copy as usize];
+        let piece_len = self.blobs[copy.blob as usize].geometry.piece_len();
+        let most = (host.limits.in_flight_bytes / piece_len).max(host.limits.in_flight_pieces_min);
+        if u64::from(copy.requests) <= most {
+            return;
+        }
+        let ends = host.conns.values().map(|end| &self.ends[*end as usize]);
+        let open: usize = ends
+            .filter(|other| other.copy == it.copy && self.now - other.heard_at < SILENCE)
+            .map(|other| other.asked.len())
+            .sum();
+        if open as u64 > most {
+            let what = format!("{open} requests open of a torrent, of {most}");
+            self.audit.violate(host, &what);
+        }
+    }
+
+    /// A host is to send a piece.
+    pub(super) fn note_piece_to_send(&mut self, end: u32, index: u32) {
+        let it = &mut self.ends[end as usize];
+        let host = &self.hosts[it.host as usize];
+        let copy = &self.copies[it.copy as usize];
+        if !copy.have.contains(kraken_core::PieceIndex(index)) {
+            self.audit.violate(host, &format!("sends piece {index}, which it lacks"));
+        }
+        match it.owed.iter().position(|owed| *owed == index) {
+            Some(place) => drop(it.owed.swap_remove(place)),
+            None => self.audit.violate(host, &format!("sends piece {index} unasked")),
+        }
+    }
+
+    pub(super) fn note_pieces_at_once(&mut self, host: u32) {
+        let it = &self.hosts[host as usize];
+        if it.up.pieces > it.limits.pieces_at_once {
+            self.audit.violate(it, &format!("sends {} pieces at once", it.up.pieces));
+        }
+    }
+
+    pub(super) fn note_sent(&mut self, end: u32, bytes: u64) {
+        let it = &self.ends[end as usize];
+        let host = &mut self.hosts[it.host as usize];
+        host.tally.bytes_sent += bytes;
+        if host.origin {
+            let blob = self.copies[it.copy as usize].blob;
+            self.blobs[blob as usize].origin_bytes += bytes;
+            self.tally.count_origin_bytes(self.now, bytes);
+        }
+    }
+}
+
+/// Counters.
+impl Simulation {
+    /// Compares what every peer counted with what it did.
+    pub(super) fn compare_counters(&mut self) {
+        for host in 0..self.hosts.len() as u32 {
+            self.compare_host(host);
+        }
+    }
+
+    pub(super) fn compare_host(&mut self, host: u32) {
+        let it = &self.hosts[host as usize];
+        let Some(counters) = it.peer.as_ref().and_then(|peer| peer.counters()) else { return };
+        let seen = &it.tally;
+        let stored = counters.pieces_from_origins + counters.pieces_from_peers;
+        let bytes = counters.bytes_from_origins + counters.bytes_from_peers;
+        let pairs = [
+            ("announces", counters.announces, seen.announces),
+            ("dials", counters.dials, seen.dials),
+            ("accepted", counters.accepted, seen.accepted),
+            ("refused", counters.refused, seen.refused),
+            ("pieces sent", counters.pieces_sent, seen.pieces_sent),
+            ("pieces stored", stored, seen.pieces_stored),
+            ("bytes stored", bytes, seen.bytes_stored),
+            ("duplicates", counters.pieces_duplicate, seen.duplicates),
+        ];
+        for (what, counted, seen) in pairs {
+            if counted != seen {
+                let what = format!("counted {counted} {what}, and there were {seen}");
+                self.audit.violate(it, &what);
+            }
+        }
+    }
+}
+
+/// Violations that are kept: enough to see what is wrong.
+const VIOLATIONS_KEPT: usize = 64;
+
+/// Calls to one host within a second: an agent at 10 GbE with 1 MiB pieces is told of 1,200 of its
+/// own, and of as many by each of 30 neighbours and more.
+const CALLS_PER_SEC_MAX: u64 = 500_000;
+
+/// Announces of one torrent that may come before their time: six pauses that double reach the
+/// usual one.
+const EARLY_ANNOUNCES_MAX: u32 = 8;
+
+/// After so long without a byte what is open with a peer no longer counts as on order.
+const SILENCE: Nanos = 2_000_000_000;

@@ -1,0 +1,284 @@
+//! Connections: how they come to be, what is said over them, how they end.
+
+use kraken_core::{PeerInfo, Time};
+
+use super::engine::{Simulation, nanos};
+use super::queue::{Arrival, DialFailed, Event};
+use super::world::{End, NEVER, Nanos, Queued, host_of, ip};
+use crate::node::limits::{SEND_SILENCE_MAX, STALL_AFTER};
+use crate::swarm::{CloseReason, ConnId, Refused};
+use crate::wire::{Handshake, Message};
+
+/// Making them.
+impl Simulation {
+    /// Connects (a round trip) and sends the handshake.
+    pub(super) fn dial(
+        &mut self,
+        host: u32,
+        conn: ConnId,
+        peer: &PeerInfo,
+        handshake: Box<Handshake>,
+    ) {
+        self.hosts[host as usize].tally.dials += 1;
+        let to = host_of(&peer.ip).filter(|to| (*to as usize) < self.hosts.len());
+        let copy = self.copy_of(host, &handshake.digest);
+        let (Some(to), Some(copy)) = (to, copy) else {
+            self.fail_dial(self.zones.usual_latency(), host, conn, "no such host or blob");
+            return;
+        };
+        let it = &mut self.hosts[host as usize];
+        it.dials.insert(conn, copy);
+        let life = it.life;
+        let latency = self.zones.latency(it.zone, self.hosts[to as usize].zone);
+        let arrival = Arrival { from: host, life, conn, copy, to, handshake };
+        self.queue.push(self.now + 3 * latency, Event::Arrive(Box::new(arrival)));
+    }
+
+    fn fail_dial(&mut self, after: Nanos, host: u32, conn: ConnId, text: &str) {
+        let life = self.hosts[host as usize].life;
+        let reason = CloseReason::HandshakeFailed(text.to_owned());
+        let failed = DialFailed { host, life, conn, reason };
+        self.queue.push(self.now + after, Event::DialFailed(Box::new(failed)));
+    }
+
+    pub(super) fn on_arrival(&mut self, arrival: &Arrival) {
+        let &Arrival { from, life, conn, copy, to, ref handshake } = arrival;
+        if self.hosts[from as usize].life != life {
+            return;
+        }
+        let it = &self.hosts[to as usize];
+        let latency = self.zones.latency(it.zone, self.hosts[from as usize].zone);
+        if it.hung {
+            self.fail_dial(HANDSHAKE_TIMEOUT, from, conn, "no handshake in time");
+            return;
+        }
+        if it.peer.is_none() {
+            self.fail_dial(latency, from, conn, "connection refused");
+            return;
+        }
+        let theirs = self.copy_of(to, &handshake.digest);
+        match (self.answer_to(from, to, theirs, handshake), theirs) {
+            (Ok((accepted, reply)), Some(theirs)) => {
+                let end = self.ends.len() as u32;
+                self.ends.push(End::new(from, copy, conn, life));
+                self.ends.push(End::new(to, theirs, accepted, self.hosts[to as usize].life));
+                self.hosts[to as usize].tally.accepted += 1;
+                self.open(end + 1);
+                let reply = Box::new(reply);
+                self.queue.push(self.now + latency, Event::Dialed { end, reply });
+            }
+            (Ok(_), None) => self.fail_dial(latency, from, conn, "not found"),
+            (Err(refused), _) => {
+                self.hosts[to as usize].tally.refused += 1;
+                self.tally.count_refused(&refused);
+                self.fail_dial(latency, from, conn, "closed by the peer");
+            }
+        }
+        self.count_call(to);
+        self.drain(to);
+    }
+
+    /// What a host answers to a handshake. As in the node, a torrent that its peer has forgotten is
+    /// looked up on disk.
+    fn answer_to(
+        &mut self,
+        from: u32,
+        to: u32,
+        theirs: Option<u32>,
+        handshake: &Handshake,
+    ) -> Result<(ConnId, Handshake), Refused> {
+        let (now, ip) = (Time::from_nanos(self.now), ip(from));
+        let it = &mut self.hosts[to as usize];
+        let Some(peer) = it.peer.as_deref_mut() else { return Err(Refused::UnknownTorrent) };
+        let answer = peer.handle_incoming(now, ip, handshake);
+        let Some(copy) = theirs.map(|theirs| &self.copies[theirs as usize]) else { return answer };
+        if answer != Err(Refused::UnknownTorrent) || !copy.complete {
+            return answer;
+        }
+        it.tally.refused += 1;
+        let spec = self.blobs[copy.blob as usize].spec(copy);
+        match peer.add_torrent(now, spec) {
+            Ok(()) => peer.handle_incoming(now, ip, handshake),
+            Err(_) => answer,
+        }
+    }
+
+    pub(super) fn on_dialed(&mut self, end: u32, reply: Handshake) {
+        let it = &self.ends[end as usize];
+        let (host, conn) = (it.host, it.conn);
+        let dialer = &mut self.hosts[host as usize];
+        let wanted = dialer.life == it.life && dialer.dials.remove(&conn).is_some();
+        if !wanted || dialer.hung {
+            // Nobody's any more; or nobody takes it up, and the other side finds out in time.
+            if !dialer.hung {
+                self.send_end(end);
+            }
+            return;
+        }
+        self.open(end);
+        if let Some(life) = self.scenario.network.conn_life {
+            let until = -(1.0 - self.rng.fraction()).ln() * life.as_secs_f64() * 1e9;
+            self.queue.push(self.now + until as Nanos, Event::Break { end });
+        }
+        self.call(host, |peer, now| peer.handle_dialed(now, conn, Ok(reply)));
+    }
+
+    pub(super) fn on_dial_failed(&mut self, failed: DialFailed) {
+        let DialFailed { host, life, conn, reason } = failed;
+        let it = &mut self.hosts[host as usize];
+        if it.life != life || it.dials.remove(&conn).is_none() {
+            return;
+        }
+        self.call(host, |peer, now| peer.handle_dialed(now, conn, Err(reason)));
+    }
+
+    fn open(&mut self, end: u32) {
+        let it = &mut self.ends[end as usize];
+        it.open = true;
+        it.last_taken = it.last_taken.max(self.now);
+        self.hosts[it.host as usize].conns.insert(it.conn, end);
+        self.note_open(end);
+    }
+}
+
+/// Saying something.
+impl Simulation {
+    /// Sends a message; it waits for the piece that is going out over the connection.
+    pub(super) fn say(&mut self, end: u32, message: Message) {
+        self.note_said(end, &message);
+        let it = &mut self.ends[end as usize];
+        if it.sending.is_none() {
+            self.deliver(end, message);
+            return;
+        }
+        let place = if self.hosts[it.host as usize].writes_in_order {
+            it.queue.len()
+        } else {
+            it.queue.iter().take_while(|queued| matches!(queued, Queued::Message(_))).count()
+        };
+        it.queue.insert(place, Queued::Message(message));
+    }
+
+    fn deliver(&mut self, end: u32, message: Message) {
+        let other = end ^ 1;
+        let (it, to) = (&self.ends[end as usize], &self.ends[other as usize]);
+        let latency = self
+            .zones
+            .latency(self.hosts[it.host as usize].zone, self.hosts[to.host as usize].zone);
+        // Behind the bytes of pieces that were sent before it.
+        let at = (self.now + latency).max(it.last_taken);
+        let usual = self.now + self.zones.usual_latency();
+        self.queue.push_message(at, usual, other, message);
+    }
+
+    /// The writer of a connection has nothing to send at the moment: it takes what waits.
+    pub(super) fn write_on(&mut self, end: u32) {
+        while let Some(queued) = self.ends[end as usize].queue.pop_front() {
+            match queued {
+                Queued::Message(message) => self.deliver(end, message),
+                Queued::Piece(index) => {
+                    self.begin_piece(end, index);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_message(&mut self, end: u32, message: Message) {
+        let it = &self.ends[end as usize];
+        if !it.open {
+            return;
+        }
+        let (host, conn) = (it.host, it.conn);
+        self.note_heard(end, &message);
+        self.call(host, |peer, now| peer.handle_message(now, conn, message));
+    }
+}
+
+/// Ending them.
+impl Simulation {
+    /// A host closes a connection, or a dial.
+    pub(super) fn close(&mut self, host: u32, conn: ConnId, reason: &CloseReason) {
+        self.tally.count_close(reason);
+        let it = &mut self.hosts[host as usize];
+        if it.dials.remove(&conn).is_some() {
+            // The other side finds out when the answer comes to nobody.
+            return;
+        }
+        if let Some(end) = it.conns.get(&conn).copied() {
+            self.shut(end);
+            self.send_end(end);
+        }
+    }
+
+    /// Takes an end out of all tables; the other one does not know yet.
+    pub(super) fn shut(&mut self, end: u32) {
+        self.note_shut(end);
+        let it = &mut self.ends[end as usize];
+        it.open = false;
+        it.queue = Default::default();
+        it.owed = Vec::new();
+        it.asked = Vec::new();
+        let host = &mut self.hosts[it.host as usize];
+        host.conns.remove(&it.conn);
+        let copy = &mut self.copies[it.copy as usize];
+        copy.leases.retain(|(_, writer)| *writer != end);
+        if it.sending.take().is_some() {
+            host.up.drop_flow(end, it.stalled);
+        }
+    }
+
+    /// The end of the stream goes to the other side, behind all that was sent before.
+    pub(super) fn send_end(&mut self, end: u32) {
+        let (it, other) = (&self.ends[end as usize], &self.ends[(end ^ 1) as usize]);
+        let zones = (self.hosts[it.host as usize].zone, self.hosts[other.host as usize].zone);
+        let at = (self.now + self.zones.latency(zones.0, zones.1)).max(it.last_taken);
+        if at < NEVER {
+            self.queue.push(at, Event::Closed { end: end ^ 1 });
+        }
+    }
+
+    /// The other side has ended the connection.
+    pub(super) fn on_closed(&mut self, end: u32, text: &str) {
+        let it = &self.ends[end as usize];
+        if !it.open {
+            return;
+        }
+        let (host, conn) = (it.host, it.conn);
+        self.shut(end);
+        let reason = CloseReason::Remote(text.to_owned());
+        self.tally.count_close(&reason);
+        self.call(host, |peer, now| peer.handle_closed(now, conn, reason));
+    }
+
+    /// A connection is lost; both sides notice at once.
+    pub(super) fn on_break(&mut self, end: u32) {
+        self.on_closed(end, "connection reset");
+        self.on_closed(end ^ 1, "connection reset");
+    }
+
+    /// The receiver of a piece has taken nothing for a while: the peer is told, and later the
+    /// connection is given up.
+    pub(super) fn on_stalled(&mut self, end: u32, slices: u32) {
+        let it = &mut self.ends[end as usize];
+        if !it.open || it.sending.is_none() || it.slices != slices {
+            return;
+        }
+        let (host, conn) = (it.host, it.conn);
+        if it.stalled {
+            self.shut(end);
+            self.send_end(end);
+            self.tally.count_close(&CloseReason::Stalled);
+            self.call(host, |peer, now| peer.handle_closed(now, conn, CloseReason::Stalled));
+            return;
+        }
+        it.stalled = true;
+        self.hosts[host as usize].up.pieces -= 1;
+        let later = self.now + nanos(SEND_SILENCE_MAX) - nanos(STALL_AFTER);
+        self.queue.push(later, Event::Stalled { end, slices });
+        self.call(host, |peer, now| peer.handle_stalled(now, conn));
+    }
+}
+
+/// How long a dialer waits for the other side's handshake, in nanoseconds, as the node does.
+const HANDSHAKE_TIMEOUT: Nanos = 5_000_000_000;

@@ -1,0 +1,264 @@
+//! Bytes on links: the pieces a host sends at once take turns on its uplink, slice by slice, each
+//! as far ahead of its receiver as a connection's window lets it; a downlink takes slices as they
+//! come.
+
+use super::engine::{Simulation, nanos};
+use super::queue::Event;
+use super::world::{NEVER, Nanos, Queued, Uplink};
+use crate::node::limits::{PROGRESS_EVERY, STALL_AFTER};
+
+/// Sending.
+impl Simulation {
+    /// A host sends a piece over a connection, after what is going out there.
+    pub(super) fn send_piece(&mut self, end: u32, index: u32) {
+        self.note_piece_to_send(end, index);
+        let it = &mut self.ends[end as usize];
+        if it.sending.is_some() {
+            it.queue.push_back(Queued::Piece(index));
+        } else {
+            self.begin_piece(end, index);
+        }
+    }
+
+    pub(super) fn begin_piece(&mut self, end: u32, index: u32) {
+        let it = &mut self.ends[end as usize];
+        let blob = self.copies[it.copy as usize].blob;
+        it.sending = Some((index, self.blobs[blob as usize].len_of(index)));
+        it.stalled = false;
+        let host = it.host;
+        let up = &mut self.hosts[host as usize].up;
+        up.ready.push_back(end);
+        up.pieces += 1;
+        self.note_pieces_at_once(host);
+        self.next_slice(host);
+    }
+
+    /// Lets the next flow send a slice, unless one is going out.
+    fn next_slice(&mut self, host: u32) {
+        let (now, window) = (self.now, self.scenario.network.window);
+        let it = &mut self.hosts[host as usize];
+        if it.up.current.is_some() || it.hung {
+            return;
+        }
+        it.up.unblock(now);
+        while let Some(end) = self.hosts[host as usize].up.ready.pop_front() {
+            let flow = &mut self.ends[end as usize];
+            let Some((_, left)) = flow.sending else { continue };
+            flow.note_taken(now);
+            let len = left.min(self.hosts[host as usize].up.slice_len);
+            if flow.in_flight == 0 || flow.in_flight + len <= window {
+                let stretch = self.stretch();
+                let up = &mut self.hosts[host as usize].up;
+                let at = up.pipe.put(now, len, stretch);
+                up.current = Some((end, len, at));
+                self.queue.push(at, Event::SliceLeft { host });
+                return;
+            }
+            let at = flow.free_at(len, window);
+            if at > now + nanos(STALL_AFTER) && !flow.stalled {
+                let slices = flow.slices;
+                self.queue.push(now + nanos(STALL_AFTER), Event::Stalled { end, slices });
+            }
+            self.hosts[host as usize].up.blocked.push((at, end));
+        }
+        let up = &mut self.hosts[host as usize].up;
+        let wake = up.blocked.iter().map(|(at, _)| *at).min().unwrap_or(NEVER);
+        if wake < up.wake_at {
+            up.wake_at = wake;
+            self.queue.push(wake, Event::UplinkWake { host });
+        }
+    }
+
+    pub(super) fn on_uplink_wake(&mut self, host: u32) {
+        let up = &mut self.hosts[host as usize].up;
+        if up.wake_at == self.now {
+            up.wake_at = NEVER;
+            self.next_slice(host);
+        }
+    }
+
+    pub(super) fn on_slice_left(&mut self, host: u32) {
+        let up = &mut self.hosts[host as usize].up;
+        let Some((end, len, at)) = up.current else { return };
+        if at != self.now {
+            return;
+        }
+        up.current = None;
+        let flow = &mut self.ends[end as usize];
+        // Without a piece the connection was closed meanwhile.
+        let Some((index, left)) = flow.sending else {
+            self.next_slice(host);
+            return;
+        };
+        let left = left - len;
+        flow.slices += 1;
+        flow.sending = (left > 0).then_some((index, left));
+        if std::mem::take(&mut flow.stalled) && left > 0 {
+            up.pieces += 1;
+        }
+        up.sent += len;
+        self.note_sent(end, len);
+        self.pass_on(end, index, len, left);
+        let up = &mut self.hosts[host as usize].up;
+        if left > 0 {
+            up.ready.push_back(end);
+            self.next_slice(host);
+            return;
+        }
+        up.pieces -= 1;
+        self.hosts[host as usize].tally.pieces_sent += 1;
+        self.write_on(end);
+        self.next_slice(host);
+        let conn = self.ends[end as usize].conn;
+        let index = kraken_core::PieceIndex(index);
+        self.call(host, |peer, now| peer.handle_piece_sent(now, conn, index, Ok(())));
+    }
+
+    /// A slice is on its way: across a link between zones, if there is one.
+    fn pass_on(&mut self, end: u32, index: u32, len: u64, left: u64) {
+        let (from, to) = self.zones_of(end);
+        let stretch = self.stretch();
+        if let Some(across) = self.zones.cross(self.now, from, to, len, stretch) {
+            let flow = &mut self.ends[end as usize];
+            flow.on_way(NEVER, len);
+            flow.last_taken = flow.last_taken.max(across);
+            let len = len as u32;
+            let left = left as u32;
+            self.queue.push(across, Event::Crossed { end, index, len, left });
+        } else {
+            let known_at = self.receive(end, index, len, left);
+            self.ends[end as usize].on_way(known_at, len);
+        }
+    }
+
+    pub(super) fn on_crossed(&mut self, end: u32, index: u32, len: u32, left: u32) {
+        let known_at = self.receive(end, index, u64::from(len), u64::from(left));
+        let flow = &mut self.ends[end as usize];
+        if let Some(slice) = flow.taken.iter_mut().find(|(at, _)| *at == NEVER) {
+            slice.0 = known_at;
+        }
+        let Some((_, left)) = flow.sending else { return };
+        let host = flow.host;
+        let up = &mut self.hosts[host as usize].up;
+        if let Some(blocked) = up.blocked.iter_mut().find(|(_, blocked)| *blocked == end) {
+            let len = left.min(up.slice_len);
+            blocked.0 = flow.free_at(len, self.scenario.network.window);
+            self.next_slice(host);
+        }
+    }
+
+    fn zones_of(&self, end: u32) -> (usize, usize) {
+        let (it, other) = (&self.ends[end as usize], &self.ends[(end ^ 1) as usize]);
+        (self.hosts[it.host as usize].zone, self.hosts[other.host as usize].zone)
+    }
+}
+
+/// Receiving.
+impl Simulation {
+    /// The other side's downlink takes a slice; when this one knows of it.
+    fn receive(&mut self, end: u32, index: u32, len: u64, left: u64) -> Nanos {
+        let other = end ^ 1;
+        let (from, to) = self.zones_of(end);
+        let latency = self.zones.latency(from, to);
+        let arrives = self.now + latency;
+        let stretch = self.stretch();
+        let it = &mut self.ends[other as usize];
+        if !it.open {
+            self.tally.bytes_wasted += len;
+            return arrives + latency;
+        }
+        let host = &mut self.hosts[it.host as usize];
+        if host.hung {
+            self.ends[end as usize].last_taken = NEVER;
+            return NEVER;
+        }
+        let taken = host.down.pass(arrives, len, stretch);
+        let copy = &mut self.copies[it.copy as usize];
+        let blob = &self.blobs[copy.blob as usize];
+        if left + len == blob.len_of(index)
+            && copy.leases.iter().all(|(leased, _)| *leased != index)
+        {
+            copy.leases.push((index, other));
+        }
+        it.unreported += len;
+        if left == 0 {
+            let works = self.scenario.network.piece_time.as_nanos() as f64 * stretch;
+            self.queue.push(taken + works as Nanos, Event::Piece { end: other, index });
+        } else if taken >= it.reported_at + nanos(PROGRESS_EVERY) {
+            it.reported_at = taken;
+            let bytes = std::mem::take(&mut it.unreported) as u32;
+            self.queue.push(taken, Event::Progress { end: other, bytes });
+        }
+        let flow = &mut self.ends[end as usize];
+        flow.last_taken = flow.last_taken.max(taken);
+        taken + latency
+    }
+
+    pub(super) fn on_progress(&mut self, end: u32, bytes: u32) {
+        let it = &mut self.ends[end as usize];
+        if it.open {
+            it.heard_at = self.now;
+            let (host, conn) = (it.host, it.conn);
+            self.call(host, |peer, now| peer.handle_piece_progress(now, conn, u64::from(bytes)));
+        }
+    }
+}
+
+impl super::world::End {
+    fn on_way(&mut self, known_at: Nanos, len: u64) {
+        self.taken.push_back((known_at, len));
+        self.in_flight += len;
+    }
+
+    /// Forgets slices that were taken.
+    fn note_taken(&mut self, now: Nanos) {
+        while let Some(&(at, len)) = self.taken.front()
+            && at <= now
+        {
+            self.taken.pop_front();
+            self.in_flight -= len;
+        }
+    }
+
+    /// When so many more bytes may be on the way.
+    fn free_at(&self, len: u64, window: u64) -> Nanos {
+        let mut in_flight = self.in_flight;
+        for &(at, taken) in &self.taken {
+            in_flight -= taken;
+            if in_flight == 0 || in_flight + len <= window {
+                return at;
+            }
+        }
+        NEVER
+    }
+}
+
+impl Uplink {
+    /// Puts flows that may go on behind those that can.
+    fn unblock(&mut self, now: Nanos) {
+        let ready = &mut self.ready;
+        self.blocked.retain(|(at, end)| {
+            if *at <= now {
+                ready.push_back(*end);
+            }
+            *at > now
+        });
+    }
+
+    /// A flow has ended before its piece.
+    pub(super) fn drop_flow(&mut self, end: u32, stalled: bool) {
+        self.ready.retain(|flow| *flow != end);
+        self.blocked.retain(|(_, flow)| *flow != end);
+        self.pieces -= usize::from(!stalled);
+    }
+
+    /// Nothing goes out any more.
+    pub(super) fn stop(&mut self) {
+        self.current = None;
+        self.ready.clear();
+        self.blocked.clear();
+        self.wake_at = NEVER;
+        self.pieces = 0;
+        self.sent = 0;
+    }
+}

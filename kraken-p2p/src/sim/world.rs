@@ -1,0 +1,283 @@
+//! The tables of a simulation: hosts, their copies of blobs, and the ends of their connections.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+
+use kraken_core::{Bitfield, Digest, Geometry, MetaInfo, Namespace, PeerId, PeerInfo, PieceIndex};
+
+use super::peer::{Limits, Peer};
+use super::rate::Pipe;
+use super::scenario::{Fate, Reading};
+use crate::swarm::{ConnId, Sums, TorrentSpec};
+use crate::wire::Message;
+
+/// Virtual time in nanoseconds.
+pub(super) type Nanos = u64;
+
+/// A host: a process, a link and a disk.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// The group it is reported with.
+    pub(super) group: u32,
+    pub(super) origin: bool,
+    pub(super) local: PeerInfo,
+    pub(super) zone: usize,
+    /// What it runs; `None` while its process does not.
+    pub(super) peer: Option<Box<dyn Peer>>,
+    pub(super) limits: Limits,
+    pub(super) writes_in_order: bool,
+    /// Its process lives, but does nothing.
+    pub(super) hung: bool,
+    pub(super) fate: Fate,
+    /// How often its process has ended: what was meant for an earlier one is ignored.
+    pub(super) life: u32,
+    pub(super) seed: u64,
+    pub(super) joined_at: Nanos,
+    pub(super) copies: Vec<u32>,
+    /// The end of each open connection.
+    pub(super) conns: BTreeMap<ConnId, u32>,
+    /// The copy of each dial under way.
+    pub(super) dials: BTreeMap<ConnId, u32>,
+    pub(super) up: Uplink,
+    pub(super) down: Pipe,
+    /// When its timer goes off; `Nanos::MAX` for never.
+    pub(super) timer_at: Nanos,
+    /// When it is next told how many bytes have gone out.
+    pub(super) look_at: Nanos,
+    pub(super) tally: HostTally,
+}
+
+/// The sending side of a host's link.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    pub(super) pipe: Pipe,
+    /// Bytes that a flow sends when it is its turn.
+    pub(super) slice_len: u64,
+    /// Flows that can send, in turn.
+    pub(super) ready: VecDeque<u32>,
+    /// Flows whose receivers must take something first, and when they will have.
+    pub(super) blocked: Vec<(Nanos, u32)>,
+    /// The flow whose slice is going out, its length, and when it will have.
+    pub(super) current: Option<(u32, u64, Nanos)>,
+    /// When it looks at the blocked ones again.
+    pub(super) wake_at: Nanos,
+    /// Bytes that have left in this life.
+    pub(super) sent: u64,
+    /// Pieces being sent to receivers that take them.
+    pub(super) pieces: usize,
+}
+
+/// What a host did, as the simulator saw it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HostTally {
+    pub(super) announces: u64,
+    pub(super) dials: u64,
+    pub(super) accepted: u64,
+    pub(super) refused: u64,
+    pub(super) pieces_sent: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) pieces_stored: u64,
+    pub(super) bytes_stored: u64,
+    pub(super) duplicates: u64,
+    /// Calls since `second` began, and the most in any second.
+    pub(super) calls: u64,
+    pub(super) second: Nanos,
+    pub(super) calls_max: u64,
+}
+
+/// A blob on the disk of a host, or wanted there.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) host: u32,
+    pub(super) blob: u32,
+    pub(super) reading: Reading,
+    pub(super) have: Bitfield,
+    pub(super) have_count: u32,
+    /// All pieces before this one are here.
+    pub(super) cursor: u32,
+    /// Which end writes which piece.
+    pub(super) leases: Vec<(u32, u32)>,
+    /// Open connections.
+    pub(super) conns: u32,
+    /// Requests open over all of them.
+    pub(super) requests: u32,
+    pub(super) complete: bool,
+    /// When the host began to want it.
+    pub(super) wanted_at: Option<Nanos>,
+    pub(super) first_at: Option<Nanos>,
+    pub(super) finished_at: Option<Nanos>,
+    /// Why the peer gave it up.
+    pub(super) dropped: Option<String>,
+    /// When it was last announced, and how often too early.
+    pub(super) announced_at: Option<Nanos>,
+    pub(super) early_announces: u32,
+    pub(super) bytes_from_origins: u64,
+    pub(super) bytes_from_peers: u64,
+}
+
+/// One end of a connection. The other end of `n` is `n ^ 1`.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) host: u32,
+    pub(super) copy: u32,
+    pub(super) conn: ConnId,
+    pub(super) life: u32,
+    pub(super) open: bool,
+    /// The piece that goes out over it, and how many of its bytes are still to leave.
+    pub(super) sending: Option<(u32, u64)>,
+    /// What is to be sent after it.
+    pub(super) queue: VecDeque<Queued>,
+    /// Slices on the way, each with the time at which this end knows that it was taken.
+    pub(super) taken: VecDeque<(Nanos, u64)>,
+    /// Their bytes.
+    pub(super) in_flight: u64,
+    /// When the last byte sent over it arrives.
+    pub(super) last_taken: Nanos,
+    /// How many slices have left over it.
+    pub(super) slices: u32,
+    pub(super) stalled: bool,
+    /// Pieces the other end has asked for and was not answered.
+    pub(super) owed: Vec<u32>,
+    /// Pieces this end has asked for.
+    pub(super) asked: Vec<u32>,
+    /// When bytes last came, or the first piece was asked for.
+    pub(super) heard_at: Nanos,
+    /// When the peer was last told of bytes, and how many came since.
+    pub(super) reported_at: Nanos,
+    pub(super) unreported: u64,
+}
+
+/// Something that waits to be sent.
+#[derive(Debug)]
+pub(super) enum Queued {
+    Message(Message),
+    Piece(u32),
+}
+
+/// A blob and who has it from the start.
+#[derive(Debug)]
+pub(super) struct BlobState {
+    pub(super) meta: MetaInfo,
+    pub(super) geometry: Geometry,
+    pub(super) pieces: u32,
+    pub(super) origins: Vec<PeerInfo>,
+    /// Bytes of pieces of it that left origins.
+    pub(super) origin_bytes: u64,
+}
+
+impl End {
+    pub(super) fn new(host: u32, copy: u32, conn: ConnId, life: u32) -> Self {
+        Self {
+            host,
+            copy,
+            conn,
+            life,
+            open: false,
+            sending: None,
+            queue: VecDeque::new(),
+            taken: VecDeque::new(),
+            in_flight: 0,
+            last_taken: 0,
+            slices: 0,
+            stalled: false,
+            owed: Vec::new(),
+            asked: Vec::new(),
+            heard_at: 0,
+            reported_at: 0,
+            unreported: 0,
+        }
+    }
+}
+
+impl Copy {
+    pub(super) fn new(host: u32, blob: u32, have: Bitfield, reading: Reading) -> Self {
+        let (have_count, complete) = (have.count(), have.is_full());
+        Self {
+            host,
+            blob,
+            reading,
+            have,
+            have_count,
+            cursor: 0,
+            leases: Vec::new(),
+            conns: 0,
+            requests: 0,
+            complete,
+            wanted_at: None,
+            first_at: None,
+            finished_at: None,
+            dropped: None,
+            announced_at: None,
+            early_announces: 0,
+            bytes_from_origins: 0,
+            bytes_from_peers: 0,
+        }
+    }
+
+    /// Marks a piece; whether the first missing one is another now.
+    pub(super) fn store(&mut self, index: PieceIndex, now: Nanos) -> bool {
+        if self.have.set(index) {
+            self.have_count += 1;
+        }
+        if index.0 == 0 {
+            self.first_at.get_or_insert(now);
+        }
+        if index.0 != self.cursor {
+            return false;
+        }
+        while self.have.contains(PieceIndex(self.cursor)) {
+            self.cursor += 1;
+        }
+        true
+    }
+}
+
+impl BlobState {
+    /// What a peer is told of it.
+    pub(super) fn spec(&self, copy: &Copy) -> TorrentSpec {
+        TorrentSpec {
+            digest: self.meta.digest(),
+            namespace: namespace(),
+            geometry: self.geometry,
+            sums: Sums::Final(self.meta.clone()),
+            have: copy.have.clone(),
+            complete: copy.complete,
+        }
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        self.meta.digest()
+    }
+
+    pub(super) fn len_of(&self, index: u32) -> u64 {
+        self.geometry.len_of(PieceIndex(index))
+    }
+}
+
+/// How a host announces itself.
+pub(super) fn peer_info(host: usize, origin: bool) -> PeerInfo {
+    let ip = ip(host as u32).to_string();
+    PeerInfo { peer_id: PeerId::from_addr(&ip, PORT), ip, port: PORT, origin, complete: origin }
+}
+
+/// Each host has an address in 10.0.0.0/8.
+pub(super) fn ip(host: u32) -> IpAddr {
+    Ipv4Addr::from(FIRST_ADDR + host).into()
+}
+
+/// The host of an address, if it is one's.
+pub(super) fn host_of(ip: &str) -> Option<u32> {
+    let addr: Ipv4Addr = ip.parse().ok()?;
+    u32::from(addr).checked_sub(FIRST_ADDR)
+}
+
+fn namespace() -> Namespace {
+    "library/simulated".parse().expect("a short text is a namespace")
+}
+
+const FIRST_ADDR: u32 = 0x0a00_0001;
+
+const PORT: u16 = 16_001;
+
+/// When something that will not happen happens.
+pub(super) const NEVER: Nanos = Nanos::MAX;

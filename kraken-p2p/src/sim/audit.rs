@@ -1,6 +1,6 @@
 //! Checks from outside: what a peer promises and counts is compared with what it was seen to do.
 
-use super::engine::{EPOCH, Simulation};
+use super::engine::Simulation;
 use super::world::{Host, Nanos};
 use crate::wire::Message;
 
@@ -35,9 +35,8 @@ impl Simulation {
     /// Events must not breed events.
     pub(super) fn count_call(&mut self, host: u32) {
         let it = &mut self.hosts[host as usize];
-        let second = (self.now - EPOCH) / 1_000_000_000;
-        if it.tally.second != second {
-            (it.tally.second, it.tally.calls) = (second, 0);
+        if self.now - it.tally.second >= 1_000_000_000 {
+            (it.tally.second, it.tally.calls) = (self.now, 0);
         }
         it.tally.calls += 1;
         it.tally.calls_max = it.tally.calls_max.max(it.tally.calls);
@@ -141,12 +140,17 @@ impl Simulation {
             return;
         }
         let ends = host.conns.values().map(|end| &self.ends[*end as usize]);
-        let open: usize = ends
-            .filter(|other| other.copy == it.copy && self.now - other.heard_at < SILENCE)
-            .map(|other| other.asked.len())
-            .sum();
-        if open as u64 > most {
-            let what = format!("{open} requests open of a torrent, of {most}");
+        let (silent, heard): (Vec<_>, Vec<_>) = ends
+            .filter(|other| other.copy == it.copy)
+            .partition(|other| self.now - other.heard_at > SILENCE);
+        // What a silent peer was asked for may be asked of another one besides.
+        let is_again = |index: &u32| silent.iter().any(|other| other.asked.contains(index));
+        let mut open: Vec<u32> = heard.iter().flat_map(|other| other.asked.clone()).collect();
+        open.retain(|index| !is_again(index));
+        open.sort_unstable();
+        open.dedup();
+        if open.len() as u64 > most {
+            let what = format!("{} pieces of a torrent on order, of {most}", open.len());
             self.audit.violate(host, &what);
         }
     }

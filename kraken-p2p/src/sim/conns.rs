@@ -2,7 +2,7 @@
 
 use kraken_core::{PeerInfo, Time};
 
-use super::engine::{Simulation, nanos};
+use super::engine::Simulation;
 use super::queue::{Arrival, DialFailed, Event};
 use super::world::{End, NEVER, Nanos, Queued, host_of, ip};
 use crate::node::limits::{SEND_SILENCE_MAX, STALL_AFTER};
@@ -161,12 +161,10 @@ impl Simulation {
 
     fn deliver(&mut self, end: u32, message: Message) {
         let other = end ^ 1;
-        let (it, to) = (&self.ends[end as usize], &self.ends[other as usize]);
-        let latency = self
-            .zones
-            .latency(self.hosts[it.host as usize].zone, self.hosts[to.host as usize].zone);
+        let (from, to) = self.zones_of(end);
+        let latency = self.zones.latency(from, to);
         // Behind the bytes of pieces that were sent before it.
-        let at = (self.now + latency).max(it.last_taken);
+        let at = (self.now + latency).max(self.ends[end as usize].last_taken);
         let usual = self.now + self.zones.usual_latency();
         self.queue.push_message(at, usual, other, message);
     }
@@ -230,9 +228,9 @@ impl Simulation {
 
     /// The end of the stream goes to the other side, behind all that was sent before.
     pub(super) fn send_end(&mut self, end: u32) {
-        let (it, other) = (&self.ends[end as usize], &self.ends[(end ^ 1) as usize]);
-        let zones = (self.hosts[it.host as usize].zone, self.hosts[other.host as usize].zone);
-        let at = (self.now + self.zones.latency(zones.0, zones.1)).max(it.last_taken);
+        let (from, to) = self.zones_of(end);
+        let at = self.now + self.zones.latency(from, to);
+        let at = at.max(self.ends[end as usize].last_taken);
         if at < NEVER {
             self.queue.push(at, Event::Closed { end: end ^ 1 });
         }
@@ -274,7 +272,8 @@ impl Simulation {
         }
         it.stalled = true;
         self.hosts[host as usize].up.pieces -= 1;
-        let later = self.now + nanos(SEND_SILENCE_MAX) - nanos(STALL_AFTER);
+        let more = (SEND_SILENCE_MAX - STALL_AFTER).as_secs_f64() / STALL_AFTER.as_secs_f64();
+        let later = self.now + ((self.now - it.blocked_at) as f64 * more) as Nanos;
         self.queue.push(later, Event::Stalled { end, slices });
         self.call(host, |peer, now| peer.handle_stalled(now, conn));
     }

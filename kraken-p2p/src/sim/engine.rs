@@ -124,7 +124,7 @@ impl Simulation {
             scenario: scenario.clone(),
             seed,
             now: EPOCH,
-            queue: Queue::default(),
+            queue: Queue::new(),
             groups: Vec::new(),
             hosts: Vec::new(),
             copies: Vec::new(),

@@ -5,7 +5,7 @@
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
 use super::world::{NEVER, Nanos, Queued, Uplink};
-use crate::node::limits::{PROGRESS_EVERY, STALL_AFTER};
+use crate::node::limits::{PROGRESS_EVERY, SEND_SILENCE_MAX, STALL_AFTER};
 
 /// Sending.
 impl Simulation {
@@ -34,38 +34,57 @@ impl Simulation {
     }
 
     /// Lets the next flow send a slice, unless one is going out.
-    fn next_slice(&mut self, host: u32) {
+    pub(super) fn next_slice(&mut self, host: u32) {
         let (now, window) = (self.now, self.scenario.network.window);
         let it = &mut self.hosts[host as usize];
         if it.up.current.is_some() || it.hung {
             return;
         }
         it.up.unblock(now);
+        let slice_len = it.up.slice_len;
         while let Some(end) = self.hosts[host as usize].up.ready.pop_front() {
             let flow = &mut self.ends[end as usize];
             let Some((_, left)) = flow.sending else { continue };
             flow.note_taken(now);
-            let len = left.min(self.hosts[host as usize].up.slice_len);
-            if flow.in_flight == 0 || flow.in_flight + len <= window {
-                let stretch = self.stretch();
-                let up = &mut self.hosts[host as usize].up;
-                let at = up.pipe.put(now, len, stretch);
-                up.current = Some((end, len, at));
-                self.queue.push(at, Event::SliceLeft { host });
-                return;
-            }
-            let at = flow.free_at(len, window);
-            if at > now + nanos(STALL_AFTER) && !flow.stalled {
-                let slices = flow.slices;
-                self.queue.push(now + nanos(STALL_AFTER), Event::Stalled { end, slices });
-            }
+            let len = left.min(slice_len);
+            let at = if flow.in_flight == 0 || flow.in_flight + len <= window {
+                let (from, to) = self.zones_of(end);
+                if self.zones.enter(from, to, end, len) {
+                    let stretch = self.stretch();
+                    let up = &mut self.hosts[host as usize].up;
+                    let at = up.pipe.put(now, len, stretch);
+                    up.current = Some((end, len, at));
+                    self.queue.push(at, Event::SliceLeft { host });
+                    return;
+                }
+                NEVER
+            } else {
+                flow.free_at(len, window)
+            };
             self.hosts[host as usize].up.blocked.push((at, end));
+            self.plan_stall(end, len, at);
         }
         let up = &mut self.hosts[host as usize].up;
         let wake = up.blocked.iter().map(|(at, _)| *at).min().unwrap_or(NEVER);
         if wake < up.wake_at {
             up.wake_at = wake;
             self.queue.push(wake, Event::UplinkWake { host });
+        }
+    }
+
+    /// A flow cannot send a slice before `at`. The node's writer sees that its socket takes nothing
+    /// for a while; one that takes the slice in smaller portions has seen progress in between.
+    fn plan_stall(&mut self, end: u32, len: u64, at: Nanos) {
+        let now = self.now;
+        let flow = &mut self.ends[end as usize];
+        flow.blocked_at = now;
+        let silence = if flow.stalled { SEND_SILENCE_MAX } else { STALL_AFTER };
+        let receiver = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
+        let portions = if receiver.hung { 1 } else { len.div_ceil(PORTION) };
+        let from = now + nanos(silence) * portions;
+        if at > from {
+            let slices = self.ends[end as usize].slices;
+            self.queue.push(from, Event::Stalled { end, slices });
         }
     }
 
@@ -87,15 +106,13 @@ impl Simulation {
         let flow = &mut self.ends[end as usize];
         // Without a piece the connection was closed meanwhile.
         let Some((index, left)) = flow.sending else {
+            self.leave_zones(end, len);
             self.next_slice(host);
             return;
         };
         let left = left - len;
         flow.slices += 1;
         flow.sending = (left > 0).then_some((index, left));
-        if std::mem::take(&mut flow.stalled) && left > 0 {
-            up.pieces += 1;
-        }
         up.sent += len;
         self.note_sent(end, len);
         self.pass_on(end, index, len, left);
@@ -105,7 +122,7 @@ impl Simulation {
             self.next_slice(host);
             return;
         }
-        up.pieces -= 1;
+        up.pieces -= usize::from(!self.ends[end as usize].stalled);
         self.hosts[host as usize].tally.pieces_sent += 1;
         self.write_on(end);
         self.next_slice(host);
@@ -132,6 +149,7 @@ impl Simulation {
     }
 
     pub(super) fn on_crossed(&mut self, end: u32, index: u32, len: u32, left: u32) {
+        self.leave_zones(end, u64::from(len));
         let known_at = self.receive(end, index, u64::from(len), u64::from(left));
         let flow = &mut self.ends[end as usize];
         if let Some(slice) = flow.taken.iter_mut().find(|(at, _)| *at == NEVER) {
@@ -147,7 +165,34 @@ impl Simulation {
         }
     }
 
-    fn zones_of(&self, end: u32) -> (usize, usize) {
+    /// A slice has left the link between two zones, or will never come there: who waits for room
+    /// on it may go on.
+    fn leave_zones(&mut self, end: u32, len: u64) {
+        let (from, to) = self.zones_of(end);
+        self.zones.leave(from, to, len);
+        // One that finds no room after all stands at the end of the line again.
+        for _ in 0..self.zones.waiting(from, to) {
+            let Some(next) = self.zones.next_waiting(from, to, len) else { return };
+            let host = self.ends[next as usize].host;
+            let up = &mut self.hosts[host as usize].up;
+            if let Some(blocked) = up.blocked.iter_mut().find(|(_, flow)| *flow == next) {
+                blocked.0 = self.now;
+                self.next_slice(host);
+            }
+        }
+    }
+
+    /// The slice that is going out of a host never will.
+    pub(super) fn drop_current(&mut self, host: u32) {
+        if let Some((end, len, _)) = self.hosts[host as usize].up.current.take() {
+            self.leave_zones(end, len);
+        }
+    }
+
+    pub(super) fn zones_of(&self, end: u32) -> (usize, usize) {
+        if self.zones.is_one() {
+            return (0, 0);
+        }
         let (it, other) = (&self.ends[end as usize], &self.ends[(end ^ 1) as usize]);
         (self.hosts[it.host as usize].zone, self.hosts[other.host as usize].zone)
     }
@@ -175,12 +220,9 @@ impl Simulation {
         let taken = host.down.pass(arrives, len, stretch);
         let copy = &mut self.copies[it.copy as usize];
         let blob = &self.blobs[copy.blob as usize];
-        if left + len == blob.len_of(index)
-            && copy.leases.iter().all(|(leased, _)| *leased != index)
-        {
-            copy.leases.push((index, other));
-        }
+        let begins = left + len == blob.len_of(index);
         it.unreported += len;
+        it.got_at = taken;
         if left == 0 {
             let works = self.scenario.network.piece_time.as_nanos() as f64 * stretch;
             self.queue.push(taken + works as Nanos, Event::Piece { end: other, index });
@@ -189,9 +231,28 @@ impl Simulation {
             let bytes = std::mem::take(&mut it.unreported) as u32;
             self.queue.push(taken, Event::Progress { end: other, bytes });
         }
+        let copy = it.copy;
         let flow = &mut self.ends[end as usize];
         flow.last_taken = flow.last_taken.max(taken);
+        if begins {
+            self.lease(copy, other, index);
+        }
         taken + latency
+    }
+
+    /// The first bytes of a piece have come: its connection writes it, unless another one does that
+    /// has not been silent for long.
+    fn lease(&mut self, copy: u32, end: u32, index: u32) {
+        let now = self.now;
+        let copy = &mut self.copies[copy as usize];
+        match copy.leases.iter_mut().find(|(leased, _)| *leased == index) {
+            None => copy.leases.push((index, end)),
+            Some((_, writer)) => {
+                if now > self.ends[*writer as usize].got_at + nanos(STALL_AFTER) {
+                    *writer = end;
+                }
+            }
+        }
     }
 
     pub(super) fn on_progress(&mut self, end: u32, bytes: u32) {
@@ -262,3 +323,7 @@ impl Uplink {
         self.sent = 0;
     }
 }
+
+/// Bytes that a connection which is slow, but not stalled, takes at once: as many may wait unsent
+/// in the node's sockets.
+const PORTION: u64 = 64 << 10;

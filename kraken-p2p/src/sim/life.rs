@@ -77,9 +77,8 @@ impl Simulation {
         match self.hosts[host as usize].fate {
             Fate::Stays | Fate::Lies { .. } => {}
             Fate::Hangs { .. } => {
-                let it = &mut self.hosts[host as usize];
-                it.hung = true;
-                it.up.current = None;
+                self.drop_current(host);
+                self.hosts[host as usize].hung = true;
             }
             Fate::Killed { replaced, .. } => {
                 self.kill(host);
@@ -106,6 +105,7 @@ impl Simulation {
             self.shut(end);
             self.send_end(end);
         }
+        self.drop_current(host);
         let it = &mut self.hosts[host as usize];
         it.peer = None;
         it.life += 1;

@@ -140,7 +140,7 @@ pub struct Limits {
     pub requests_per_conn: usize,
     /// Pieces handed to the network at once whose receivers take them.
     pub pieces_at_once: usize,
-    /// Bytes of one torrent on order with peers that are not silent…
+    /// Bytes of one torrent on order with peers that are not silent, each piece counted once…
     pub in_flight_bytes: u64,
     /// …or so many pieces, if that is more.
     pub in_flight_pieces_min: u64,

@@ -1,6 +1,7 @@
 //! What is going to happen, in the order of time.
 
 use std::cmp::Ordering;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 
 use kraken_core::Error;
@@ -102,10 +103,20 @@ pub(super) enum Next {
 /// The events to come. Of those of one moment the one that was put in first comes first.
 ///
 /// Most of them are messages that take the same time to get there, so they come in the order in
-/// which they were sent: they stand in a lane of their own, and need no sorting.
-#[derive(Debug, Default)]
+/// which they were sent: they stand in a lane of their own, and need no sorting. The others lie in
+/// a calendar: a page for each short span of the time to come, sorted when its time has come, and a
+/// heap for what is farther ahead.
+#[derive(Debug)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Entry>,
+    /// The page that is open, the next event last.
+    today: Vec<Entry>,
+    /// The next pages, each in the place of its number, modulo how many there are.
+    pages: Vec<Vec<Entry>>,
+    /// The number of the open page, counted from time zero.
+    open: u64,
+    /// How many entries lie in the pages.
+    in_pages: usize,
+    later: BinaryHeap<Entry>,
     lane: VecDeque<(Nanos, u64, u32, Message)>,
     seq: u64,
 }
@@ -118,9 +129,32 @@ struct Entry {
 }
 
 impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            today: Vec::new(),
+            pages: std::iter::repeat_with(Vec::new).take(PAGES).collect(),
+            open: 0,
+            in_pages: 0,
+            later: BinaryHeap::new(),
+            lane: VecDeque::new(),
+            seq: 0,
+        }
+    }
+
     pub(super) fn push(&mut self, at: Nanos, event: Event) {
         self.seq += 1;
-        self.heap.push(Entry { at, seq: self.seq, event });
+        let entry = Entry { at, seq: self.seq, event };
+        let page = at / PAGE;
+        if page <= self.open {
+            // Greater entries come sooner, and the soonest lies last.
+            let place = self.today.partition_point(|other| *other < entry);
+            self.today.insert(place, entry);
+        } else if page - self.open < PAGES as u64 {
+            self.pages[(page % PAGES as u64) as usize].push(entry);
+            self.in_pages += 1;
+        } else {
+            self.later.push(entry);
+        }
     }
 
     /// A message; quickest when none before it comes later.
@@ -134,14 +168,16 @@ impl Queue {
     }
 
     /// When the next one is.
-    pub(super) fn next_at(&self) -> Option<Nanos> {
-        let heap = self.heap.peek().map(|entry| entry.at);
+    pub(super) fn next_at(&mut self) -> Option<Nanos> {
+        self.turn_pages();
+        let page = self.today.last().map(|entry| entry.at);
         let lane = self.lane.front().map(|entry| entry.0);
-        [heap, lane].into_iter().flatten().min()
+        [page, lane].into_iter().flatten().min()
     }
 
     pub(super) fn pop(&mut self) -> Option<(Nanos, Next)> {
-        let from_lane = match (self.lane.front(), self.heap.peek()) {
+        self.turn_pages();
+        let from_lane = match (self.lane.front(), self.today.last()) {
             (Some((at, seq, ..)), Some(entry)) => (*at, *seq) < (entry.at, entry.seq),
             (Some(_), None) => true,
             (None, _) => false,
@@ -150,12 +186,33 @@ impl Queue {
             let (at, _, end, message) = self.lane.pop_front()?;
             return Some((at, Next::Message { end, message }));
         }
-        self.heap.pop().map(|entry| (entry.at, Next::Event(entry.event)))
+        self.today.pop().map(|entry| (entry.at, Next::Event(entry.event)))
+    }
+
+    /// Opens the next page that has an entry, when the open one is used up.
+    fn turn_pages(&mut self) {
+        while self.today.is_empty() {
+            if self.in_pages == 0 {
+                let Some(soonest) = self.later.peek() else { return };
+                self.open = soonest.at / PAGE;
+            } else {
+                self.open += 1;
+            }
+            let page = &mut self.pages[(self.open % PAGES as u64) as usize];
+            self.in_pages -= page.len();
+            self.today.append(page);
+            while let Some(entry) = self.later.peek_mut()
+                && entry.at / PAGE <= self.open
+            {
+                self.today.push(PeekMut::pop(entry));
+            }
+            self.today.sort_unstable();
+        }
     }
 }
 
 impl Ord for Entry {
-    /// The heap gives the greatest first, so the soonest is the greatest.
+    /// A heap gives the greatest first, so the soonest is the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.seq).cmp(&(self.at, self.seq))
     }
@@ -175,15 +232,37 @@ impl PartialEq for Entry {
 
 impl Eq for Entry {}
 
-const _: () = assert!(size_of::<Entry>() <= 40, "the heap moves its entries often");
+const _: () = assert!(size_of::<Entry>() <= 40, "entries are moved often");
+
+/// Nanoseconds of a page: some hundred events of the largest runs.
+const PAGE: Nanos = 1 << 15;
+
+/// Pages kept: a quarter of a second, which is farther than most events are ahead.
+const PAGES: usize = 1 << 13;
 
 #[cfg(test)]
 mod tests {
+    use kraken_core::rng::Rng;
+
     use super::*;
+
+    fn drain(queue: &mut Queue) -> Vec<(Nanos, u32)> {
+        let mut order = Vec::new();
+        while let Some(at) = queue.next_at() {
+            let (popped, next) = queue.pop().unwrap();
+            assert_eq!(at, popped);
+            order.push(match next {
+                Next::Message { end, .. } | Next::Event(Event::Message { end, .. }) => (at, end),
+                Next::Event(Event::Join { host }) => (at, host),
+                other => panic!("{other:?}"),
+            });
+        }
+        order
+    }
 
     #[test]
     fn events_come_by_time_and_then_in_the_order_they_were_put_in() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         queue.push(5, Event::Join { host: 0 });
         queue.push_message(3, 3, 1, Message::Complete);
         queue.push(3, Event::Join { host: 2 });
@@ -191,14 +270,31 @@ mod tests {
         queue.push_message(9, 4, 4, Message::Complete);
         queue.push_message(4, 4, 5, Message::Complete);
         queue.push(3, Event::Join { host: 6 });
-        let mut order = Vec::new();
-        while let Some((at, next)) = queue.pop() {
-            order.push(match next {
-                Next::Message { end, .. } | Next::Event(Event::Message { end, .. }) => (at, end),
-                Next::Event(Event::Join { host }) => (at, host),
-                other => panic!("{other:?}"),
-            });
-        }
+        let order = drain(&mut queue);
         assert_eq!(order, [(3, 1), (3, 2), (3, 3), (3, 6), (4, 5), (5, 0), (9, 4)]);
+    }
+
+    #[test]
+    fn near_and_far_the_order_is_that_of_a_sorted_list() {
+        let mut rng = Rng::new(3);
+        let mut queue = Queue::new();
+        let (mut list, mut order) = (Vec::new(), Vec::new());
+        let mut now = 0;
+        for host in 0..20_000 {
+            let ahead = PAGE << rng.below(16);
+            let at = now + rng.below(ahead as usize) as Nanos;
+            queue.push(at, Event::Join { host });
+            list.push((at, host));
+            if rng.below(3) == 0
+                && let Some((at, Next::Event(Event::Join { host }))) = queue.pop()
+            {
+                assert!(at >= now);
+                now = at;
+                order.push((at, host));
+            }
+        }
+        order.append(&mut drain(&mut queue));
+        list.sort_unstable();
+        assert_eq!(order, list);
     }
 }

@@ -135,6 +135,8 @@ pub(super) struct End {
     pub(super) last_taken: Nanos,
     /// How many slices have left over it.
     pub(super) slices: u32,
+    /// Since when the next one must wait.
+    pub(super) blocked_at: Nanos,
     pub(super) stalled: bool,
     /// Pieces the other end has asked for and was not answered.
     pub(super) owed: Vec<u32>,
@@ -142,6 +144,8 @@ pub(super) struct End {
     pub(super) asked: Vec<u32>,
     /// When bytes last came, or the first piece was asked for.
     pub(super) heard_at: Nanos,
+    /// When bytes of a piece last came.
+    pub(super) got_at: Nanos,
     /// When the peer was last told of bytes, and how many came since.
     pub(super) reported_at: Nanos,
     pub(super) unreported: u64,
@@ -179,10 +183,12 @@ impl End {
             in_flight: 0,
             last_taken: 0,
             slices: 0,
+            blocked_at: 0,
             stalled: false,
             owed: Vec::new(),
             asked: Vec::new(),
             heard_at: 0,
+            got_at: 0,
             reported_at: 0,
             unreported: 0,
         }

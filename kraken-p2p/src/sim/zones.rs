@@ -1,5 +1,8 @@
 //! The thin links between zones.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::engine::nanos;
 use super::rate::Pipe;
 use super::scenario::{Rate, Scenario};
@@ -17,20 +20,35 @@ struct Link {
     zones: (usize, usize),
     latency: Nanos,
     /// There and back.
-    pipes: [Pipe; 2],
-    bytes: [u64; 2],
+    ways: [Way; 2],
+}
+
+/// One direction. Routers hold little: a flow that finds no room waits at its sender, and those
+/// that wait take turns.
+#[derive(Debug, Clone)]
+struct Way {
+    pipe: Pipe,
+    /// Bytes that may be on their way through it at once, and that are.
+    room: u64,
+    inside: u64,
+    waiting: VecDeque<u32>,
+    bytes: u64,
 }
 
 impl Zones {
     pub(super) fn new(scenario: &Scenario) -> Self {
+        // Fewer slices would leave it idle while the next one is on its way to it.
+        let least = 4 * scenario.network.slice_len;
         let links = scenario.zone_links.iter().map(|link| {
-            let pipe = Pipe::new(Rate::flat(link.bytes_per_sec));
-            Link {
-                zones: link.zones,
-                latency: nanos(link.latency).max(1),
-                pipes: [pipe.clone(), pipe],
-                bytes: [0; 2],
-            }
+            let way = Way {
+                pipe: Pipe::new(Rate::flat(link.bytes_per_sec)),
+                room: least.max((link.bytes_per_sec * BUFFER.as_secs_f64()) as u64),
+                inside: 0,
+                waiting: VecDeque::new(),
+                bytes: 0,
+            };
+            let latency = nanos(link.latency).max(1);
+            Link { zones: link.zones, latency, ways: [way.clone(), way] }
         });
         Self { latency: nanos(scenario.network.latency), links: links.collect() }
     }
@@ -54,14 +72,53 @@ impl Zones {
         stretch: f64,
     ) -> Option<Nanos> {
         let (link, way) = self.place(from, to)?;
-        let link = &mut self.links[link];
-        link.bytes[way] += bytes;
-        Some(link.pipes[way].put(now, bytes, stretch))
+        let way = &mut self.links[link].ways[way];
+        way.bytes += bytes;
+        Some(way.pipe.put(now, bytes, stretch))
+    }
+
+    /// Whether a slice may be sent now; if not, its flow is told in turn.
+    pub(super) fn enter(&mut self, from: usize, to: usize, flow: u32, bytes: u64) -> bool {
+        let Some((link, way)) = self.place(from, to) else { return true };
+        let way = &mut self.links[link].ways[way];
+        if way.inside == 0 || way.inside + bytes <= way.room {
+            way.inside += bytes;
+            return true;
+        }
+        if !way.waiting.contains(&flow) {
+            way.waiting.push_back(flow);
+        }
+        false
+    }
+
+    /// Bytes that have been let in have left, or do not come.
+    pub(super) fn leave(&mut self, from: usize, to: usize, bytes: u64) {
+        if let Some((link, way)) = self.place(from, to) {
+            self.links[link].ways[way].inside -= bytes;
+        }
+    }
+
+    /// How many flows wait for room.
+    pub(super) fn waiting(&self, from: usize, to: usize) -> usize {
+        self.place(from, to).map_or(0, |(link, way)| self.links[link].ways[way].waiting.len())
+    }
+
+    /// The next flow that waits, if there is room for so many bytes.
+    pub(super) fn next_waiting(&mut self, from: usize, to: usize, bytes: u64) -> Option<u32> {
+        let (link, way) = self.place(from, to)?;
+        let way = &mut self.links[link].ways[way];
+        let has_room = way.inside == 0 || way.inside + bytes <= way.room;
+        if has_room { way.waiting.pop_front() } else { None }
+    }
+
+    /// Whether there are no links between zones.
+    pub(super) fn is_one(&self) -> bool {
+        self.links.is_empty()
     }
 
     /// The bytes that went over each link, there and back.
     pub(super) fn bytes(&self) -> impl Iterator<Item = ((usize, usize), [u64; 2])> + '_ {
-        self.links.iter().map(|link| (link.zones, link.bytes))
+        self.links.iter().map(|link| (link.zones, [link.ways[0].bytes, link.ways[1].bytes]))
     }
 
     fn place(&self, from: usize, to: usize) -> Option<(usize, usize)> {
@@ -75,3 +132,6 @@ impl Zones {
         })
     }
 }
+
+/// How long what a router holds takes to leave it.
+const BUFFER: Duration = Duration::from_millis(20);

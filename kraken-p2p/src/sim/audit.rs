@@ -85,14 +85,17 @@ impl Simulation {
         let it = &mut self.ends[end as usize];
         match message {
             Message::PieceRequest { index, .. } => {
-                if it.asked.is_empty() {
+                if it.asked.is_empty() && !it.took_back {
                     it.heard_at = self.now;
                 }
                 it.asked.push(index.0);
                 self.copies[it.copy as usize].requests += 1;
                 self.check_requests(end);
             }
-            Message::CancelPiece { index } => self.note_unasked(end, index.0),
+            Message::CancelPiece { index } => {
+                it.took_back = true;
+                self.note_unasked(end, index.0);
+            }
             Message::Error { index, .. } => it.owed.retain(|owed| *owed != index.0),
             _ => {}
         }
@@ -114,7 +117,8 @@ impl Simulation {
 
     /// An end gets a piece.
     pub(super) fn note_answered(&mut self, end: u32, index: u32) {
-        self.ends[end as usize].heard_at = self.now;
+        let it = &mut self.ends[end as usize];
+        (it.heard_at, it.took_back) = (self.now, false);
         self.note_unasked(end, index);
     }
 

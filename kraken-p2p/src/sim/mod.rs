@@ -21,6 +21,8 @@ mod rate;
 mod report;
 mod scenario;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod trackers;
 mod world;
 mod zones;

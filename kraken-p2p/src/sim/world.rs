@@ -144,6 +144,8 @@ pub(super) struct End {
     pub(super) asked: Vec<u32>,
     /// When bytes last came, or the first piece was asked for.
     pub(super) heard_at: Nanos,
+    /// Whether a request was taken back since: the peer may count it as open still.
+    pub(super) took_back: bool,
     /// When bytes of a piece last came.
     pub(super) got_at: Nanos,
     /// When the peer was last told of bytes, and how many came since.
@@ -188,6 +190,7 @@ impl End {
             owed: Vec::new(),
             asked: Vec::new(),
             heard_at: 0,
+            took_back: false,
             got_at: 0,
             reported_at: 0,
             unreported: 0,

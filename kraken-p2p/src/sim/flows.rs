@@ -23,7 +23,8 @@ impl Simulation {
     pub(super) fn begin_piece(&mut self, end: u32, index: u32) {
         let it = &mut self.ends[end as usize];
         let blob = self.copies[it.copy as usize].blob;
-        it.sending = Some((index, self.blobs[blob as usize].len_of(index)));
+        it.piece_len = self.blobs[blob as usize].len_of(index);
+        it.sending = Some((index, it.piece_len));
         it.stalled = false;
         let host = it.host;
         let up = &mut self.hosts[host as usize].up;
@@ -218,9 +219,6 @@ impl Simulation {
             return NEVER;
         }
         let taken = host.down.pass(arrives, len, stretch);
-        let copy = &mut self.copies[it.copy as usize];
-        let blob = &self.blobs[copy.blob as usize];
-        let begins = left + len == blob.len_of(index);
         it.unreported += len;
         it.got_at = taken;
         if left == 0 {
@@ -234,7 +232,8 @@ impl Simulation {
         let copy = it.copy;
         let flow = &mut self.ends[end as usize];
         flow.last_taken = flow.last_taken.max(taken);
-        if begins {
+        // One that crosses a link between zones may be followed by a shorter one by now.
+        if left + len >= flow.piece_len {
             self.lease(copy, other, index);
         }
         taken + latency

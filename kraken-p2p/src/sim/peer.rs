@@ -27,13 +27,7 @@ pub trait Peer: fmt::Debug + Send {
     fn add_torrent(&mut self, now: Time, spec: TorrentSpec) -> Result<(), Error>;
 
     /// Says which bytes the host waits for; `0..blob_len` is the whole blob. `None` takes it back.
-    fn set_demand(
-        &mut self,
-        now: Time,
-        torrent: &Digest,
-        demand: DemandId,
-        bytes: Option<Range<u64>>,
-    );
+    fn set_demand(&mut self, now: Time, torrent: &Digest, id: DemandId, bytes: Option<Range<u64>>);
 
     /// An [`Output::Announce`] was answered.
     fn handle_announced(&mut self, now: Time, torrent: &Digest, result: Result<Announced, Error>);

@@ -19,8 +19,8 @@ pub struct Report {
     pub ended_secs: f64,
     /// How it ended: `finished`, `starved`, `time is up`, `storm` or `stopped`.
     pub ending: String,
-    /// The hosts that count: times from a host's start to the last byte of its last blob, divided
-    /// by what its link alone takes.
+    /// The hosts that count: times from a host's first wish to the last byte of its last blob,
+    /// divided by what its link alone takes, in the slower of its two directions.
     pub overall: Figures,
     /// Every group of hosts by itself, origins too.
     pub groups: Vec<GroupReport>,
@@ -278,7 +278,9 @@ fn by_link(simulation: &Simulation, host: &Host) -> Option<f64> {
     let copies = host.copies.iter().map(|copy| &simulation.copies[*copy as usize]);
     let bytes: u64 =
         copies.map(|copy| simulation.blobs[copy.blob as usize].geometry.blob_len()).sum();
-    let rate = simulation.groups[host.group as usize].rates.down.bytes_per_sec;
+    let rates = &simulation.groups[host.group as usize].rates;
+    // What nobody sends nobody gets: of unequal directions the slower one is the bound.
+    let rate = rates.down.bytes_per_sec.min(rates.up.bytes_per_sec);
     Some(secs(took(simulation, host)?) / (bytes as f64 / rate))
 }
 

@@ -47,7 +47,7 @@ pub struct Blob {
     pub wanted_by: f64,
     /// When they want it, after they have joined.
     pub wanted_after: Spread,
-    /// How many origins have it, the first `n`-th one further on for the `n`-th blob; 0 for all.
+    /// How many origins have it, 0 for all; blobs are dealt out to origins in turn.
     pub holders: usize,
 }
 

@@ -24,6 +24,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod trackers;
+mod upstream;
 mod world;
 mod zones;
 
@@ -34,3 +35,4 @@ pub use scenario::{
     Blob, Fate, Group, LinkRates, Network, OriginGroup, Rate, Reading, Scenario, Spread, Trackers,
     Want, ZoneLink,
 };
+pub use upstream::{PieceRequestPolicy, Upstream, UpstreamConfig, UpstreamPolicy};

@@ -186,6 +186,8 @@ fn push_host(
         peer: None,
         limits: super::peer::Limits::default(),
         writes_in_order: false,
+        buffers_pieces: false,
+        keeps_stalled: false,
         hung: false,
         fate,
         life: 0,

@@ -263,6 +263,9 @@ impl Simulation {
             return;
         }
         let (host, conn) = (it.host, it.conn);
+        if it.stalled && self.hosts[host as usize].keeps_stalled {
+            return;
+        }
         if it.stalled {
             self.shut(end);
             self.send_end(end);

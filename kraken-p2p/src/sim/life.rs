@@ -30,6 +30,8 @@ impl Simulation {
         let peer = policy.peer(it.local.clone(), it.seed.wrapping_add(u64::from(it.life)));
         it.limits = peer.limits();
         it.writes_in_order = peer.writes_in_order();
+        it.buffers_pieces = peer.buffers_pieces();
+        it.keeps_stalled = peer.keeps_stalled();
         it.peer = Some(peer);
         it.timer_at = NEVER;
         it.look_at = 0;
@@ -159,8 +161,9 @@ impl Simulation {
         if let Some(place) = writes {
             copy.leases.swap_remove(place);
         }
+        let buffers = self.hosts[it.host as usize].buffers_pieces;
         let tally = &mut self.hosts[it.host as usize].tally;
-        if copy.have.contains(PieceIndex(index)) || writes.is_none() {
+        if copy.have.contains(PieceIndex(index)) || writes.is_none() && !buffers {
             tally.duplicates += 1;
             self.tally.pieces_in_vain += 1;
             let present = copy.have.contains(PieceIndex(index));

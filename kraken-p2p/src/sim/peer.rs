@@ -105,6 +105,18 @@ pub trait Peer: fmt::Debug + Send {
         false
     }
 
+    /// Whether a piece is received into memory and written once it is whole, as in uber/kraken.
+    /// Else it is written as it comes, and of two that come at once the first to begin is kept.
+    fn buffers_pieces(&self) -> bool {
+        false
+    }
+
+    /// Whether connections stay whose receivers take nothing for long, as in uber/kraken. Else they
+    /// are closed as the node closes them.
+    fn keeps_stalled(&self) -> bool {
+        false
+    }
+
     /// What this peer promises never to exceed; the simulator counts for itself.
     fn limits(&self) -> Limits {
         Limits::default()

@@ -29,6 +29,8 @@ pub(super) struct Host {
     pub(super) hung: bool,
     pub(super) origin: bool,
     pub(super) writes_in_order: bool,
+    pub(super) buffers_pieces: bool,
+    pub(super) keeps_stalled: bool,
     /// The group it is reported with.
     pub(super) group: u32,
     pub(super) tally: HostTally,

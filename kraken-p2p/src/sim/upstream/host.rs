@@ -246,6 +246,14 @@ impl Peer for Upstream {
         true
     }
 
+    fn buffers_pieces(&self) -> bool {
+        true
+    }
+
+    fn keeps_stalled(&self) -> bool {
+        true
+    }
+
     /// Requests that were given up stay open as far as the other side knows, so only connections
     /// have a limit that shows.
     fn limits(&self) -> Limits {

@@ -65,7 +65,8 @@ impl Requests {
         let (conn, timeout) = (ask.conn, self.timeout);
         let open = |request: &&Request| request.is_open(now, timeout);
         let with_it = |request: &&Request| request.conn == conn;
-        let quota = ask.pipeline.saturating_sub(self.all.iter().filter(open).filter(with_it).count());
+        let quota =
+            ask.pipeline.saturating_sub(self.all.iter().filter(open).filter(with_it).count());
         if quota == 0 {
             return Vec::new();
         }

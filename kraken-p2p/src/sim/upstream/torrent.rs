@@ -414,7 +414,11 @@ impl Torrent {
         let missing = self.have.len() - self.have.count();
         let ask = Ask {
             conn,
-            pipeline: if link.origin { config.origin_pipeline_limit } else { config.pipeline_limit },
+            pipeline: if link.origin {
+                config.origin_pipeline_limit
+            } else {
+                config.pipeline_limit
+            },
             theirs: &link.theirs,
             have: &self.have,
             only,

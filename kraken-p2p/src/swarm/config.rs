@@ -18,10 +18,10 @@ pub struct SwarmConfig {
     /// How many whole pieces are sent at once, over all torrents: many sockets written at once
     /// make every piece late.
     pub upload_pieces_at_once: usize,
-    /// How many at most, while fewer leave the uplink idle (see
-    /// [`super::Swarm::handle_upload_progress`]); as many at least.
+    /// How many at most, while fewer leave the uplink idle or take less than a tenth of a second
+    /// (see [`super::Swarm::handle_upload_progress`]); as many at least.
     pub upload_pieces_max: usize,
-    /// Bytes a torrent has on order at once, over all its connections; at least 28 pieces.
+    /// Bytes a torrent has on order at once, over all its connections; at least 14 pieces.
     pub in_flight_bytes: u64,
     /// Most requests open with a peer that is uber/kraken's agent.
     pub pipeline_agent: usize,

@@ -272,10 +272,11 @@ impl Swarm {
 
     /// So many bytes of pieces have been handed to sockets since the start, over all connections:
     /// to be told about every 250 ms while [`Swarm::is_sending`]. More pieces go out at once while
-    /// those that do leave the uplink idle.
+    /// those that do leave the uplink idle, or are there within a tenth of a second.
     pub fn handle_upload_progress(&mut self, now: Time, bytes: u64) {
         let fetches = self.torrents.values().any(Torrent::wants_pieces);
-        self.uplink.slots.on_progress(now, bytes, fetches, &self.config);
+        let piece_len = self.torrents.values().map(Torrent::piece_len).max().unwrap_or(1);
+        self.uplink.slots.on_progress(now, bytes, piece_len, fetches, &self.config);
         self.uplink.pump(&mut self.torrents, &self.config, &mut self.outputs);
     }
 

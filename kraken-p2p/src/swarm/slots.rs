@@ -1,5 +1,6 @@
-//! How many pieces go out at once: few, for each to be there soon; one more while they leave the
-//! uplink idle, because their receivers are slow or get from others too.
+//! How many pieces go out at once: few, for each to be there soon, and as many as are all there
+//! soon; one more while they leave the uplink idle, because their receivers are slow or get from
+//! others too.
 //!
 //! The uplink's rate is not known. It shows in what goes out while somebody always waits for a
 //! slot: the most that was seen lately is what it can do, and much less than that is room. Now and
@@ -16,7 +17,9 @@ use super::config::SwarmConfig;
 /// The number of slots, and what it follows.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    /// More than the least.
+    /// How many are there soon at the rate of the uplink.
+    soon: usize,
+    /// More than those.
     extra: usize,
     /// When was last told, and what, how many bytes have gone out since the start.
     told: Option<(Time, u64)>,
@@ -43,7 +46,7 @@ impl Slots {
     /// How many there are.
     pub(super) fn count(&self, config: &SwarmConfig) -> usize {
         let least = config.upload_pieces_at_once;
-        (least + self.extra).min(config.upload_pieces_max.max(least))
+        (least.max(self.soon) + self.extra).min(config.upload_pieces_max.max(least))
     }
 
     /// Nobody waits for a slot.
@@ -51,12 +54,13 @@ impl Slots {
         self.was_free = true;
     }
 
-    /// So many bytes have gone out since the start; `fetches` says whether this node fetches
-    /// anything.
+    /// So many bytes have gone out since the start, in pieces of up to `piece_len`; `fetches` says
+    /// whether this node fetches anything.
     pub(super) fn on_progress(
         &mut self,
         now: Time,
         bytes: u64,
+        piece_len: u64,
         fetches: bool,
         config: &SwarmConfig,
     ) {
@@ -86,6 +90,7 @@ impl Slots {
             }
         }
         self.peak = rate.max(self.peak * PEAK_KEPT);
+        self.soon = (self.peak * SOON.as_secs_f64() / piece_len as f64) as usize;
     }
 
     fn begin_trial(&mut self, trial: Trial) {
@@ -106,6 +111,12 @@ impl Slots {
         }
     }
 }
+
+/// Pieces that go out at once are all there within this time, if that makes them more than the
+/// least: receivers that get from others too leave no gap then. Under virtual time the slowest of
+/// 200 hosts at 300 MB/s came 4 % sooner for it, of 1,000 with origins of 1.2 GB/s more; with twice
+/// as long those of a single origin as slow as a host come later.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Looks at shorter times say little: a piece takes a tenth of a second and more where the uplink
 /// has to be shared out.
@@ -160,7 +171,8 @@ mod tests {
                 let rate = uplink.min(each * self.count() as u64);
                 self.now += Duration::from_millis(250);
                 self.sent += rate / 4;
-                self.slots.on_progress(self.now, self.sent, self.fetches, &self.config);
+                let Self { now, sent, fetches, .. } = *self;
+                self.slots.on_progress(now, sent, 4 << 20, fetches, &self.config);
                 self.count()
             };
             (0..looks).map(step).collect()
@@ -189,6 +201,15 @@ mod tests {
         assert_eq!(link.count(), link.config.upload_pieces_max);
         link.carry(40 << 20, 40 << 20, 30);
         assert_eq!(link.count(), link.config.upload_pieces_at_once);
+    }
+
+    #[test]
+    fn a_fast_uplink_sends_as_many_as_are_there_soon() {
+        let mut link = Link::new(true);
+        link.carry(300 << 20, 300 << 20, 2);
+        assert_eq!(link.count(), 7);
+        link.carry(300 << 20, 300 << 20, 20);
+        assert_eq!(link.count(), 7);
     }
 
     #[test]

@@ -193,6 +193,11 @@ impl Torrent {
         torrent
     }
 
+    /// Bytes of each piece but the last.
+    pub(super) fn piece_len(&self) -> u64 {
+        self.geometry.piece_len()
+    }
+
     /// Takes final sums and what is on disk.
     fn settle(&mut self, spec: TorrentSpec) {
         self.info_hash = info_hash_of(&spec.sums);
@@ -256,7 +261,7 @@ impl Torrent {
         if self.phase != Phase::Committing {
             return;
         }
-        // Whichever commit it was: one that is planned would commit what is complete or thrown away.
+        // Whichever commit it was: one that is planned would commit what is complete or gone.
         self.commit_at = None;
         match result {
             Ok(()) => self.on_complete(cx),

@@ -64,11 +64,11 @@ impl Links {
         self.all.iter().filter(|link| link.active)
     }
 
-    pub(super) fn get(&self, conn: ConnId) -> Option<&Link> {
+    pub(super) fn of(&self, conn: ConnId) -> Option<&Link> {
         self.all.iter().find(|link| link.conn == conn)
     }
 
-    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Link> {
+    pub(super) fn of_mut(&mut self, conn: ConnId) -> Option<&mut Link> {
         self.all.iter_mut().find(|link| link.conn == conn)
     }
 

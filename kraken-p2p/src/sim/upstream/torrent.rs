@@ -211,7 +211,7 @@ impl Torrent {
         conn: ConnId,
         result: Result<Handshake, CloseReason>,
     ) {
-        let Some(link) = self.links.get(conn) else { return };
+        let Some(link) = self.links.of(conn) else { return };
         let Ok(handshake) = result else {
             self.forget(cx, conn);
             return;
@@ -275,7 +275,7 @@ impl Torrent {
     }
 
     fn activate(&mut self, cx: &mut Cx<'_>, conn: ConnId, theirs: Bitfield) {
-        let Some(link) = self.links.get_mut(conn) else { return };
+        let Some(link) = self.links.of_mut(conn) else { return };
         theirs.iter().for_each(|piece| self.counts[piece.as_usize()] += 1);
         (link.active, link.created_at, link.theirs) = (true, cx.now, theirs);
         self.request_more(cx, conn);
@@ -304,7 +304,7 @@ impl Torrent {
 impl Torrent {
     pub(super) fn on_message(&mut self, cx: &mut Cx<'_>, conn: ConnId, message: &Message) {
         let complete = self.is_complete();
-        let Some(link) = self.links.get_mut(conn).filter(|link| link.active) else { return };
+        let Some(link) = self.links.of_mut(conn).filter(|link| link.active) else { return };
         match *message {
             Message::PieceRequest { index, offset, length } => {
                 self.on_request(cx, conn, index, (offset, length));
@@ -338,7 +338,7 @@ impl Torrent {
             cx.out.push_back(Output::Send { conn, message });
             return;
         }
-        if let Some(link) = self.links.get_mut(conn) {
+        if let Some(link) = self.links.of_mut(conn) {
             link.progress_at = cx.now;
             link.theirs.set(index);
         }
@@ -379,7 +379,7 @@ impl Torrent {
             control.written_at = cx.now;
         }
         let mut origin = false;
-        if let Some(link) = self.links.get_mut(conn) {
+        if let Some(link) = self.links.of_mut(conn) {
             link.progress_at = cx.now;
             origin = link.origin;
         }
@@ -409,7 +409,7 @@ impl Torrent {
 
     /// Asks for pieces, or for one; whether it asked.
     fn request(&mut self, cx: &mut Cx<'_>, conn: ConnId, only: Option<PieceIndex>) -> bool {
-        let Some(link) = self.links.get(conn).filter(|link| link.active) else { return false };
+        let Some(link) = self.links.of(conn).filter(|link| link.active) else { return false };
         let config = cx.config;
         let missing = self.have.len() - self.have.count();
         let ask = Ask {

@@ -332,7 +332,7 @@ impl Torrent {
             for demand in self.demands.values_mut() {
                 demand.cursor = demand.pieces.start;
             }
-            self.wake_up(cx);
+            self.start(cx, None);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kraken_core::{Error, ErrorKind, InfoHash, PeerInfo, PieceIndex};
+use kraken_core::{Digest, Error, ErrorKind, InfoHash, MetaInfo, PeerInfo, PieceIndex};
 
 use super::MIB;
 use super::crowd::{Crowd, ip, spec};
@@ -515,4 +515,19 @@ fn a_torrent_that_was_arriving_for_long_has_all_its_time_for_pieces() {
     alone.outputs();
     // The piece that is waited for is here: its reader may take its time.
     assert!(!dropped(&alone.later(Duration::from_secs(900))));
+}
+
+#[test]
+fn a_blob_without_pieces_that_fails_its_digest_is_given_up() {
+    let mut alone = Alone::new(SwarmConfig::default());
+    let empty = MetaInfo::of_bytes(Digest::sha256(b"not empty"), b"", 5).unwrap();
+    alone.swarm.add_torrent(alone.now, spec(&empty, false)).unwrap();
+    for attempt in 1..=3 {
+        assert!(matches!(alone.outputs()[..], [Output::Commit { .. }]), "attempt {attempt}");
+        let mismatch = Err(Error::new(ErrorKind::Mismatch, "not the blob"));
+        alone.swarm.handle_committed(alone.now, &empty.digest(), mismatch);
+        assert!(matches!(alone.outputs()[..], [Output::Discard { .. }]));
+        alone.swarm.handle_discarded(alone.now, &empty.digest(), Ok(()));
+    }
+    assert!(dropped(&alone.outputs()));
 }

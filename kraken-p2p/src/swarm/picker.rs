@@ -410,8 +410,7 @@ impl Torrent {
             } else {
                 CloseReason::Protocol(format!("{times} pieces failed their sums"))
             };
-            self.close(cx, id, reason);
-            self.dial(cx);
+            self.expel(cx, id, reason);
         } else {
             // It is asked for other pieces, later: an accident on the way rarely comes alone.
             self.unlearn(id, index);
@@ -428,17 +427,16 @@ impl Torrent {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.errors += 1;
         if conn.errors >= ERRORS_MAX {
-            self.close(cx, id, CloseReason::Protocol("refuses every request".into()));
-            self.dial(cx);
+            self.expel(cx, id, CloseReason::Protocol("refuses every request".into()));
+        } else {
+            self.fill(cx);
         }
-        self.fill(cx);
     }
 
     /// The other side announces a piece.
     pub(super) fn on_announced_piece(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         if !self.geometry.contains(index) {
-            self.close(cx, id, CloseReason::Protocol(format!("announces piece {index}")));
-            self.dial(cx);
+            self.expel(cx, id, CloseReason::Protocol(format!("announces piece {index}")));
             return;
         }
         if !self.learn(id, index) || self.have.contains(index) {

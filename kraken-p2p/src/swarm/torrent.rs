@@ -362,6 +362,13 @@ impl Torrent {
         cx.out.push_back(Output::Close { conn: id, reason });
     }
 
+    /// Closes a connection that broke the rules, and asks others for what was on order with it.
+    pub(super) fn expel(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: CloseReason) {
+        self.close(cx, id, reason);
+        self.dial(cx);
+        self.fill(cx);
+    }
+
     /// Takes a connection out of every table.
     pub(super) fn detach(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: &CloseReason) {
         let open: Vec<_> = match self.conns.get(&id) {

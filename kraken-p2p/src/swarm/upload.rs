@@ -113,8 +113,7 @@ impl Torrent {
         (offset, length): (u32, u32),
     ) {
         if !self.geometry.contains(index) {
-            self.close(cx, id, CloseReason::Protocol(format!("asks for piece {index}")));
-            self.dial(cx);
+            self.expel(cx, id, CloseReason::Protocol(format!("asks for piece {index}")));
             return;
         }
         let refused = if !cx.config.seed {
@@ -135,8 +134,7 @@ impl Torrent {
             return;
         }
         if conn.queue.len() >= PIECE_REQUESTS_QUEUED_MAX {
-            self.close(cx, id, CloseReason::Protocol("asks for too many pieces at once".into()));
-            self.dial(cx);
+            self.expel(cx, id, CloseReason::Protocol("asks for too many pieces at once".into()));
             return;
         }
         conn.queue.push_back(index);

@@ -531,3 +531,21 @@ fn a_blob_without_pieces_that_fails_its_digest_is_given_up() {
     }
     assert!(dropped(&alone.outputs()));
 }
+
+#[test]
+fn what_was_on_order_with_a_peer_that_breaks_the_rules_is_asked_of_others() {
+    let violations = [
+        Message::AnnouncePiece { index: PieceIndex(u32::MAX) },
+        Message::PieceRequest { index: PieceIndex(u32::MAX), offset: 0, length: LEN },
+    ];
+    for violation in violations {
+        let mut alone = Alone::leecher();
+        alone.outputs();
+        let first = alone.accept(1, &some(&[7])).unwrap();
+        assert_eq!(requests(&alone.outputs()), [(first, PieceIndex(7))]);
+        let second = alone.accept(2, &some(&[7])).unwrap();
+        assert!(requests(&alone.outputs()).is_empty());
+        let outputs = alone.message(first, violation);
+        assert_eq!(requests(&outputs), [(second, PieceIndex(7))]);
+    }
+}

@@ -315,10 +315,10 @@ impl Torrent {
         let Some(candidate) = self.dialer.candidates.get(peer_id) else { return };
         let peer = candidate.peer.clone();
         let conn = cx.fresh_conn(self.digest);
-        let handshake = Box::new(self.handshake(cx, true));
+        let (handshake, claimed) = (Box::new(self.handshake(cx, true)), self.claimed(cx));
         cx.counters.dials += 1;
         cx.out.push_back(Output::Dial { conn, peer: peer.clone(), handshake });
-        self.dialer.dialing.insert(conn, Dial { peer, claimed: self.have.clone() });
+        self.dialer.dialing.insert(conn, Dial { peer, claimed });
     }
 
     pub(super) fn cancel_dial(&mut self, cx: &mut Cx<'_>, id: ConnId, reason: CloseReason) {

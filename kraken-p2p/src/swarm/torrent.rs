@@ -496,21 +496,19 @@ impl Torrent {
         self.conns.iter().find(|(_, conn)| conn.peer_id == *peer_id).map(|(id, _)| *id)
     }
 
+    /// The pieces that may be asked for.
+    pub(super) fn claimed(&self, cx: &Cx<'_>) -> Bitfield {
+        if cx.config.seed { self.have.clone() } else { Bitfield::new(self.geometry.pieces()) }
+    }
+
     /// The handshake of this side; an acceptor's carries no namespace.
     pub(super) fn handshake(&self, cx: &Cx<'_>, dialing: bool) -> Handshake {
-        let nothing;
-        let claimed = if cx.config.seed {
-            &self.have
-        } else {
-            nothing = Bitfield::new(self.geometry.pieces());
-            &nothing
-        };
         Handshake {
             peer_id: cx.local.peer_id,
             info_hash: self.info_hash,
             digest: self.digest,
             namespace: if dialing { self.namespace.clone() } else { no_namespace() },
-            bitfield: Bytes::from(claimed.to_wire()),
+            bitfield: Bytes::from(self.claimed(cx).to_wire()),
             remote_peers: Vec::new(),
             capabilities: Some(Capabilities(CANCELS_ANSWERED)),
         }

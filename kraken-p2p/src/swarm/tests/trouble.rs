@@ -549,3 +549,22 @@ fn what_was_on_order_with_a_peer_that_breaks_the_rules_is_asked_of_others() {
         assert_eq!(requests(&outputs), [(second, PieceIndex(7))]);
     }
 }
+
+#[test]
+fn a_peer_that_was_dialled_before_seeding_is_told_of_all_pieces() {
+    let mut alone = Alone::new(SwarmConfig { seed: false, ..SwarmConfig::default() });
+    let mut known = spec(&alone.meta, false);
+    known.have = some(&[3]);
+    alone.swarm.add_torrent(alone.now, known).unwrap();
+    let (digest, len) = (alone.meta.digest(), alone.meta.geometry().blob_len());
+    alone.swarm.set_demand(alone.now, &digest, DemandId(0), Some(0..len));
+    alone.outputs();
+    let (conn, _) = alone.introduce(vec![peer(1, false)])[0];
+    alone.swarm.set_seeding(alone.now, true);
+    let reply = alone.handshake(1, &none());
+    alone.swarm.handle_dialed(alone.now, conn, Ok(reply));
+    assert!(alone.outputs().iter().any(|output| matches!(
+        output,
+        Output::Send { message: Message::AnnouncePiece { index: PieceIndex(3) }, .. }
+    )));
+}

@@ -33,7 +33,9 @@ impl Uplink {
         config: &SwarmConfig,
         out: &mut VecDeque<Output>,
     ) {
-        while self.used < self.slots.count(config) {
+        // What still waits when seeding has been switched off is about to be refused.
+        let slots = if config.seed { self.slots.count(config) } else { 0 };
+        while self.used < slots {
             let Some((digest, id)) = self.next(torrents) else {
                 self.slots.note_free();
                 return;

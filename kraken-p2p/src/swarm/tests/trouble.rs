@@ -568,3 +568,24 @@ fn a_peer_that_was_dialled_before_seeding_is_told_of_all_pieces() {
         Output::Send { message: Message::AnnouncePiece { index: PieceIndex(3) }, .. }
     )));
 }
+
+#[test]
+fn nothing_is_begun_to_be_sent_when_seeding_is_switched_off() {
+    let mut alone = Alone::new(SwarmConfig { upload_pieces_at_once: 1, ..SwarmConfig::origin() });
+    alone.add(true);
+    // The torrent that sends is the first of the two to be told.
+    let last = |byte: u8| Digest::sha256(&[byte]);
+    let other = (0..=255).map(last).max().unwrap();
+    let other = MetaInfo::new(other, alone.meta.geometry(), alone.meta.sums().clone()).unwrap();
+    assert!(alone.meta.digest() < other.digest());
+    alone.swarm.add_torrent(alone.now, spec(&other, true)).unwrap();
+    let busy = alone.accept(1, &none()).unwrap();
+    assert_eq!(alone.request(busy, 0).len(), 1);
+    let handshake = alone.handshake(2, &none());
+    let handshake = Handshake { digest: other.digest(), info_hash: other.info_hash(), ..handshake };
+    let (waits, _) = alone.swarm.handle_incoming(alone.now, ip(2), &handshake).unwrap();
+    assert!(alone.request(waits, 0).is_empty());
+    alone.swarm.set_seeding(alone.now, false);
+    let outputs = alone.outputs();
+    assert!(outputs.iter().all(|output| matches!(output, Output::Close { .. })), "{outputs:?}");
+}

@@ -91,9 +91,10 @@ impl Torrent {
 
     /// Plans to ask again when the next of those that rest has rested enough.
     pub(super) fn plan_resume(&mut self, now: Time) {
-        let rests = self.conns.values().map(|conn| conn.rest_until);
-        let rests = rests.chain(self.contended.values().copied()).chain([self.pause_until]);
-        self.resume_at = rests.filter(|until| *until > now).min();
+        let rests = self.conns.values().map(|conn| conn.rest_until).chain([self.pause_until]);
+        let rests = rests.filter(|until| *until > now);
+        // Pieces are asked for again only once this has been noted.
+        self.resume_at = rests.chain(self.contended.values().copied()).min();
     }
 
     /// Another connection was writing a piece: nobody is asked for it for a while.

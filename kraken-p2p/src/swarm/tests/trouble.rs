@@ -589,3 +589,16 @@ fn nothing_is_begun_to_be_sent_when_seeding_is_switched_off() {
     let outputs = alone.outputs();
     assert!(outputs.iter().all(|output| matches!(output, Output::Close { .. })), "{outputs:?}");
 }
+
+#[test]
+fn without_a_pause_a_piece_that_somebody_else_was_writing_is_asked_for_again() {
+    let config = SwarmConfig { duplicate_after: Duration::ZERO, ..SwarmConfig::default() };
+    let mut alone = Alone::leecher();
+    alone.swarm.set_config(alone.now, config);
+    alone.outputs();
+    let conn = alone.accept(1, &some(&[7])).unwrap();
+    assert_eq!(requests(&alone.outputs()).len(), 1);
+    alone.piece(conn, PieceIndex(7), PieceOutcome::Duplicate);
+    let outputs = alone.later(Duration::from_millis(1));
+    assert_eq!(requests(&outputs), [(conn, PieceIndex(7))]);
+}

@@ -8,6 +8,10 @@
 //! SHA-256 is not checked by its agents, so a piece that only BLAKE3 tells from the right one would
 //! be kept; here it counts as wrong.
 //!
+//! On links that share themselves out evenly its first leechers go in perfect step. On real ones
+//! they do not: 8 of them behind an origin as slow as they are take 8.0 times as long as their link
+//! here, 4.3 to 5.2 times there, and as long here too once some flows are half as fast as others.
+//!
 //! A tracker as in uber/kraken orders its handouts by
 //! [`crate::tracker::HandoutPolicy::Completeness`]. It counts the one who asks among the 50, ours
 //! does not.

@@ -144,24 +144,19 @@ impl Swarm {
 
     /// Starts or stops sending pieces to others.
     pub fn set_seeding(&mut self, now: Time, seed: bool) {
-        if self.config.seed == seed {
-            return;
+        if seed != self.config.seed {
+            self.set_config(now, SwarmConfig { seed, ..self.config.clone() });
         }
-        self.config.seed = seed;
-        self.with_all(now, |torrent, cx| {
-            if seed {
-                torrent.wake_up(cx);
-            } else {
-                torrent.stop_seeding(cx);
-            }
-        });
     }
 
     /// Replaces the configuration; connections beyond new limits stay.
     pub fn set_config(&mut self, now: Time, config: SwarmConfig) {
-        self.set_seeding(now, config.seed);
+        let stops_seeding = self.config.seed && !config.seed;
         self.config = config;
         self.with_all(now, |torrent, cx| {
+            if stops_seeding {
+                torrent.stop_seeding(cx);
+            }
             torrent.wake_up(cx);
             torrent.fill(cx);
         });

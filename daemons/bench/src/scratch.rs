@@ -1,11 +1,12 @@
 //! The directory that holds the data of a command's runs, and goes with it.
 
 use std::fs::{File, remove_dir_all};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kraken_core::{Error, Result};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use tempfile::TempDir;
 
 /// A new directory; removed with all that is in it when this is dropped.
@@ -78,10 +79,17 @@ fn remove(dir: &Path) {
 fn remove_leftovers(parent: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(parent)? {
         let entry = entry?;
-        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        // One without a lock is being made or removed.
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
-        if is_ours && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        // One without a lock is being made or removed. What is no file may be somebody's pipe, and
+        // opening it must not wait.
+        let flags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).bits() as i32;
+        let lock = File::options().read(true).custom_flags(flags).open(entry.path().join(LOCK));
+        let Ok(lock) = lock else { continue };
+        if lock.metadata()?.is_file()
+            && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
             remove(&entry.path());
         }
     }
@@ -106,6 +114,12 @@ mod tests {
         std::fs::create_dir(&dead).unwrap();
         std::fs::write(dead.join(LOCK), "").unwrap();
         std::fs::create_dir(parent.path().join("another")).unwrap();
+        for pipe in ["another", "kraken-bench-pipe"].map(|name| parent.path().join(name)) {
+            let _ = std::fs::create_dir(&pipe);
+            let kind = rustix::fs::FileType::Fifo;
+            let mode = rustix::fs::Mode::RUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, pipe.join(LOCK), kind, mode, 0).unwrap();
+        }
         let first = Scratch::new(parent.path()).unwrap();
         assert!(!dead.exists());
         let second = Scratch::new(&parent.path().join("deeper").join("still")).unwrap();
@@ -117,7 +131,7 @@ mod tests {
         drop(sub);
         assert!(!path.exists() && first.dir.exists());
         drop((first, second, third));
-        assert_eq!(count(), 2, "the two directories that are not ours");
+        assert_eq!(count(), 3, "the three directories that are not ours");
     }
 
     #[test]

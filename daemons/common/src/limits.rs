@@ -49,6 +49,13 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// cheap, small enough that thousands of slow readers fit into memory.
 pub const FILE_CHUNK_LEN: usize = 512 * 1024;
 
+/// Connections of one server that have a file's bytes read into the page cache at once: enough for
+/// a disk to be busy, few beside the threads of the blocking pool that others need.
+pub const FETCHES_MAX: usize = 16;
+
+/// Bytes of each such read; they are thrown away, the page cache keeps them.
+pub const FETCH_LEN: usize = 64 * 1024;
+
 /// How long a role may take to tell its numbers: half of the 10 s that Prometheus waits by default.
 pub const SAMPLE_MAX: Duration = Duration::from_secs(5);
 

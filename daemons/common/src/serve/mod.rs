@@ -157,10 +157,10 @@ impl Server {
         let _stop_on_drop = stop.clone().drop_guard();
         let tasks = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
-        let stand_in = sendfile::stand_in();
+        let sendfile = sendfile::Shared::new();
         while let Some((stream, client, slot)) = accept(&listener, &slots, &cancel).await {
             let builder = http(&tasks, &stop, head_wait_max);
-            let stream = SendfileStream::new(stream, stand_in.clone());
+            let stream = SendfileStream::new(stream, &sendfile);
             let (drain, stop) = (cancel.clone(), stop.clone());
             let bounds = Bounds { drain, stop, head_wait_max, read_stall_max };
             let connected = watch.connected();

@@ -12,32 +12,47 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
 
-use crate::limits::FILE_CHUNK_LEN;
+use crate::limits::{FETCH_LEN, FETCHES_MAX, FILE_CHUNK_LEN};
 
 /// A socket, and the slices of files that stand-ins among its bytes stand for.
 ///
 /// hyper hands bodies on without a copy because this says that it writes vectored; were they
 /// copied, the queue would break the connection.
-#[derive(Debug)]
 pub(super) struct SendfileStream {
     socket: TcpStream,
     queue: SendfileQueue,
     /// What is under way to have the slice that is next in memory.
-    fetch: Option<JoinHandle<io::Result<()>>>,
+    fetch: Option<Fetch>,
+    /// How many connections of the server may wait for the disk at once.
+    disk: Arc<Semaphore>,
     /// So many bytes of what is next are known to be in memory, or not to be waited for.
     cached: usize,
 }
 
-/// What the slices of a server's connections are taken for: addresses that are never read.
-pub(super) fn stand_in() -> Bytes {
-    vec![0; FILE_CHUNK_LEN].into()
+/// A read of bytes that are not in memory.
+type Fetch = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// What the connections of a server share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    stand_in: Bytes,
+    disk: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// The stand-in's content is never read: it costs addresses only.
+    pub(super) fn new() -> Self {
+        let disk = Arc::new(Semaphore::new(FETCHES_MAX));
+        Self { stand_in: vec![0; FILE_CHUNK_LEN].into(), disk }
+    }
 }
 
 impl SendfileStream {
-    pub(super) fn new(socket: TcpStream, stand_in: Bytes) -> Self {
-        Self { socket, queue: SendfileQueue::new(stand_in), fetch: None, cached: 0 }
+    pub(super) fn new(socket: TcpStream, shared: &Shared) -> Self {
+        let queue = SendfileQueue::new(shared.stand_in.clone());
+        Self { socket, queue, fetch: None, disk: Arc::clone(&shared.disk), cached: 0 }
     }
 
     /// Where slices of files are lent to this connection.
@@ -72,13 +87,21 @@ impl SendfileStream {
         len: usize,
     ) -> Poll<io::Result<()>> {
         if self.cached == 0 && self.fetch.is_none() && !is_cached(file, offset, len) {
-            let file = Arc::clone(file);
-            self.fetch = Some(tokio::task::spawn_blocking(move || fetch(&file, offset, len)));
+            let (file, disk) = (Arc::clone(file), Arc::clone(&self.disk));
+            self.fetch = Some(Box::pin(async move {
+                // It is never closed.
+                let permit = disk.acquire_owned().await.map_err(io::Error::other)?;
+                let read = move || {
+                    let _permit = permit;
+                    fetch(&file, offset, len)
+                };
+                tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+            }));
         }
         if let Some(fetch) = &mut self.fetch {
-            let fetched = ready!(Pin::new(fetch).poll(cx));
+            let fetched = ready!(fetch.as_mut().poll(cx));
             self.fetch = None;
-            fetched.map_err(io::Error::other)??;
+            fetched?;
         }
         // What is in memory now is taken to stay there until it is sent.
         self.cached = len;
@@ -102,7 +125,7 @@ impl SendfileStream {
 }
 
 /// Whether the first and the last of these bytes are in the page cache, or a file system does not
-/// tell: slices are much shorter than what the system reads ahead and drops at once.
+/// tell. A hole between the two is possible and rare; it costs this thread one read.
 fn is_cached(file: &LentFile, offset: u64, len: usize) -> bool {
     [offset, offset + len.saturating_sub(1) as u64].into_iter().all(|at| {
         let mut byte = [0];
@@ -113,10 +136,11 @@ fn is_cached(file: &LentFile, offset: u64, len: usize) -> bool {
 
 /// Reads bytes of a file, so that they are in the page cache.
 fn fetch(file: &LentFile, offset: u64, len: usize) -> io::Result<()> {
-    let mut buffer = vec![0; len];
+    let mut buffer = vec![0; len.min(FETCH_LEN)];
     let mut read = 0;
     while read < len {
-        match rustix::io::pread(file, &mut buffer[read..], offset + read as u64) {
+        let part = buffer.len().min(len - read);
+        match rustix::io::pread(file, &mut buffer[..part], offset + read as u64) {
             // That it is too short is found when it is sent.
             Ok(0) => break,
             Ok(bytes) => read += bytes,

@@ -240,15 +240,19 @@ impl Conn {
         self.answers_cancels && self.requests.len() >= 2
     }
 
-    /// Whether one more request may be sent.
-    pub(super) fn has_room(&self, now: Time, typical: f64, config: &SwarmConfig) -> bool {
-        let open = self.requests.len() + self.promised;
-        let pipeline = match (self.ours, self.is_origin()) {
+    /// How many requests may be open with it by the configuration.
+    pub(super) fn pipeline(&self, config: &SwarmConfig) -> usize {
+        match (self.ours, self.is_origin()) {
             (true, _) => config.pipeline_ours,
             (false, true) => config.pipeline_origin,
             (false, false) => config.pipeline_agent,
-        };
-        if open >= pipeline.min(REQUESTS_PER_CONN_MAX) || now < self.rest_until {
+        }
+    }
+
+    /// Whether one more request may be sent.
+    pub(super) fn has_room(&self, now: Time, typical: f64, config: &SwarmConfig) -> bool {
+        let open = self.requests.len() + self.promised;
+        if open >= self.pipeline(config).min(REQUESTS_PER_CONN_MAX) || now < self.rest_until {
             return false;
         }
         let wait_max = config.queue_wait_max.as_secs_f64().max(typical * QUEUE_PIECES);

@@ -149,9 +149,15 @@ impl Dialer {
         *times
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(super) fn candidates_len(&self) -> usize {
         self.candidates.len()
+    }
+
+    /// How many are banned or may be soon.
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn barred_len(&self) -> usize {
+        self.bans.len() + self.corrupt.len()
     }
 
     fn dial_to(&self, peer_id: &PeerId) -> Option<ConnId> {
@@ -520,6 +526,12 @@ impl Announcer {
     /// When to look at it again.
     pub(super) fn next(&self, config: &SwarmConfig) -> Option<Time> {
         self.at.filter(|_| config.announce && self.busy.is_none())
+    }
+
+    /// Whether one is due some time or under way.
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn is_planned(&self) -> bool {
+        self.at.is_some() || self.busy.is_some()
     }
 
     fn after_failure(&mut self) -> Duration {

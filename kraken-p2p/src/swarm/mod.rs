@@ -9,6 +9,9 @@
 
 mod availability;
 mod chase;
+#[cfg(any(test, feature = "check"))]
+#[doc(hidden)]
+pub mod check;
 mod config;
 mod conn;
 mod dialer;

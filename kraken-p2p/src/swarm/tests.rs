@@ -1,7 +1,7 @@
 //! Crowds of swarms under virtual time, and one swarm played by hand.
 
-mod check;
 mod crowd;
+mod play;
 mod script;
 mod trouble;
 

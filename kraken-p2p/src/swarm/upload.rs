@@ -92,7 +92,7 @@ impl Uplink {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "check"))]
     pub(super) fn line(&self) -> impl Iterator<Item = (Digest, ConnId)> + '_ {
         self.line.iter().copied()
     }

@@ -353,6 +353,7 @@ impl Crowd {
             self.carry_out(at, output);
         }
         self.hosts[at].swarm.check(self.now);
+        self.hosts[at].swarm.check_limits();
     }
 
     fn carry_out(&mut self, at: usize, output: Output) {

@@ -94,6 +94,7 @@ impl Alone {
     pub(super) fn outputs(&mut self) -> Vec<Output> {
         let outputs = std::iter::from_fn(|| self.swarm.poll_output()).collect();
         self.swarm.check(self.now);
+        self.swarm.check_limits();
         outputs
     }
 

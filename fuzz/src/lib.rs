@@ -6,6 +6,7 @@ pub mod frame;
 pub mod metainfo;
 pub mod range_header;
 pub mod registry_route;
+pub mod swarm;
 
 #[cfg(test)]
 mod tests {
@@ -50,5 +51,10 @@ mod tests {
     #[test]
     fn range_header() {
         replay("range_header", crate::range_header::check);
+    }
+
+    #[test]
+    fn swarm() {
+        replay("swarm", crate::swarm::check);
     }
 }

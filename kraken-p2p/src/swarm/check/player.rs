@@ -92,25 +92,7 @@ impl<'a> Player<'a> {
             56..80 => self.dialed(input),
             80..136 => self.message(input),
             136..170 => self.piece(input),
-            170..178 => {
-                let conn = self.conn(input);
-                let bytes = input.of(&[0, 1, 1 << 16, 1 << 17, 1 << 24, u64::MAX]);
-                self.tell(Event::Progress(conn, bytes));
-            }
-            178..190 => self.sent(input),
-            190..194 => {
-                let conn = self.conn(input);
-                self.tell(Event::Stalled(conn));
-            }
-            194..200 => {
-                let more = input.of(&[0, 1 << 16, 1 << 22, 1 << 26, u64::MAX]);
-                self.uploaded = self.uploaded.saturating_add(more);
-                self.tell(Event::UploadProgress(self.uploaded));
-            }
-            200..206 => {
-                let (conn, reason) = (self.conn(input), closing(input));
-                self.tell(Event::Closed(conn, reason));
-            }
+            kind @ 170..206 => self.connection(kind, input),
             206..216 => self.announced(input),
             216..224 => {
                 let digest = self.meta(input).digest();
@@ -130,6 +112,31 @@ impl<'a> Player<'a> {
                 self.run(pause, 64);
             }
             248.. => self.answer(input.byte()),
+        }
+    }
+
+    /// Something that happens to a connection but for messages and pieces.
+    fn connection(&mut self, kind: u8, input: &mut Input<'_>) {
+        match kind {
+            170..178 => {
+                let conn = self.conn(input);
+                let bytes = input.of(&[0, 1, 1 << 16, 1 << 17, 1 << 24, u64::MAX]);
+                self.tell(Event::Progress(conn, bytes));
+            }
+            178..190 => self.sent(input),
+            190..194 => {
+                let conn = self.conn(input);
+                self.tell(Event::Stalled(conn));
+            }
+            194..200 => {
+                let more = input.of(&[0, 1 << 16, 1 << 22, 1 << 26, u64::MAX]);
+                self.uploaded = self.uploaded.saturating_add(more);
+                self.tell(Event::UploadProgress(self.uploaded));
+            }
+            _ => {
+                let (conn, reason) = (self.conn(input), closing(input));
+                self.tell(Event::Closed(conn, reason));
+            }
         }
     }
 

@@ -98,8 +98,8 @@ impl Args {
     }
 }
 
-/// Runs the command: 0 if all runs were done, 1 if not, 64 for wrong arguments, 130 after Ctrl-C;
-/// nothing that it started or made is left.
+/// Runs the command: 0 if all runs were done, 1 if not, 64 for wrong arguments, 130 after Ctrl-C,
+/// SIGTERM or SIGHUP; nothing that it started or made is left.
 pub fn main(args: Args) -> ExitCode {
     if args.scenario == "list" {
         print(&scenarios::list());
@@ -182,7 +182,7 @@ fn until_interrupted(
         .build()
         .map_err(|error| Error::io("start the runtime", error))?;
     let ended = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen_in_terminal()?;
         let ended = tokio::select! {
             biased;
             _ = signals.next() => return Ok(Ended::Interrupted),
@@ -221,8 +221,9 @@ struct Outputs {
 impl Outputs {
     fn new(args: &Args) -> Result<Self> {
         let json = args.json.clone().map(|path| {
-            let file = File::create(&path).map_err(|error| cannot_write(&path, error))?;
-            Ok::<_, Error>((path, file))
+            // What an earlier command has written stays until there is something new.
+            let file = File::options().write(true).create(true).truncate(false).open(&path);
+            Ok::<_, Error>((path.clone(), file.map_err(|error| cannot_write(&path, error))?))
         });
         if let Some(dir) = &args.svg {
             std::fs::create_dir_all(dir).map_err(|error| cannot_write(dir, error))?;
@@ -231,13 +232,14 @@ impl Outputs {
     }
 
     fn write_loads(self, reports: &[LoadReport]) -> Result<()> {
-        let Some((path, mut file)) = self.json else { return Ok(()) };
-        file.write_all(&report::pretty(&reports)?).map_err(|error| cannot_write(&path, error))
+        let Some(json) = self.json else { return Ok(()) };
+        overwrite(json, !reports.is_empty(), || report::pretty(&reports))
     }
 
     fn write(self, report: &Report) -> Result<()> {
-        if let Some((path, mut file)) = self.json {
-            file.write_all(&report::json(report)?).map_err(|error| cannot_write(&path, error))?;
+        if let Some(json) = self.json {
+            let has_runs = report.systems.iter().any(|system| !system.runs.is_empty());
+            overwrite(json, has_runs, || report::json(report))?;
         }
         let Some(dir) = self.svg else { return Ok(()) };
         let name = report.scenario.name.to_lowercase();
@@ -253,6 +255,23 @@ impl Outputs {
         }
         Ok(())
     }
+}
+
+/// Writes the file anew; one without anything in it is removed if there is nothing to write.
+fn overwrite(
+    (path, mut file): (PathBuf, File),
+    is_worth_it: bool,
+    json: impl FnOnce() -> Result<Vec<u8>>,
+) -> Result<()> {
+    let mut write = |json: Vec<u8>| file.set_len(0).and_then(|()| file.write_all(&json));
+    let written = if is_worth_it {
+        write(json()?)
+    } else if std::fs::metadata(&path).is_ok_and(|at| at.is_file() && at.len() == 0) {
+        std::fs::remove_file(&path)
+    } else {
+        Ok(())
+    };
+    written.map_err(|error| cannot_write(&path, error))
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {

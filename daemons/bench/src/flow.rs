@@ -29,15 +29,17 @@ pub fn inside(_: InsideArgs) -> ExitCode {
 /// second: the most of three flows, since other work on the machine can only slow one down. Takes
 /// some seconds.
 ///
-/// `kraken` is a program whose subcommand `bench-inside` is [`inside`]. Cancel safe: what was
-/// started is killed.
-pub async fn goodput(network: &Network, from: &str, to: &str, kraken: &Path) -> Result<f64> {
-    let logs = tempfile::Builder::new()
-        .prefix("kraken-bench-")
-        .tempdir()
-        .map_err(|e| Error::io("make a directory for logs", e))?;
-    let mut sink = Inside::start("helper", network.host(to), kraken, logs.path())?;
-    let mut source = Inside::start("helper", network.host(from), kraken, logs.path())?;
+/// `kraken` is a program whose subcommand `bench-inside` is [`inside`]; its logs go to `logs`.
+/// Cancel safe: what was started is killed.
+pub async fn goodput(
+    network: &Network,
+    from: &str,
+    to: &str,
+    kraken: &Path,
+    logs: &Path,
+) -> Result<f64> {
+    let mut sink = Inside::start("helper", network.host(to), kraken, logs)?;
+    let mut source = Inside::start("helper", network.host(from), kraken, logs)?;
     let measure = async {
         let mut most = 0.0_f64;
         for _ in 0..FLOWS {

@@ -3,11 +3,12 @@
 mod dirty;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
 use kraken_core::{Error, ErrorKind, Result};
+use tokio::task::{block_in_place, yield_now};
 
 use crate::result::Machine;
 
@@ -73,15 +74,18 @@ impl TouchedMemory {
     /// Fills what memory is free with pages of a file without data in `dir`. Virtual machines give
     /// free memory back to their hosts within seconds, and to get it again costs several times
     /// what is done with it; the kernel hands pages of files over to whoever needs memory without
-    /// the host. Blocks for some seconds.
-    pub fn fill(dir: &Path) -> Result<Self> {
+    /// the host. Takes some seconds, and blocks its thread for a moment again and again. Cancel
+    /// safe: nothing stays filled.
+    pub async fn fill(dir: &Path) -> Result<Self> {
         let context =
             |error| Error::io(format!("fill the page cache from {}", dir.display()), error);
-        let file = tempfile::tempfile_in(dir).map_err(context)?;
+        let mut file = tempfile::tempfile_in(dir).map_err(context)?;
         let len = memory("MemFree")?.saturating_sub(UNTOUCHED).min(FILL_MAX);
         file.set_len(len).map_err(context)?;
-        let mut pages = BufReader::with_capacity(READ_LEN, &file);
-        std::io::copy(&mut pages, &mut std::io::sink()).map_err(context)?;
+        let mut buffer = vec![0; READ_LEN];
+        while block_in_place(|| file.read(&mut buffer)).map_err(context)? > 0 {
+            yield_now().await;
+        }
         Ok(Self { _file: file })
     }
 }
@@ -179,8 +183,8 @@ const UNTOUCHED: u64 = 256 * MIB;
 /// Most that is filled: it takes some seconds. A machine with more free memory is rarely one that
 /// gives it away.
 const FILL_MAX: u64 = 64 << 30;
-/// Of one read call.
-const READ_LEN: usize = 1 << 20;
+/// Of one read call: some milliseconds, after which Ctrl-C is heard.
+const READ_LEN: usize = 4 << 20;
 /// What `/proc` counts in, the same on every machine that this runs on.
 const JIFFIES_PER_SECOND: f64 = 100.0;
 const MIB: u64 = 1 << 20;

@@ -25,7 +25,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its output in a log under `dir`.
+    /// Starts `command` in `dir`, with its output in a log there.
     pub(crate) fn start(
         name: &str,
         role: &'static str,
@@ -36,11 +36,12 @@ impl Process {
         let file = File::create(&log)
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(|e| Error::io(format!("create log {}", log.display()), e))?;
-        command.stdin(Stdio::null()).stdout(file.0).stderr(file.1);
+        command.current_dir(dir).stdin(Stdio::null()).stdout(file.0).stderr(file.1);
         Self::spawn(name, role, command, log)
     }
 
-    /// Starts `command` with its standard input and output in our hands and its errors in a log.
+    /// Starts `command` in `dir` with its standard input and output in our hands and its errors in
+    /// a log there.
     pub(crate) fn start_piped(
         name: &str,
         role: &'static str,
@@ -50,7 +51,7 @@ impl Process {
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log)
             .map_err(|e| Error::io(format!("create log {}", log.display()), e))?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        command.current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let mut process = Self::spawn(name, role, command, log)?;
         let pipes = process.child.stdin.take().zip(process.child.stdout.take());
         let (stdin, stdout) = pipes.expect("both are piped");
@@ -105,8 +106,8 @@ impl Process {
         if self.killed || !self.has_ended() {
             return Ok(());
         }
-        let message = format!("{} ended; its log {} ends with:", self.name, self.log.display());
-        Err(Error::new(ErrorKind::Unavailable, format!("{message}\n{}", self.log_end())))
+        let message = format!("{} ended; its log ends with:\n{}", self.name, self.log_end());
+        Err(Error::new(ErrorKind::Unavailable, message))
     }
 
     /// Whether it has ended. It is not reaped by this, so that its number stays its own.

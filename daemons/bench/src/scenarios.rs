@@ -39,6 +39,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 
 /// The scenario that the command line calls `name`, in any case.
 pub(crate) fn named(name: &str) -> Result<Scenario> {
+    let name = if name.eq_ignore_ascii_case("S6") { "S6-stop" } else { name };
     all().into_iter().find(|one| one.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
         Error::invalid(format!("no scenario {name:?}: `kraken bench list` has their names"))
     })
@@ -227,7 +228,10 @@ fn failures() -> Vec<Scenario> {
     vec![
         Scenario {
             events: vec![stop],
-            ..base("S6-stop", "one agent gets SIGSTOP at 30 %: the others' times")
+            ..base(
+                "S6-stop",
+                "one agent gets SIGSTOP at 30 %: the others' times; S6 is this one too",
+            )
         },
         Scenario {
             events: slow.to_vec(),
@@ -282,6 +286,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_where_the_names_are() {
+        assert_eq!(named("s6").unwrap().name, "S6-stop");
         let error = named("S99").unwrap_err().to_string();
         assert!(error.contains("\"S99\"") && error.contains("bench list"), "{error}");
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kraken_core::{Error, Result};
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A new directory; removed with all that is in it when this is dropped.
@@ -22,6 +23,9 @@ impl Scratch {
     pub(crate) fn new(parent: &Path) -> Result<Self> {
         let failed = |error| Error::io(format!("make a directory in {}", parent.display()), error);
         std::fs::create_dir_all(parent).map_err(failed)?;
+        // One that is made while another bench looks for leftovers would seem to be one.
+        let turn = File::open(parent).map_err(failed)?;
+        flock(&turn, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
         remove_leftovers(parent).map_err(failed)?;
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(failed)?;
         let lock = File::create_new(dir.path().join(LOCK)).map_err(failed)?;
@@ -90,7 +94,24 @@ fn remove_leftovers(parent: &Path) -> std::io::Result<()> {
         if lock.metadata()?.is_file()
             && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
-            remove(&entry.path());
+            let dir = std::fs::canonicalize(entry.path())?;
+            kill_inside(&dir)?;
+            remove(&dir);
+        }
+    }
+    Ok(())
+}
+
+/// Kills the processes whose working directory is below `dir`: those of a bench that was killed,
+/// each of which was started in a directory of its own.
+fn kill_inside(dir: &Path) -> std::io::Result<()> {
+    // Processes come and go while this lists them: one that cannot be read has gone.
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(process) = id.and_then(Pid::from_raw) else { continue };
+        if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|at| at.starts_with(dir)) {
+            // It may be gone by now, which is as good.
+            let _ = kill_process(process, Signal::KILL);
         }
     }
     Ok(())
@@ -120,8 +141,11 @@ mod tests {
             let mode = rustix::fs::Mode::RUSR;
             rustix::fs::mknodat(rustix::fs::CWD, pipe.join(LOCK), kind, mode, 0).unwrap();
         }
+        let mut orphan = std::process::Command::new("sleep");
+        let mut orphan = orphan.arg("1000").current_dir(&dead).spawn().unwrap();
         let first = Scratch::new(parent.path()).unwrap();
         assert!(!dead.exists());
+        assert!(!orphan.wait().unwrap().success(), "it was killed");
         let second = Scratch::new(&parent.path().join("deeper").join("still")).unwrap();
         let third = Scratch::new(parent.path()).unwrap();
         assert!(first.dir.exists() && second.dir.exists() && third.dir.exists());

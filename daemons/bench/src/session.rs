@@ -44,7 +44,7 @@ pub(crate) async fn measure(plan: &Plan, report: &mut Report, progress: &Progres
     preflight::check(&plan.needs(), &plan.dir)?;
     // Restored when this is dropped.
     let _ratios = raise_dirty_ratios(plan, progress)?;
-    measure_links(plan, report, progress).await?;
+    measure_links(plan, report, &scratch, progress).await?;
     if let Some(links) = report::links(report) {
         progress.say(&links);
     }
@@ -75,11 +75,8 @@ async fn one(
         wait_until_quiet(progress).await?;
     }
     let needs = plan.needs();
-    let _touched = block_in_place(|| {
-        preflight::check(&needs, &plan.dir)?;
-        TouchedMemory::fill(&plan.dir)
-    })?;
-    yield_now().await;
+    block_in_place(|| preflight::check(&needs, &plan.dir))?;
+    let _touched = TouchedMemory::fill(&plan.dir).await?;
     // Dropped from the last to the first: processes, hosts, data.
     let dir = scratch.sub(name)?;
     let network = network(plan)?;
@@ -113,22 +110,28 @@ fn raise_dirty_ratios(plan: &Plan, progress: &Progress) -> Result<Option<DirtyRa
 }
 
 /// One plain TCP flow through each kind of link.
-async fn measure_links(plan: &Plan, report: &mut Report, progress: &Progress) -> Result<()> {
+async fn measure_links(
+    plan: &Plan,
+    report: &mut Report,
+    scratch: &Scratch,
+    progress: &Progress,
+) -> Result<()> {
     let scenario = &plan.scenario;
     if !plan.namespaces || !scenarios::needs_links(scenario) {
         return Ok(());
     }
     progress.show("measuring a plain flow");
+    let logs = scratch.sub("links")?;
     let network = network(plan)?;
     // No scenario slows the first agent.
     if scenario.agent_link.is_some() {
-        let flow = flow::goodput(&network, "hub", "agent0", &plan.kraken).await;
+        let flow = flow::goodput(&network, "hub", "agent0", &plan.kraken, logs.path()).await;
         report.agent_goodput = Some(flow.map_err(|error| error.context("an agent's link"))?);
     }
     if scenario.origin_link == scenario.agent_link {
         report.origin_goodput = report.agent_goodput;
     } else if scenario.origin_link.is_some() {
-        let flow = flow::goodput(&network, "origin0", "hub", &plan.kraken).await;
+        let flow = flow::goodput(&network, "origin0", "hub", &plan.kraken, logs.path()).await;
         report.origin_goodput = Some(flow.map_err(|error| error.context("an origin's link"))?);
     }
     block_in_place(|| network.close())

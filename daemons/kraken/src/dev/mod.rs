@@ -64,7 +64,7 @@ pub(crate) fn main(args: Args) -> ExitCode {
     });
     let code = runtime.and_then(|runtime| {
         // Signals first: from here on an interrupt leaves nothing behind.
-        let signals = runtime.block_on(async { Signals::listen() })?;
+        let signals = runtime.block_on(async { Signals::listen_in_terminal() })?;
         let data = DataDir::new(args.data_dir.as_deref())?;
         let code = runtime.block_on(run(&args, signals, data.path()));
         runtime.shutdown_timeout(BLOCKING_MAX);

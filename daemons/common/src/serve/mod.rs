@@ -29,7 +29,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::guard::StallGuard;
 use self::sendfile::SendfileStream;
 use self::streams::{Streams, Use};
 use self::watched::{Watch, Watched};
@@ -323,7 +322,7 @@ async fn connection<H, F, B>(
             }
         }
     });
-    let io = TokioIo::new(StallGuard::new(stream, limits::WRITE_STALL_MAX));
+    let io = TokioIo::new(stream);
     let mut connection = pin!(builder.serve_connection(io, service));
     // hyper's own timeout starts only once it knows the version, and HTTP/2 has none: pings keep
     // a connection that nobody uses open.

@@ -14,14 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::limits::{FETCH_LEN, FETCHES_MAX, FILE_CHUNK_LEN};
+use super::guard::StallGuard;
+use crate::limits::{FETCH_LEN, FETCHES_MAX, FILE_CHUNK_LEN, WRITE_STALL_MAX};
 
-/// A socket, and the slices of files that stand-ins among its bytes stand for.
+/// A socket, and the slices of files that stand-ins among its bytes stand for. It gives up on a
+/// client that has stopped reading.
 ///
 /// hyper hands bodies on without a copy because this says that it writes vectored; were they
 /// copied, the queue would break the connection.
 pub(super) struct SendfileStream {
     socket: TcpStream,
+    /// Sees only the socket's writes: time that the disk takes is not the client's.
+    guard: StallGuard,
     queue: SendfileQueue,
     /// What is under way to have the slice that is next in memory.
     fetch: Option<Fetch>,
@@ -51,8 +55,9 @@ impl Shared {
 
 impl SendfileStream {
     pub(super) fn new(socket: TcpStream, shared: &Shared) -> Self {
+        let guard = StallGuard::new(WRITE_STALL_MAX);
         let queue = SendfileQueue::new(shared.stand_in.clone());
-        Self { socket, queue, fetch: None, disk: Arc::clone(&shared.disk), cached: 0 }
+        Self { socket, guard, queue, fetch: None, disk: Arc::clone(&shared.disk), cached: 0 }
     }
 
     /// Where slices of files are lent to this connection.
@@ -109,17 +114,26 @@ impl SendfileStream {
     }
 
     fn poll_write_with(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+        write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.poll_write_ready(cx))?;
-            match self.socket.try_io(Interest::WRITABLE, || write(&self.socket)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                written => return Poll::Ready(written),
-            }
+        let written = poll_write_with(&self.socket, cx, write);
+        self.guard.watch(cx, written)
+    }
+}
+
+fn poll_write_with(
+    socket: &TcpStream,
+    cx: &mut Context<'_>,
+    mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        match socket.try_io(Interest::WRITABLE, || write(socket)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            written => return Poll::Ready(written),
         }
     }
 }
@@ -178,7 +192,8 @@ impl AsyncWrite for SendfileStream {
     ) -> Poll<io::Result<usize>> {
         self.queue.ensure_whole()?;
         let Some(first) = bufs.iter().position(|buf| self.queue.is_stand_in(buf)) else {
-            return Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+            let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+            return self.guard.watch(cx, written);
         };
         if bufs[..first].iter().all(|buf| buf.is_empty()) {
             let len = bufs[first].len();

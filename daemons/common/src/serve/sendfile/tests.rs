@@ -151,3 +151,29 @@ async fn an_http2_connection_lends_nothing() {
     drop(sender);
     let _ = driver.await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_a_client_that_takes_nothing_has_stalled_and_not_the_disk() {
+    let content = bytes(1000);
+    let file: LentFile = Arc::new(file(&content));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut far = connect(listener.local_addr().unwrap()).await;
+    let mut near = SendfileStream::new(listener.accept().await.unwrap().0, &Shared::new());
+    // The disk takes longer than a client may.
+    near.fetch = Some(Box::pin(async {
+        tokio::time::sleep(2 * WRITE_STALL_MAX).await;
+        Ok(())
+    }));
+    let lent = near.queue().lend(Arc::clone(&file), 0, content.len());
+    near.write_all(&lent).await.unwrap();
+    let mut got = vec![0; content.len()];
+    far.read_exact(&mut got).await.unwrap();
+    assert!(got == content);
+    let error = loop {
+        let lent = near.queue().lend(Arc::clone(&file), 0, content.len());
+        if let Err(error) = near.write_all(&lent).await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}

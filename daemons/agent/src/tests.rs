@@ -1,5 +1,7 @@
 //! An agent over real HTTP, with nobody to ask.
 
+mod blobs;
+mod pull;
 mod streams;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -12,8 +12,8 @@ use kraken_p2p::wire::{self, Handshake, Message};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
+use super::pull::{Pull, multipart, range_header, request, soon};
 use super::*;
 
 const PIECE_LEN: usize = 64 << 10;
@@ -36,13 +36,6 @@ struct Seeder {
     held: watch::Sender<BTreeSet<u32>>,
     asked: Arc<Mutex<BTreeSet<u32>>>,
     task: JoinHandle<()>,
-}
-
-/// An answer whose head has been read.
-struct Pull {
-    socket: TcpStream,
-    head: String,
-    body: Vec<u8>,
 }
 
 impl Scene {
@@ -71,28 +64,24 @@ impl Scene {
         Self { dir, agent, tracker, seeder, digest, bytes }
     }
 
-    /// Asks either port for the blob.
+    /// Asks either port for the blob, and reads the head of the answer.
     async fn pull(&self, on_registry: bool, headers: &str) -> Pull {
-        let digest = self.digest;
         let (addr, path) = match on_registry {
-            true => (self.agent.registry_addr(), format!("/v2/library/a/blobs/{digest}")),
+            true => (self.agent.registry_addr(), self.path()),
             false => (
                 self.agent.server_addr(),
-                format!("/namespace/library%2Fa/blobs/{}", digest.wire_name()),
+                format!("/namespace/library%2Fa/blobs/{}", self.digest.wire_name()),
             ),
         };
-        let mut socket = TcpStream::connect(addr).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        let end = loop {
-            if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            assert_ne!(soon(socket.read_buf(&mut bytes)).await.unwrap(), 0, "no head");
-        };
-        let body = bytes.split_off(end);
-        Pull { socket, head: String::from_utf8(bytes).unwrap().to_lowercase(), body }
+        let mut pull = Pull::connect(addr).await;
+        pull.send(&request("GET", &path, headers)).await;
+        pull.read_head().await;
+        pull
+    }
+
+    /// The blob's path in the registry.
+    fn path(&self) -> String {
+        format!("/v2/library/a/blobs/{}", self.digest)
     }
 
     /// Whether the blob is in the agent's cache.
@@ -121,20 +110,6 @@ impl Seeder {
 impl Drop for Seeder {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl Pull {
-    async fn read_to(&mut self, len: usize) {
-        while self.body.len() < len {
-            assert_ne!(soon(self.socket.read_buf(&mut self.body)).await.unwrap(), 0, "it breaks");
-        }
-    }
-
-    /// Reads until the connection ends.
-    async fn read_to_end(&mut self) {
-        // One that is reset has ended too.
-        while soon(self.socket.read_buf(&mut self.body)).await.is_ok_and(|len| len > 0) {}
     }
 }
 
@@ -202,11 +177,6 @@ fn hello(metainfo: &MetaInfo) -> Message {
     }))
 }
 
-/// Fails a test that hangs.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(60), what).await.expect("it hangs")
-}
-
 #[tokio::test]
 async fn a_blob_is_answered_while_it_arrives() {
     let scene = Scene::set(None, [6]).await;
@@ -230,12 +200,61 @@ async fn a_blob_is_answered_while_it_arrives() {
 }
 
 #[tokio::test]
+async fn an_arriving_blob_is_answered_in_every_way() {
+    const HELD: usize = 6 * PIECE_LEN;
+    let scene = Scene::set(None, [6, 8]).await;
+    let (path, here) = (scene.path(), 2 * PIECE_LEN - 5..2 * PIECE_LEN + 5);
+    // What comes, does not come yet, and the end, out of their order.
+    let ranges = [LEN - 7..LEN, 0..10, HELD - 3..HELD + 3];
+    let mut in_order = Pull::connect(scene.agent.registry_addr()).await;
+    let requests = [
+        request("GET", &path, &range_header(std::slice::from_ref(&here))),
+        request("GET", &path, ""),
+        request("HEAD", &path, ""),
+        request("GET", &path, &range_header(&ranges)),
+        request("GET", &path, ""),
+    ];
+    in_order.send(&requests.concat()).await;
+    assert!(in_order.answer().await == (206, scene.bytes[here].to_vec()));
+    in_order.read_head().await;
+    in_order.read_to(HELD).await;
+    let mut parts = scene.pull(true, &range_header(&ranges)).await;
+    let gone = [scene.pull(true, "").await, scene.pull(true, &range_header(&ranges)).await];
+    let over_http2 = {
+        let client = Client::new(ClientConfig { http2_only: true, ..ClientConfig::default() });
+        let addr = scene.agent.registry_addr().to_string();
+        let answer = client.send(Request::to(Method::GET, addr, &*path)).await.unwrap();
+        tokio::spawn(answer.bytes(LEN))
+    };
+    for mut gone in gone {
+        gone.read_to(10).await;
+    }
+    scene.seeder.hold([8]);
+    in_order.read_to(8 * PIECE_LEN).await;
+    assert!(!scene.is_here());
+    scene.seeder.hold([]);
+    assert!(in_order.take(LEN).await == scene.bytes);
+    in_order.read_head().await;
+    assert_eq!(in_order.header("content-length"), Some(&*LEN.to_string()));
+    in_order.read_head().await;
+    for pull in [&mut in_order, &mut parts] {
+        assert_eq!(pull.status(), 206);
+        let boundary = pull.header("content-type").unwrap().split_once("boundary=").unwrap().1;
+        let expected = multipart(&scene.bytes, &ranges, boundary);
+        assert!(pull.take(expected.len()).await == expected);
+    }
+    assert!(in_order.answer().await == (200, scene.bytes.clone()));
+    assert!(in_order.body.is_empty() && parts.body.is_empty());
+    assert!(over_http2.await.unwrap().unwrap() == scene.bytes);
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn ranges_of_a_cold_blob_cost_the_pieces_they_touch() {
     let scene = Scene::set(None, []).await;
     let parts: [Range<usize>; 2] = [PIECE_LEN - 5..PIECE_LEN + 5, LEN - 7..LEN];
     for part in &parts {
-        let header = format!("range: bytes={}-{}\r\n", part.start, part.end - 1);
-        let mut pull = scene.pull(true, &header).await;
+        let mut pull = scene.pull(true, &range_header(std::slice::from_ref(part))).await;
         assert!(pull.head.starts_with("http/1.1 206 "), "{}", pull.head);
         pull.read_to(part.len()).await;
         assert!(pull.body == scene.bytes[part.clone()]);

@@ -137,7 +137,7 @@ impl Ended {
             Self::Done => written.map(|()| ExitCode::SUCCESS),
             Self::Failed(error) => Ok(failed(&error, EXIT_FAILED)),
             Self::Interrupted => {
-                eprintln!("kraken bench: interrupted");
+                complain("interrupted");
                 Ok(ExitCode::from(EXIT_INTERRUPTED))
             }
         }
@@ -148,7 +148,7 @@ impl Ended {
 fn run(plan: &Plan, outputs: Outputs) -> Result<ExitCode> {
     let mut report = session::empty(plan);
     for line in &plan.notices {
-        eprintln!("kraken bench: {line}");
+        complain(line);
     }
     print(&report::heading(&report));
     let progress = Progress::new(u64::from(plan.runs) * plan.systems.len() as u64);
@@ -166,7 +166,7 @@ fn run(plan: &Plan, outputs: Outputs) -> Result<ExitCode> {
 fn put(loads: &Loads, outputs: Outputs) -> Result<ExitCode> {
     let mut reports = Vec::new();
     let progress = Progress::new(loads.count());
-    let ended = until_interrupted(loads.measure(&mut reports, &progress), loads.part_max())?;
+    let ended = until_interrupted(loads.measure(&mut reports, &progress), loads::STOP_MAX)?;
     progress.finish();
     ended.code(outputs.write_loads(&reports))
 }
@@ -263,7 +263,13 @@ fn overwrite(
     is_worth_it: bool,
     json: impl FnOnce() -> Result<Vec<u8>>,
 ) -> Result<()> {
-    let mut write = |json: Vec<u8>| file.set_len(0).and_then(|()| file.write_all(&json));
+    let is_file = file.metadata().is_ok_and(|at| at.is_file());
+    let mut write = |json: Vec<u8>| {
+        if is_file {
+            file.set_len(0)?;
+        }
+        file.write_all(&json)
+    };
     let written = if is_worth_it {
         write(json()?)
     } else if std::fs::metadata(&path).is_ok_and(|at| at.is_file() && at.len() == 0) {
@@ -279,8 +285,13 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
 }
 
 fn failed(error: &Error, code: u8) -> ExitCode {
-    eprintln!("kraken bench: {error}");
+    complain(&error.to_string());
     ExitCode::from(code)
+}
+
+/// A closed pipe is no failure here either.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "kraken bench: {text}");
 }
 
 /// A closed pipe, as of `| head`, is no failure.

@@ -181,7 +181,7 @@ fn costs(scenario: &Scenario, run: &Run) -> Vec<Figure> {
     figures
 }
 
-/// Bytes that came to agents, also to those that were stopped.
+/// Bytes that came to the agents that got all.
 fn delivered(run: &Run) -> u64 {
     run.agents.iter().filter_map(|pull| pull.curve.last()).map(|(_, bytes)| bytes).sum()
 }

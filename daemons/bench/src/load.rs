@@ -17,7 +17,7 @@ use kraken_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use self::announces::Announces;
-use self::generator::{Answered, Connections, Pace, Requests};
+use self::generator::{Answered, Connections, Pace, Requests, Stop};
 use self::manifests::Manifests;
 use self::programs::{GENERATOR_CPU, Programs, on_cpu};
 use crate::process::Process;
@@ -114,10 +114,10 @@ async fn tracker(system: &System, load: Load, dir: &Path) -> Result<Vec<LoadRow>
     let mut rows = Vec::new();
     for (swarms, peers) in [(1, 15_000), (1000, 50)] {
         let programs = Programs::start(system, dir, false).await?;
-        let row = on_thread(move || {
+        let row = on_thread(move |stop| {
             let mut warm_up = Announces::new("warm up", 1, 60);
             let mut announces = Announces::new("load", swarms, peers);
-            let mut connections = Connections::open(programs.tracker_addr, load.connections)?;
+            let mut connections = Connections::open(programs.tracker_addr, load.connections, stop)?;
             // Buffers and the program's memory are as large as they get before peers are counted.
             connections.drive(&mut warm_up, Pace::Full, FOREVER)?;
             warm_up.anyone();
@@ -147,17 +147,17 @@ async fn agent(system: &System, load: Load, dir: &Path) -> Result<Vec<LoadRow>> 
     let digest = kraken_core::Digest::sha256(manifest.as_bytes());
     let programs = Programs::start(system, dir, true).await?;
     let addr = programs.give(&manifest, &digest).await?;
-    on_thread(move || {
+    on_thread(move |stop| {
         let Some((agent, _)) = &programs.agent else { return Ok(Vec::new()) };
         let mut rows = Vec::new();
         for method in ["GET", "HEAD"] {
             let body = manifest.clone().into_bytes();
             let mut requests = Manifests::new(method, programs::REPOSITORY, &digest, body);
-            let mut connections = Connections::open(addr, load.connections)?;
+            let mut connections = Connections::open(addr, load.connections, stop)?;
             connections.drive(&mut requests, Pace::Full, WARM_UP)?;
             let what = format!("{method} of a manifest of {} bytes", manifest.len());
             let mut row = measure(what, &mut connections, &mut requests, load, agent)?;
-            row.alone = Some(alone(addr, &mut requests, load)?);
+            row.alone = Some(alone(addr, &mut requests, load, stop)?);
             rows.push(row);
         }
         Ok(rows)
@@ -196,8 +196,8 @@ fn measure(
     })
 }
 
-fn alone(addr: SocketAddr, requests: &mut dyn Requests, load: Load) -> Result<Times> {
-    let mut one = Connections::open(addr, 1)?;
+fn alone(addr: SocketAddr, requests: &mut dyn Requests, load: Load, stop: &Stop) -> Result<Times> {
+    let mut one = Connections::open(addr, 1, stop)?;
     one.drive(requests, Pace::Full, WARM_UP)?;
     times(one.drive(requests, Pace::Full, load.lasting)?)
 }
@@ -211,11 +211,24 @@ fn times(mut answered: Answered) -> Result<Times> {
     Ok(Times { p50: at(0.5), p99: at(0.99), max })
 }
 
-/// Runs the generator on its own thread and core.
+/// Stops a generator that nobody waits for any more.
+#[derive(Default)]
+struct StopsWhenDropped(Stop);
+
+impl Drop for StopsWhenDropped {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
+/// Runs the generator on its own thread and core. When this is dropped `work` is told to stop, and
+/// what it has goes with it a moment later.
 async fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
+    work: impl FnOnce(&Stop) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(move || on_cpu(GENERATOR_CPU, work))
+    let stops = StopsWhenDropped::default();
+    let stop = stops.0.clone();
+    tokio::task::spawn_blocking(move || on_cpu(GENERATOR_CPU, || work(&stop)))
         .await
         .map_err(|e| Error::new(ErrorKind::Internal, "generate load").with_source(e))?
 }

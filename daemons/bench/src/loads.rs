@@ -52,11 +52,6 @@ impl Loads {
         u64::from(self.runs) * self.systems.len() as u64
     }
 
-    /// How long a part may go on after the command was told to end.
-    pub(crate) fn part_max(&self) -> Duration {
-        self.load.lasting + PART_SPARE
-    }
-
     /// Puts all of them, each printed once it is done; those are in `reports`, also if it fails or
     /// is dropped.
     pub(crate) async fn measure(
@@ -90,5 +85,5 @@ pub(crate) const LIST: [(&str, &str); 2] = [
     ("S8", "announces on a tracker, one large swarm and many small ones: the same"),
 ];
 
-/// A large swarm announces itself before the clock starts.
-const PART_SPARE: Duration = Duration::from_secs(20);
+/// How long a load may take to end after the command was told to: an answer is waited for.
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(20);

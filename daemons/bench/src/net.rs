@@ -224,8 +224,9 @@ impl Namespaces {
     }
 
     fn remove(&mut self) -> Result<()> {
+        leftovers::remove(&self.tools, &leftovers::with_prefix(&self.prefix)?)?;
         self.removed = true;
-        leftovers::remove(&self.tools, &leftovers::with_prefix(&self.prefix)?)
+        Ok(())
     }
 
     fn of(&self, name: &str) -> String {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use kraken_core::{Error, ErrorKind, Result};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::scratch::mark_process;
+
 /// A running process and all that it starts. Dropping it kills them.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -25,7 +27,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` in `dir`, with its output in a log there.
+    /// Starts `command` with its output in a log under `dir`.
     pub(crate) fn start(
         name: &str,
         role: &'static str,
@@ -36,12 +38,12 @@ impl Process {
         let file = File::create(&log)
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(|e| Error::io(format!("create log {}", log.display()), e))?;
-        command.current_dir(dir).stdin(Stdio::null()).stdout(file.0).stderr(file.1);
+        mark_process(&mut command, dir);
+        command.stdin(Stdio::null()).stdout(file.0).stderr(file.1);
         Self::spawn(name, role, command, log)
     }
 
-    /// Starts `command` in `dir` with its standard input and output in our hands and its errors in
-    /// a log there.
+    /// Starts `command` with its standard input and output in our hands and its errors in a log.
     pub(crate) fn start_piped(
         name: &str,
         role: &'static str,
@@ -51,7 +53,8 @@ impl Process {
         let log = dir.join(format!("{name}.log"));
         let file = File::create(&log)
             .map_err(|e| Error::io(format!("create log {}", log.display()), e))?;
-        command.current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        mark_process(&mut command, dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let mut process = Self::spawn(name, role, command, log)?;
         let pipes = process.child.stdin.take().zip(process.child.stdout.take());
         let (stdin, stdout) = pipes.expect("both are piped");

@@ -3,6 +3,8 @@
 
 use std::io::{ErrorKind as IoErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kraken_core::rng::Rng;
@@ -37,6 +39,21 @@ pub(super) enum Pace {
     Rate(f64),
 }
 
+/// Tells a generator to stop.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(super) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<()> {
+        let asked = self.0.load(Ordering::Relaxed);
+        if asked { Err(Error::new(ErrorKind::Cancelled, "the load was stopped")) } else { Ok(()) }
+    }
+}
+
 /// Times of a while of requests.
 #[derive(Debug, Default)]
 pub(super) struct Answered {
@@ -48,6 +65,7 @@ pub(super) struct Answered {
 
 /// Connections to one server.
 pub(super) struct Connections {
+    stop: Stop,
     addr: SocketAddr,
     conns: Vec<Conn>,
     out: Vec<u8>,
@@ -68,7 +86,7 @@ struct Parts {
 
 impl Connections {
     /// Connects so many times.
-    pub(super) fn open(addr: SocketAddr, count: usize) -> Result<Self> {
+    pub(super) fn open(addr: SocketAddr, count: usize, stop: &Stop) -> Result<Self> {
         let open = || -> std::io::Result<Conn> {
             let stream = TcpStream::connect(addr)?;
             stream.set_nodelay(true)?;
@@ -77,10 +95,11 @@ impl Connections {
         };
         let conns = (0..count).map(|_| open()).collect::<std::io::Result<_>>();
         let conns = conns.map_err(|e| Error::io(format!("connect to {addr}"), e))?;
-        Ok(Self { addr, conns, out: Vec::new() })
+        Ok(Self { stop: stop.clone(), addr, conns, out: Vec::new() })
     }
 
-    /// Asks until `requests` has no more or `lasting` is over, and waits for all answers.
+    /// Asks until `requests` has no more or `lasting` is over, and waits for all answers; fails soon
+    /// after it was told to stop.
     pub(super) fn drive(
         &mut self,
         requests: &mut dyn Requests,
@@ -93,6 +112,7 @@ impl Connections {
         let begun = Instant::now();
         let (mut due, mut more) = (begun, true);
         loop {
+            self.stop.check()?;
             let now = Instant::now();
             more &= now < begun + lasting;
             while more && (pace == Pace::Full || due <= now) {

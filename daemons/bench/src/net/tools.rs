@@ -1,6 +1,7 @@
 //! The programs that make namespaces, devices and caps: `ip` and `tc`.
 
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -90,6 +91,8 @@ fn output(command: &mut Command, stdin: &str) -> Result<Output> {
         let program = command.get_program().to_owned();
         move |error| Error::io(format!("running {}", program.display()), error)
     };
+    // A group of its own: Ctrl-C in a terminal must not end it half-way through a removal.
+    command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(&failed)?;
     if let Some(mut pipe) = child.stdin.take() {

@@ -98,8 +98,8 @@ impl Connections {
         Ok(Self { stop: stop.clone(), addr, conns, out: Vec::new() })
     }
 
-    /// Asks until `requests` has no more or `lasting` is over, and waits for all answers; fails soon
-    /// after it was told to stop.
+    /// Asks until `requests` has no more or `lasting` is over, and waits for all answers; fails
+    /// soon after it was told to stop.
     pub(super) fn drive(
         &mut self,
         requests: &mut dyn Requests,

@@ -1,6 +1,6 @@
 //! Plots of a report as SVG: light, without a font or a script from elsewhere.
 
-mod svg;
+pub mod svg;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -177,17 +177,25 @@ fn title(report: &Report, what: &str, chosen: &str) -> String {
 }
 
 /// Colours that are told apart by everyone (Okabe and Ito's).
-fn color(at: usize) -> &'static str {
+pub fn color(at: usize) -> &'static str {
     const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
     COLORS[at % COLORS.len()]
 }
 
-const WIDTH: f64 = 960.0;
-const GREY: &str = "#777777";
+/// How wide plots are.
+pub const WIDTH: f64 = 960.0;
+
+/// The colour of what others are compared with.
+pub const GREY: &str = "#777777";
+
 const THIN: &str = "stroke-width='1' stroke-opacity='0.45'";
 const THIN_DASHED: &str = "stroke-width='1' stroke-opacity='0.45' stroke-dasharray='3 3'";
-const THICK: &str = "stroke-width='3'";
-const DASHED: &str = "stroke-width='1.5' stroke-dasharray='6 4'";
+
+/// The style of a line that is to be seen first.
+pub const THICK: &str = "stroke-width='3'";
+
+/// The style of a line to compare others with.
+pub const DASHED: &str = "stroke-width='1.5' stroke-dasharray='6 4'";
 
 #[cfg(test)]
 mod tests {

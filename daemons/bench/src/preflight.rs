@@ -131,7 +131,7 @@ fn fits(what: &str, needed: u64, there: u64, mend: &str) -> Result<()> {
 }
 
 /// The bytes of memory that `/proc/meminfo` calls `name`.
-fn memory(name: &str) -> Result<u64> {
+pub fn memory(name: &str) -> Result<u64> {
     meminfo_bytes(&read("/proc/meminfo")?, name)
         .ok_or_else(|| Error::invalid(format!("reading /proc/meminfo: it does not say {name}")))
 }

@@ -21,7 +21,7 @@ pub(crate) fn json(report: &Report) -> Result<Vec<u8>> {
 }
 
 /// Anything as JSON for people and programs.
-pub(crate) fn pretty(document: &impl serde::Serialize) -> Result<Vec<u8>> {
+pub fn pretty(document: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(document).map_err(|error| {
         Error::new(ErrorKind::Internal, "write the report as JSON").with_source(error)
     })?;
@@ -140,7 +140,8 @@ fn spread_text(spread: &Spread) -> String {
     if least == most { median } else { format!("{median} ({least}-{most})") }
 }
 
-fn aligned(lines: &[(String, Vec<String>)]) -> String {
+/// Lines of a name and cells each, as columns.
+pub fn aligned(lines: &[(String, Vec<String>)]) -> String {
     let chars = |text: &String| text.chars().count();
     let label_width = lines.iter().map(|(label, _)| chars(label)).max().unwrap_or(0);
     let columns = lines.first().map_or(0, |(_, cells)| cells.len());

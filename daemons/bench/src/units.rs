@@ -7,7 +7,7 @@ use crate::scenario::Rate;
 pub(crate) struct Cap(pub(crate) Option<Rate>);
 
 /// Bytes from `512MiB`, `1GB`, `1.5GiB` or `4096`.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size such as 512MiB, 1GB or 4096");
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
@@ -41,7 +41,7 @@ pub(crate) fn parse_cap(text: &str) -> Result<Cap, String> {
 }
 
 /// Bytes in the largest unit that leaves no odd digits: `512 MiB`, `1 GB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let units: [(u64, &str); 6] = [
         (1 << 30, "GiB"),
         (1_000_000_000, "GB"),

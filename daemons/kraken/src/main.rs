@@ -1,5 +1,6 @@
 //! Kraken in one program: `kraken dev` runs a whole cluster on embedded defaults, `kraken bench`
-//! measures clusters, and `kraken <role> --config FILE` is the daemon of that role.
+//! measures clusters, `kraken sim` simulates swarms, and `kraken <role> --config FILE` is the
+//! daemon of that role.
 
 mod config;
 mod dev;
@@ -16,6 +17,8 @@ enum Command {
     Dev(dev::Args),
     /// Measure a cluster of separate processes on links of their own, beside other programs
     Bench(kraken_bench::Args),
+    /// Simulate swarms of thousands of hosts under virtual time
+    Sim(kraken_sim::Args),
     /// What `bench` runs on each host
     #[command(hide = true)]
     BenchInside(kraken_bench::flow::InsideArgs),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     match command {
         Command::Dev(args) => dev::main(args),
         Command::Bench(args) => kraken_bench::main(args),
+        Command::Sim(args) => kraken_sim::main(args),
         Command::BenchInside(args) => kraken_bench::flow::inside(args),
         Command::Config(action) => config::main(action),
         Command::Agent(args) => program::run::<kraken_agent::Agent>(args.flags),

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 /// A drawing, from its first shape to its last.
-pub(super) struct Canvas {
+#[derive(Debug)]
+pub struct Canvas {
     width: f64,
     height: f64,
     body: String,
@@ -11,25 +12,34 @@ pub(super) struct Canvas {
 }
 
 /// The rectangle that a plot's values lie in.
-pub(super) struct Frame {
-    pub(super) left: f64,
-    pub(super) top: f64,
-    pub(super) right: f64,
-    pub(super) bottom: f64,
+#[derive(Debug)]
+pub struct Frame {
+    /// Its left edge.
+    pub left: f64,
+    /// Its upper edge.
+    pub top: f64,
+    /// Its right edge.
+    pub right: f64,
+    /// Its lower edge.
+    pub bottom: f64,
     /// From left to right.
-    pub(super) time: Axis,
+    pub time: Axis,
     /// From bottom to top.
-    pub(super) part: Axis,
+    pub part: Axis,
 }
 
 /// An axis from 0.
-pub(super) struct Axis {
-    pub(super) title: &'static str,
-    pub(super) end: f64,
+#[derive(Debug)]
+pub struct Axis {
+    /// What is written beside it.
+    pub title: &'static str,
+    /// Its largest value.
+    pub end: f64,
 }
 
 impl Axis {
-    pub(super) fn new(title: &'static str, end: f64) -> Self {
+    /// From 0 to `end`.
+    pub fn new(title: &'static str, end: f64) -> Self {
         // Nothing measured is drawn on an axis all the same.
         Self { title, end: if end > 0.0 { end } else { 1.0 } }
     }
@@ -47,7 +57,7 @@ impl Axis {
 
 impl Frame {
     /// Axes with their titles, ticks and a grid.
-    pub(super) fn draw(&self, canvas: &mut Canvas) {
+    pub fn draw(&self, canvas: &mut Canvas) {
         self.draw_values(canvas);
         for tick in self.time.ticks() {
             let x = self.x(tick);
@@ -60,7 +70,7 @@ impl Frame {
     }
 
     /// The axis of values alone.
-    pub(super) fn draw_values(&self, canvas: &mut Canvas) {
+    pub fn draw_values(&self, canvas: &mut Canvas) {
         for tick in self.part.ticks() {
             let y = self.y(tick);
             canvas.rule((self.left, y), (self.right, y), GRID);
@@ -75,24 +85,26 @@ impl Frame {
         self.left + (self.right - self.left) * time / self.time.end
     }
 
-    pub(super) fn y(&self, value: f64) -> f64 {
+    /// How far down a value lies.
+    pub fn y(&self, value: f64) -> f64 {
         self.bottom - (self.bottom - self.top) * value / self.part.end
     }
 }
 
 impl Canvas {
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    /// An empty one.
+    pub fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new(), frames: 0 }
     }
 
     /// The title, and a line below it.
-    pub(super) fn titles(&mut self, title: &str, below: &str) {
+    pub fn titles(&mut self, title: &str, below: &str) {
         self.text(self.width / 2.0, 30.0, "middle", 20.0, title);
         self.text(self.width / 2.0, 54.0, "middle", 13.0, below);
     }
 
     /// A line through points of the frame; what lies outside is not drawn.
-    pub(super) fn line(&mut self, frame: &Frame, points: &[(f64, f64)], color: &str, style: &str) {
+    pub fn line(&mut self, frame: &Frame, points: &[(f64, f64)], color: &str, style: &str) {
         let mut path = String::new();
         for (time, value) in points {
             let _ = write!(path, "{:.1},{:.1} ", frame.x(*time), frame.y(*value));
@@ -112,7 +124,7 @@ impl Canvas {
     }
 
     /// A bar from the bottom of the frame.
-    pub(super) fn bar(&mut self, frame: &Frame, left: f64, width: f64, value: f64, color: &str) {
+    pub fn bar(&mut self, frame: &Frame, left: f64, width: f64, value: f64, color: &str) {
         let top = frame.y(value);
         let height = (frame.bottom - top).max(0.0);
         let _ = writeln!(
@@ -123,7 +135,7 @@ impl Canvas {
     }
 
     /// Colours and what they stand for, one below the other.
-    pub(super) fn legend(&mut self, left: f64, top: f64, entries: &[(&str, String)]) {
+    pub fn legend(&mut self, left: f64, top: f64, entries: &[(&str, String)]) {
         for (at, (color, text)) in entries.iter().enumerate() {
             let y = top + LEGEND_LINE * (at as f64 + 0.75);
             let _ = writeln!(
@@ -135,7 +147,8 @@ impl Canvas {
         }
     }
 
-    pub(super) fn text(&mut self, x: f64, y: f64, anchor: &str, size: f64, text: &str) {
+    /// Text in one line; `anchor` is SVG's `text-anchor`.
+    pub fn text(&mut self, x: f64, y: f64, anchor: &str, size: f64, text: &str) {
         let text = escaped(text);
         let _ = writeln!(
             self.body,
@@ -161,7 +174,7 @@ impl Canvas {
     }
 
     /// The whole file.
-    pub(super) fn finish(self) -> String {
+    pub fn finish(self) -> String {
         let Self { width, height, body, .. } = self;
         format!(
             "<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' \
@@ -182,7 +195,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// The height of a legend's line.
-pub(super) const LEGEND_LINE: f64 = 20.0;
+pub const LEGEND_LINE: f64 = 20.0;
 
 const INK: &str = "#222222";
 const GRID: &str = "#dddddd";

@@ -433,7 +433,7 @@ fn syntax(text: &str, place: &Place, what: &str) -> Problem {
 }
 
 /// `text` in quotes, cut to what a message can hold, without the users and passwords of URLs.
-pub(super) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let text = masked(text);
     match text.char_indices().nth(limits::QUOTE_CHARS_MAX) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),

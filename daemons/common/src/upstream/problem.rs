@@ -152,6 +152,14 @@ impl From<Problem> for Problems {
     }
 }
 
+impl FromIterator<Problem> for Problems {
+    fn from_iter<I: IntoIterator<Item = Problem>>(problems: I) -> Self {
+        let mut kept = Self::default();
+        problems.into_iter().for_each(|problem| kept.push(problem));
+        kept
+    }
+}
+
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self::invalid(problem.to_string())

@@ -216,7 +216,7 @@ fn unquoted(scalar: &Scalar, fault: impl Fn() -> Fault) -> Result<(), Fault> {
 }
 
 /// The one of `known` that `word` is most likely meant to be.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > limits::NEAREST_KEY_LEN_MAX {
         return None;
     }

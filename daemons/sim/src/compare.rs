@@ -1,0 +1,86 @@
+//! `kraken sim compare`: one scenario with one policy on all hosts, and with another.
+
+use std::process::ExitCode;
+
+use kraken_core::Result;
+use kraken_p2p::sim::Report;
+
+use crate::command::{self, CompareArgs};
+use crate::file::ScenarioFile;
+use crate::outputs::Outputs;
+use crate::policy::PolicyName;
+use crate::progress::{Line, print};
+use crate::work::{Stop, simulate, until_interrupted};
+use crate::{builtin, table};
+
+/// What is written as JSON, for each policy.
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    policy: &'a str,
+    report: &'a Report,
+}
+
+/// Runs the command: 0 if with every policy everyone finished and every promise was kept.
+pub(crate) fn main(args: CompareArgs) -> ExitCode {
+    let CompareArgs { scenario, policies, seed, hosts, json, svg } = args;
+    let file = match builtin::find(&scenario, hosts) {
+        Ok(file) => file,
+        Err(error) => return command::wrong(&error),
+    };
+    let code = Outputs::new(json, svg).and_then(|outputs| run(file, policies, seed, outputs));
+    code.unwrap_or_else(|error| command::failed(&error))
+}
+
+fn run(
+    file: ScenarioFile,
+    policies: Vec<PolicyName>,
+    seed: u64,
+    mut outputs: Outputs,
+) -> Result<ExitCode> {
+    print(&format!("{}: {}\n{}\n\n", file.scenario.name, file.about, file.set_up()));
+    let (done, interrupted) = until_interrupted(move |stop| {
+        let reports = simulate_all(&file, &policies, seed, stop);
+        reports.map(|reports| (file, reports))
+    })?;
+    let (file, reports) = done?;
+    let columns: Vec<_> = reports
+        .iter()
+        .map(|(policy, report)| (policy.title().to_owned(), table::figures(&file, report)))
+        .collect();
+    print(&table::side_by_side(&columns));
+    for (policy, report) in reports.iter().filter(|(_, report)| !report.is_ok()) {
+        print(&format!("{}:\n{}", policy.title(), table::troubles(report)));
+    }
+    let documents =
+        reports.iter().map(|(policy, report)| Document { policy: policy.as_str(), report });
+    outputs.write_json(&documents.collect::<Vec<_>>())?;
+    let named = reports.iter().map(|(policy, report)| (policy.title().to_owned(), report));
+    outputs.write_plots(&file, &named.collect::<Vec<_>>())?;
+    let ok = reports.iter().all(|(_, report)| report.is_ok());
+    Ok(match (interrupted, ok) {
+        (true, _) => command::interrupted(),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(command::EXIT_FAILED),
+    })
+}
+
+fn simulate_all(
+    file: &ScenarioFile,
+    policies: &[PolicyName],
+    seed: u64,
+    stop: &Stop,
+) -> Result<Vec<(PolicyName, Report)>> {
+    let line = Line::of_run();
+    let mut reports = Vec::new();
+    for policy in policies {
+        if stop.is_asked() {
+            break;
+        }
+        let what = format!("{}, ", policy.title());
+        let scenario = file.with_policy(*policy);
+        let report = simulate(&scenario, seed, stop, |progress| line.show(&what, progress))?;
+        reports.push((*policy, report));
+    }
+    line.finish();
+    Ok(reports)
+}

@@ -1,0 +1,193 @@
+//! Fair shares: what every download would take if the links were shared out max-min fairly.
+//!
+//! Every host's downlink is shared by its downloads that are under way, and all uplinks together,
+//! origins' too, by all downloads: who wants or has a blob may pass on any byte of it that has come
+//! there, so no single uplink is anyone's. Rates are filled progressively: all rise alike until a
+//! downlink is full, its downloads stay at that, the others rise on, until the uplinks are full or
+//! all downlinks are. They change whenever a download begins or ends, and bytes flow like water.
+//! Where uplinks are as fast as downlinks it is the downlinks alone that decide.
+
+use std::collections::BTreeMap;
+
+use kraken_p2p::sim::{Figures, Report, Scenario};
+
+/// How a run's downloads compare with their fair shares.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FairShares {
+    /// The mean time of a blob's downloads ÷ the mean of their fair times: the slowest blob's.
+    pub(crate) worst_blob: f64,
+    /// Its name.
+    pub(crate) worst_blob_name: String,
+    /// Each download's time ÷ its fair time.
+    pub(crate) downloads: Figures,
+}
+
+/// A download: something to bring over the downlink of a host from a time on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wish {
+    host: usize,
+    bytes: f64,
+    from_secs: f64,
+}
+
+/// Of a run of a scenario; `None` if no download was finished.
+pub(crate) fn shares(scenario: &Scenario, report: &Report) -> Option<FairShares> {
+    let links: BTreeMap<&str, (f64, f64)> = scenario
+        .groups
+        .iter()
+        .map(|group| {
+            let rates = &group.rates;
+            (group.name.as_str(), (rates.up.bytes_per_sec, rates.down.bytes_per_sec))
+        })
+        .collect();
+    let mut downlinks = Vec::new();
+    let mut uplinks: f64 =
+        scenario.origins.iter().map(|it| it.count as f64 * it.rates.up.bytes_per_sec).sum();
+    let mut wishes = Vec::new();
+    let mut took = Vec::new();
+    for host in &report.hosts {
+        let Some((up, down)) = links.get(host.group.as_str()) else { continue };
+        uplinks += up;
+        for copy in &host.blobs {
+            let (Some(from_secs), Some(secs)) = (copy.wanted_secs, copy.took_secs) else {
+                continue;
+            };
+            let bytes = report.blobs.get(copy.blob)?.len as f64;
+            wishes.push(Wish { host: downlinks.len(), bytes, from_secs });
+            took.push((copy.blob, secs));
+        }
+        downlinks.push(*down);
+    }
+    let fair = times(&downlinks, uplinks, &wishes);
+    let mut blobs = vec![(0.0, 0.0); report.blobs.len()];
+    for ((blob, secs), fair) in took.iter().zip(&fair) {
+        blobs[*blob].0 += secs;
+        blobs[*blob].1 += fair;
+    }
+    let ratios = blobs.iter().map(|(secs, fair)| secs / fair).enumerate();
+    let finite = ratios.filter(|(_, ratio)| ratio.is_finite());
+    let (worst, worst_blob) = finite.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let each = took.iter().zip(&fair).map(|((_, secs), fair)| secs / fair).collect();
+    let worst_blob_name = report.blobs[worst].name.clone();
+    Some(FairShares { worst_blob, worst_blob_name, downloads: Figures::of(each) })
+}
+
+/// How many seconds each wish takes with its fair share; links are bytes a second.
+fn times(downlinks: &[f64], uplinks: f64, wishes: &[Wish]) -> Vec<f64> {
+    let mut seconds = vec![0.0; wishes.len()];
+    let mut by_host = vec![Vec::new(); downlinks.len()];
+    for (at, wish) in wishes.iter().enumerate() {
+        by_host[wish.host].push(at);
+    }
+    if downlinks.iter().sum::<f64>() <= uplinks {
+        // No host's downloads take anything from another's.
+        for these in by_host {
+            flow(downlinks, f64::INFINITY, wishes, these, &mut seconds);
+        }
+    } else {
+        flow(downlinks, uplinks, wishes, (0..wishes.len()).collect(), &mut seconds);
+    }
+    seconds
+}
+
+/// Lets the bytes of `these` wishes flow until all are there.
+fn flow(
+    downlinks: &[f64],
+    uplinks: f64,
+    wishes: &[Wish],
+    mut these: Vec<usize>,
+    seconds: &mut [f64],
+) {
+    these.sort_by(|a, b| wishes[*b].from_secs.total_cmp(&wishes[*a].from_secs));
+    let mut active: Vec<(usize, f64)> = Vec::new();
+    let mut now = 0.0;
+    loop {
+        let next = these.last().map(|at| wishes[*at].from_secs);
+        if active.is_empty() {
+            let Some(next) = next else { return };
+            now = next;
+        }
+        while let Some(at) = these.pop_if(|at| wishes[*at].from_secs <= now) {
+            active.push((at, wishes[at].bytes));
+        }
+        let rates = fill(downlinks, uplinks, wishes, &active);
+        let ends = active.iter().zip(&rates).map(|((_, left), rate)| now + left / rate);
+        let first_end = ends.fold(f64::INFINITY, f64::min);
+        let next = these.last().map_or(f64::INFINITY, |at| wishes[*at].from_secs);
+        let until = first_end.min(next);
+        for ((_, left), rate) in active.iter_mut().zip(&rates) {
+            *left -= (until - now) * rate;
+        }
+        now = until;
+        active.retain(|(at, left)| {
+            let there = *left <= 1e-6 * wishes[*at].bytes;
+            if there {
+                seconds[*at] = now - wishes[*at].from_secs;
+            }
+            !there
+        });
+    }
+}
+
+/// The rate of each download: progressive filling.
+fn fill(downlinks: &[f64], uplinks: f64, wishes: &[Wish], active: &[(usize, f64)]) -> Vec<f64> {
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for (at, _) in active {
+        *counts.entry(wishes[*at].host).or_default() += 1;
+    }
+    // The fair part of each host's downlink, the smallest first: they are full first.
+    let mut parts: Vec<(f64, usize)> =
+        counts.iter().map(|(host, count)| (downlinks[*host] / *count as f64, *count)).collect();
+    parts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut level, mut room, mut rising) = (f64::INFINITY, uplinks, active.len());
+    for (part, count) in parts {
+        if part * rising as f64 >= room {
+            level = room / rising as f64;
+            break;
+        }
+        room -= part * count as f64;
+        rising -= count;
+    }
+    let rate = |(at, _): &(usize, f64)| {
+        let host = wishes[*at].host;
+        level.min(downlinks[host] / counts[&host] as f64)
+    };
+    active.iter().map(rate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(host: usize, bytes: f64, from_secs: f64) -> Wish {
+        Wish { host, bytes, from_secs }
+    }
+
+    #[track_caller]
+    fn check(downlinks: &[f64], uplinks: f64, wishes: &[Wish], expected: &[f64]) {
+        let seconds = times(downlinks, uplinks, wishes);
+        let close = seconds.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3);
+        assert!(close && seconds.len() == expected.len(), "{seconds:?}, not {expected:?}");
+    }
+
+    #[test]
+    fn downloads_of_a_host_share_its_downlink() {
+        let wishes = [wish(0, 100.0, 0.0), wish(0, 100.0, 0.0), wish(1, 100.0, 0.0)];
+        check(&[10.0, 10.0], 1000.0, &wishes, &[20.0, 20.0, 10.0]);
+        // A late one shares what is left: 50 bytes alone, then half.
+        let wishes = [wish(0, 100.0, 0.0), wish(0, 100.0, 5.0)];
+        check(&[10.0], 1000.0, &wishes, &[15.0, 15.0]);
+        // A pause in between is nobody's.
+        let wishes = [wish(0, 100.0, 0.0), wish(0, 100.0, 50.0)];
+        check(&[10.0], 1000.0, &wishes, &[10.0, 10.0]);
+    }
+
+    #[test]
+    fn uplinks_are_shared_by_all_but_those_whose_downlinks_are_full() {
+        // 9 of 19 would be too much for the second: it takes 4, the other the 15 that are left.
+        let wishes = [wish(0, 150.0, 0.0), wish(1, 40.0, 0.0)];
+        check(&[100.0, 4.0], 19.0, &wishes, &[10.0, 10.0]);
+        let wishes = [wish(0, 100.0, 0.0), wish(1, 100.0, 0.0)];
+        check(&[100.0, 100.0], 10.0, &wishes, &[20.0, 20.0]);
+    }
+}

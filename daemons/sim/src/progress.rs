@@ -1,0 +1,72 @@
+//! A line that tells how far the work is, on a terminal.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kraken_p2p::sim::Progress;
+
+/// The line; nothing where there is no terminal.
+#[derive(Debug)]
+pub(crate) struct Line {
+    bar: ProgressBar,
+}
+
+impl Line {
+    /// One for a single run: copies of blobs, and virtual time.
+    pub(crate) fn of_run() -> Self {
+        Self::new("{elapsed} {bar:30} {pos} of {len} copies, {msg}")
+    }
+
+    /// One for many runs.
+    pub(crate) fn of_runs(runs: usize) -> Self {
+        let line = Self::new("{elapsed} {pos} of {len} runs, {msg}");
+        line.bar.set_length(runs as u64);
+        line
+    }
+
+    fn new(template: &str) -> Self {
+        let bar = ProgressBar::new(0);
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar }
+    }
+
+    /// Tells how far a single run is.
+    pub(crate) fn show(&self, what: &str, progress: &Progress) {
+        self.bar.set_length(progress.copies_total as u64);
+        self.bar.set_position(progress.copies_finished as u64);
+        let (seconds, pieces) = (progress.time.as_secs_f64(), progress.pieces_stored);
+        self.bar.set_message(format!("{what}{seconds:.1} s simulated, {pieces} pieces"));
+    }
+
+    /// Changes what is said of the runs under way.
+    pub(crate) fn say(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
+    /// One more run is done.
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Prints text that stays.
+    pub(crate) fn print(&self, text: &str) {
+        self.bar.suspend(|| print(text));
+    }
+
+    /// Takes the line away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A closed pipe, as of `| head`, is no failure.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,230 @@
+//! What a scenario's figures are to be, and whether they are.
+
+use kraken_p2p::sim::{Figures, Report};
+
+use crate::fair::{self, FairShares};
+use crate::file::ScenarioFile;
+use crate::variants::{Runs, Variant};
+
+/// All targets of a scenario.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Targets {
+    /// Whose times they are about; without it those of all hosts that count.
+    pub of: Option<String>,
+    /// What no policy can be faster than, if it is not 1: p99.9 ÷ what the link alone takes.
+    pub bound: Option<f64>,
+    /// The figures.
+    pub list: Vec<Target>,
+}
+
+/// One figure that is to be reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// What is measured.
+    pub measure: Measure,
+    /// What it is to be.
+    pub limit: Limit,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Measure {
+    /// The median of times ÷ what the link alone takes.
+    P50,
+    /// The 99th percentile.
+    P99,
+    /// The 99.9th percentile.
+    P999,
+    /// The slowest.
+    Max,
+    /// The median of the times to the first piece in order, in seconds.
+    FirstPieceP50,
+    /// The most copies of all blobs together that crossed a link between zones in one direction.
+    CopiesCrossing,
+    /// The slowest blob: the mean time of its copies ÷ that with a fair share of the links.
+    FairShare,
+    /// How much later than without hosts that lie, the most of p50, p99 and p99.9.
+    LaterThanHonest,
+    /// How many connections ended because of lies.
+    LiarsBanned,
+    /// Times of a group ÷ those of a swarm where all run what it runs, the most of p50, p99 and
+    /// p99.9.
+    NoWorseAlone(String),
+}
+
+/// What a figure is to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// At most this.
+    AtMost(f64),
+    /// At least this.
+    AtLeast(f64),
+    /// This, give or take a share of it.
+    Within {
+        /// This…
+        of: f64,
+        /// …give or take so much of it.
+        share: f64,
+    },
+}
+
+/// Whether a target was reached.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Outcome {
+    /// What is measured.
+    pub what: String,
+    /// What it came to; `None` if the runs do not tell.
+    pub value: Option<f64>,
+    /// What it was to be.
+    pub target: String,
+    /// Whether it is.
+    pub met: bool,
+}
+
+impl Targets {
+    /// The runs that are needed besides the scenario's own.
+    pub fn needs(&self, file: &ScenarioFile) -> Vec<Variant> {
+        let needed = self.list.iter().filter_map(|target| match &target.measure {
+            Measure::LaterThanHonest => Some(Variant::Honest),
+            Measure::NoWorseAlone(group) => file.policy_of(group).map(Variant::All),
+            _ => None,
+        });
+        let mut needed: Vec<Variant> = needed.collect();
+        needed.sort_unstable();
+        needed.dedup();
+        needed
+    }
+
+    /// The times that the targets are about.
+    pub fn times(&self, report: &Report) -> Figures {
+        match &self.of {
+            None => report.overall,
+            Some(of) => group(report, of).map(|group| group.times).unwrap_or_default(),
+        }
+    }
+
+    /// Every target beside what it came to.
+    pub fn outcomes(&self, file: &ScenarioFile, runs: &Runs) -> Vec<Outcome> {
+        self.list.iter().map(|target| target.outcome(self, file, runs)).collect()
+    }
+
+    /// The target for a figure of times, if there is one.
+    pub fn limit(&self, measure: &Measure) -> Option<Limit> {
+        self.list.iter().find(|target| target.measure == *measure).map(|target| target.limit)
+    }
+}
+
+impl Target {
+    fn outcome(&self, all: &Targets, file: &ScenarioFile, runs: &Runs) -> Outcome {
+        let value = runs.report(Variant::AsWritten).and_then(|report| {
+            let times = all.times(report);
+            match &self.measure {
+                Measure::P50 => some(times, times.p50),
+                Measure::P99 => some(times, times.p99),
+                Measure::P999 => some(times, times.p999),
+                Measure::Max => some(times, times.max),
+                Measure::FirstPieceP50 => first_piece(all, report),
+                Measure::CopiesCrossing => Some(copies_crossing(report)),
+                Measure::FairShare => fair_shares(file, report).map(|shares| shares.worst_blob),
+                Measure::LaterThanHonest => {
+                    let honest = all.times(runs.report(Variant::Honest)?);
+                    Some(ratio(times, honest) - 1.0)
+                }
+                Measure::LiarsBanned => Some(ended_for_lies(report)),
+                Measure::NoWorseAlone(name) => {
+                    let alone = runs.report(Variant::All(file.policy_of(name)?))?;
+                    Some(ratio(group(report, name)?.times, alone.overall))
+                }
+            }
+        });
+        let met = value.is_some_and(|value| self.limit.holds(value));
+        Outcome { what: self.measure.title(), value, target: self.limit.to_string(), met }
+    }
+}
+
+impl Measure {
+    /// What it is called in tables.
+    pub fn title(&self) -> String {
+        match self {
+            Self::P50 => "p50".to_owned(),
+            Self::P99 => "p99".to_owned(),
+            Self::P999 => "p99.9".to_owned(),
+            Self::Max => "max".to_owned(),
+            Self::FirstPieceP50 => "first piece p50, s".to_owned(),
+            Self::CopiesCrossing => "copies crossing".to_owned(),
+            Self::FairShare => "slowest blob ÷ fair share".to_owned(),
+            Self::LaterThanHonest => "later than without lies".to_owned(),
+            Self::LiarsBanned => "connections ended for lies".to_owned(),
+            Self::NoWorseAlone(group) => format!("{group} ÷ alone"),
+        }
+    }
+
+    /// Whether it is one of the figures that every scenario has.
+    pub fn is_time(&self) -> bool {
+        matches!(self, Self::P50 | Self::P99 | Self::P999)
+    }
+}
+
+impl Limit {
+    /// Whether a value is as it is to be.
+    pub fn holds(self, value: f64) -> bool {
+        // As many digits as tables show: a figure that reads as its target meets it.
+        let rounded = (value * 1e4).round() / 1e4;
+        match self {
+            Self::AtMost(most) => rounded <= most,
+            Self::AtLeast(least) => rounded >= least,
+            Self::Within { of, share } => (rounded - of).abs() <= of * share + 1e-9,
+        }
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "≤ {most}"),
+            Self::AtLeast(least) => write!(f, "≥ {least}"),
+            Self::Within { of, share } => write!(f, "{of} ± {:.0} %", share * 100.0),
+        }
+    }
+}
+
+/// The fair shares of a run's copies, if a target is about them.
+pub(crate) fn fair_shares(file: &ScenarioFile, report: &Report) -> Option<FairShares> {
+    fair::shares(&file.scenario, report)
+}
+
+fn some(times: Figures, value: f64) -> Option<f64> {
+    (times.hosts > 0).then_some(value)
+}
+
+fn group<'a>(report: &'a Report, name: &str) -> Option<&'a kraken_p2p::sim::GroupReport> {
+    report.groups.iter().find(|group| group.name == name)
+}
+
+fn first_piece(all: &Targets, report: &Report) -> Option<f64> {
+    let figures = match &all.of {
+        Some(of) => group(report, of)?.first_piece_secs,
+        None => {
+            let all = report.hosts.iter().flat_map(|host| &host.blobs);
+            Figures::of(all.filter_map(|copy| copy.first_piece_secs).collect())
+        }
+    };
+    some(figures, figures.p50)
+}
+
+/// Copies of all that there is, over the link and in the direction that carried most.
+fn copies_crossing(report: &Report) -> f64 {
+    let bytes: u64 = report.blobs.iter().map(|blob| blob.len).sum();
+    let most = report.zone_bytes.iter().flat_map(|(_, ways)| *ways).max().unwrap_or(0);
+    most as f64 / bytes.max(1) as f64
+}
+
+fn ended_for_lies(report: &Report) -> f64 {
+    report.closes.get("lied").copied().unwrap_or(0) as f64
+}
+
+/// The largest ratio of the three figures.
+fn ratio(these: Figures, those: Figures) -> f64 {
+    let pairs = [(these.p50, those.p50), (these.p99, those.p99), (these.p999, those.p999)];
+    pairs.into_iter().map(|(this, that)| this / that).fold(f64::NEG_INFINITY, f64::max)
+}

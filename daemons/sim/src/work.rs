@@ -1,0 +1,59 @@
+//! Simulations as work that can be watched and interrupted.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kraken_common::shutdown::Signals;
+use kraken_core::{Error, ErrorKind, Result};
+use kraken_p2p::sim::{Progress, Report, Scenario, run_with};
+
+/// Whether work is to end before it is done.
+#[derive(Debug, Default)]
+pub(crate) struct Stop(AtomicBool);
+
+impl Stop {
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a scenario; if it is stopped, what has happened until then is told all the same.
+pub(crate) fn simulate(
+    scenario: &Scenario,
+    seed: u64,
+    stop: &Stop,
+    mut show: impl FnMut(&Progress),
+) -> Result<Report> {
+    run_with(scenario, seed, |progress| {
+        show(progress);
+        if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// Does work on a thread of its own, which Ctrl-C asks to stop; what comes of it, and whether it
+/// was asked.
+pub(crate) fn until_interrupted<T: Send + 'static>(
+    work: impl FnOnce(&Stop) -> T + Send + 'static,
+) -> Result<(T, bool)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("start the runtime", error))?;
+    let stop = Arc::new(Stop::default());
+    let theirs = Arc::clone(&stop);
+    let done = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let mut work = tokio::task::spawn_blocking(move || work(&theirs));
+        let done = tokio::select! {
+            biased;
+            _ = signals.next() => {
+                stop.0.store(true, Ordering::Relaxed);
+                work.await
+            }
+            done = &mut work => done,
+        };
+        done.map_err(|error| Error::new(ErrorKind::Internal, "simulate").with_source(error))
+    })?;
+    Ok((done, stop.is_asked()))
+}

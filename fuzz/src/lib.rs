@@ -6,6 +6,7 @@ pub mod frame;
 pub mod metainfo;
 pub mod range_header;
 pub mod registry_route;
+pub mod scenario;
 pub mod swarm;
 
 #[cfg(test)]
@@ -51,6 +52,11 @@ mod tests {
     #[test]
     fn range_header() {
         replay("range_header", crate::range_header::check);
+    }
+
+    #[test]
+    fn scenario() {
+        replay("scenario", crate::scenario::check);
     }
 
     #[test]

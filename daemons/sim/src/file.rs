@@ -1,5 +1,26 @@
 //! A scenario as a file: YAML that reads like the set-up of a paper.
 //!
+//! Sizes are `4MiB` or `1500MB`, rates `300MB/s`, times `250us` or `1.5s`, shares `10%`; points in
+//! time are `at 5s`, `over 1s` (evenly at random) or `from 20s over 1s`. What is not given is as in
+//! [`Scenario::new`].
+//!
+//! - `about`, `notes`: what it is, and what is to be known of its figures. `large: yes`: `all` runs
+//!   it only if asked to. `uber_kraken`: that column of the table, `run`, `none` or kept figures.
+//! - `blobs`, a list: `name`, `count`, `size` (or `100MB to 1GB`), `piece` (or `by size`),
+//!   `wanted_by` (a share of the hosts), `wanted` (when, after they join), `holders` (or `all`).
+//! - `hosts`, a list: `name`, `count`, `link` (or `up` and `down`), `burst: 300MB at 1.25GB/s`,
+//!   `uplink` (`slices` or `pieces`), `joins`, `zone`, `policy`, `wants` (names of blobs),
+//!   `reading_window`, `counted`; and one of `hangs`, `killed` (with `replaced`), `restarts` (with
+//!   `down_for`), `lies` (`flipped-bits` or `forged-pieces`).
+//! - `origins`, a list: `name`, `count`, `link`, `burst`, `uplink`, `zone`, `policy`.
+//! - `network`: `round_trip`, `slice`, `window`, `jitter`, `conn_life`, `piece_time`,
+//!   `commit_time`. `zone_links`, a list: `between: 0 and 1`, `link`, `round_trip`.
+//! - `trackers`: `count`, `service`, `handout` (`mixed` or `completeness`), `interval`.
+//! - `patience` and `time_max`: when a run ends in which not all finish.
+//! - `targets`: `p50`, `p99`, `p99.9`, `max` (a number, or `within 15% of 1.18`), `of` (a group of
+//!   hosts), `bound`, `first_piece_p50`, `copies_crossing`, `fair_share`, `later_than_honest`,
+//!   `liars_banned`, `no_worse_alone` (a group of hosts).
+//!
 //! ```yaml
 //! about: uber/kraken's README test, joins within a second
 //! blobs:
@@ -120,6 +141,13 @@ impl ScenarioFile {
     pub fn scaled(mut self, hosts: usize) -> Result<Self> {
         let total = self.hosts();
         let groups = &mut self.scenario.groups;
+        if hosts > parts::HOSTS_MAX {
+            return Err(Error::invalid(format!(
+                "{}: {hosts} hosts are more than {}",
+                self.scenario.name,
+                parts::HOSTS_MAX
+            )));
+        }
         if hosts < groups.len() {
             return Err(Error::invalid(format!(
                 "{}: {hosts} hosts are fewer than its {} groups of hosts",
@@ -128,16 +156,22 @@ impl ScenarioFile {
             )));
         }
         for group in groups.iter_mut() {
-            let share = group.count as f64 * hosts as f64 / total as f64;
-            group.count = (share.round() as usize).max(1);
+            let share = group.count as u128 * hosts as u128 / total as u128;
+            group.count = usize::try_from(share).unwrap_or(usize::MAX).max(1);
         }
-        // What rounding gives or takes is the largest group's.
-        let others = |groups: &[Group], at| {
-            groups.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, g)| g.count).sum()
-        };
-        if let Some(at) = (0..groups.len()).max_by_key(|at| groups[*at].count) {
-            let others: usize = others(groups, at);
-            groups[at].count = hosts.saturating_sub(others).max(1);
+        // What is left by rounding is the largest group's…
+        let sum = |groups: &[Group]| groups.iter().map(|group| group.count).sum::<usize>();
+        let left = hosts.saturating_sub(sum(groups));
+        if let Some(largest) = groups.iter_mut().max_by_key(|group| group.count) {
+            largest.count += left;
+        }
+        // …and what groups of less than one host have got too much comes from all others.
+        let mut excess = sum(groups).saturating_sub(hosts);
+        while excess > 0 {
+            for group in groups.iter_mut().filter(|group| group.count > 1).take(excess) {
+                group.count -= 1;
+                excess -= 1;
+            }
         }
         self.scenario.check()?;
         Ok(self)
@@ -261,11 +295,17 @@ fn group_text(group: &Group) -> String {
     let from = if joins.from.is_zero() { String::new() } else { format!(" from {:?}", joins.from) };
     let over = if joins.over.is_zero() { String::new() } else { format!(" over {:?}", joins.over) };
     let comma = if from.is_empty() && over.is_empty() { "" } else { ", joining" };
-    format!("{count} {name} at {rates}{comma}{from}{over}")
+    format!("{} at {rates}{comma}{from}{over}", counted(*count, name))
 }
 
 fn origins_text(group: &OriginGroup) -> String {
-    format!("{} {} at {}", group.count, group.name, rate_text(group.rates.up))
+    format!("{} at {}", counted(group.count, &group.name), rate_text(group.rates.up))
+}
+
+/// `5 origins`, `1 origin`
+fn counted(count: usize, name: &str) -> String {
+    let one = name.strip_suffix('s').filter(|_| count == 1);
+    format!("{count} {}", one.unwrap_or(name))
 }
 
 fn rate_text(rate: Rate) -> String {

@@ -75,9 +75,9 @@ pub(crate) fn outcomes(file: &ScenarioFile, outcomes: &[Outcome]) -> String {
         return String::new();
     }
     let line = |outcome: &Outcome| {
-        let value = outcome.value.map_or_else(|| "-".to_owned(), value);
+        let Outcome { what, shown, target, .. } = outcome;
         let met = if outcome.met { "met" } else { "not met" };
-        (format!("  {}", outcome.what), vec![outcome.target.clone(), value, met.to_owned()])
+        (format!("  {what}"), vec![target.clone(), shown.clone(), met.to_owned()])
     };
     let lines: Vec<_> = outcomes.iter().map(line).collect();
     let mut text = format!("targets\n{}", aligned(&lines));
@@ -115,15 +115,6 @@ pub(crate) fn three(times: Figures) -> String {
         return "-".to_owned();
     }
     format!("{:.3} / {:.3} / {:.3}", times.p50, times.p99, times.p999)
-}
-
-/// A figure with as many digits as say something.
-pub(crate) fn value(value: f64) -> String {
-    let text = format!("{value:.3}");
-    match text.split_once('.') {
-        Some((whole, "000")) => whole.to_owned(),
-        _ => text,
-    }
 }
 
 fn starves(it: &Starving) -> String {

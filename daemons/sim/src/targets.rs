@@ -75,6 +75,8 @@ pub struct Outcome {
     pub what: String,
     /// What it came to; `None` if the runs do not tell.
     pub value: Option<f64>,
+    /// The same as text.
+    pub shown: String,
     /// What it was to be.
     pub target: String,
     /// Whether it is.
@@ -108,13 +110,24 @@ impl Targets {
         self.list.iter().map(|target| target.outcome(self, file, runs)).collect()
     }
 
-    /// The target for a figure of times, if there is one.
-    pub fn limit(&self, measure: &Measure) -> Option<Limit> {
-        self.list.iter().find(|target| target.measure == *measure).map(|target| target.limit)
+    /// The target for a figure, if there is one.
+    pub fn target(&self, measure: &Measure) -> Option<&Target> {
+        self.list.iter().find(|target| target.measure == *measure)
     }
 }
 
 impl Target {
+    /// What the figure is to be.
+    pub fn text(&self) -> String {
+        match self.limit {
+            Limit::AtMost(most) => format!("≤ {}", self.measure.show_limit(most)),
+            Limit::AtLeast(least) => format!("≥ {}", self.measure.show_limit(least)),
+            Limit::Within { of, share } => {
+                format!("{} ± {:.0} %", self.measure.show_limit(of), share * 100.0)
+            }
+        }
+    }
+
     fn outcome(&self, all: &Targets, file: &ScenarioFile, runs: &Runs) -> Outcome {
         let value = runs.report(Variant::AsWritten).and_then(|report| {
             let times = all.times(report);
@@ -138,7 +151,8 @@ impl Target {
             }
         });
         let met = value.is_some_and(|value| self.limit.holds(value));
-        Outcome { what: self.measure.title(), value, target: self.limit.to_string(), met }
+        let shown = value.map_or_else(|| "-".to_owned(), |value| self.measure.show(value));
+        Outcome { what: self.measure.title(), value, shown, target: self.text(), met }
     }
 }
 
@@ -159,6 +173,24 @@ impl Measure {
         }
     }
 
+    /// A value as text.
+    pub fn show(&self, value: f64) -> String {
+        match self {
+            Self::LaterThanHonest => format!("{:.1} %", value * 100.0),
+            Self::LiarsBanned => format!("{value:.0}"),
+            _ => format!("{value:.3}"),
+        }
+    }
+
+    /// What it is to be as text, without digits that say nothing.
+    pub(crate) fn show_limit(&self, value: f64) -> String {
+        let text = self.show(value);
+        match text.strip_suffix('0').filter(|_| text.contains('.')) {
+            Some(shorter) => shorter.to_owned(),
+            None => text,
+        }
+    }
+
     /// Whether it is one of the figures that every scenario has.
     pub fn is_time(&self) -> bool {
         matches!(self, Self::P50 | Self::P99 | Self::P999)
@@ -174,16 +206,6 @@ impl Limit {
             Self::AtMost(most) => rounded <= most,
             Self::AtLeast(least) => rounded >= least,
             Self::Within { of, share } => (rounded - of).abs() <= of * share + 1e-9,
-        }
-    }
-}
-
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(most) => write!(f, "≤ {most}"),
-            Self::AtLeast(least) => write!(f, "≥ {least}"),
-            Self::Within { of, share } => write!(f, "{of} ± {:.0} %", share * 100.0),
         }
     }
 }

@@ -7,7 +7,7 @@ use kraken_p2p::sim::{Figures, Report};
 use crate::file::{Column, ScenarioFile};
 use crate::policy::PolicyName;
 use crate::table;
-use crate::targets::{Limit, Measure, Outcome};
+use crate::targets::{Limit, Measure, Outcome, Target};
 use crate::variants::{Runs, Variant};
 
 /// A scenario and the runs that its row takes.
@@ -105,8 +105,7 @@ impl RowDone {
     pub(super) fn line(&self) -> String {
         let mut ours = table::three(self.times);
         for outcome in self.outcomes.iter().filter(|outcome| !is_time(&outcome.what)) {
-            let value = outcome.value.map_or_else(|| "-".to_owned(), table::value);
-            let _ = write!(ours, "; {} {value}", outcome.what);
+            let _ = write!(ours, "; {} {}", outcome.what, outcome.shown);
         }
         let Self { name, about, targets, uber_kraken, .. } = self;
         let (met, seeds) = (self.met(), self.seeds());
@@ -164,18 +163,18 @@ fn upstream(file: &ScenarioFile, runs: &Runs) -> String {
 
 /// `1.03 / 1.08 / 1.1`, and what else is asked for.
 fn target_text(file: &ScenarioFile) -> String {
-    let limits = [Measure::P50, Measure::P99, Measure::P999].map(|it| file.targets.limit(&it));
-    let text = |limit: Option<Limit>| match limit {
+    let limits = [Measure::P50, Measure::P99, Measure::P999].map(|it| file.targets.target(&it));
+    let text = |target: Option<&Target>| match target {
         None => "-".to_owned(),
-        Some(Limit::AtMost(most)) => format!("{most}"),
-        Some(other) => other.to_string(),
+        Some(Target { measure, limit: Limit::AtMost(most) }) => measure.show_limit(*most),
+        Some(other) => other.text(),
     };
     let mut all = match limits {
         [None, None, None] => Vec::new(),
         limits => vec![limits.map(text).join(" / ")],
     };
     for target in file.targets.list.iter().filter(|target| !target.measure.is_time()) {
-        all.push(format!("{} {}", target.measure.title(), target.limit));
+        all.push(format!("{} {}", target.measure.title(), target.text()));
     }
     if let Some(bound) = file.targets.bound {
         all.push(format!("bound {bound}"));

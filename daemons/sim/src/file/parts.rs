@@ -251,7 +251,7 @@ fn fate(keys: &mut Keys<'_>) -> Fate {
     }
     for (word, fate) in [("replaced", "killed"), ("down_for", "restarts")] {
         if keys.has(word) && !keys.has(fate) {
-            keys.wrong(&format!("{word} is for hosts that are {fate}"));
+            keys.wrong(&format!("{word} says nothing without {fate}"));
         }
     }
     let hangs = keys.value("hangs", values::spread);
@@ -311,7 +311,7 @@ const HOLDERS: usize = 3;
 const BLOBS_MAX: usize = 10_000;
 
 /// Half of the addresses that hosts have in the simulator: those that die may be replaced.
-const HOSTS_MAX: usize = 1 << 21;
+pub(super) const HOSTS_MAX: usize = 1 << 21;
 
 /// More are no origins.
 const ORIGINS_MAX: usize = 10_000;

@@ -50,8 +50,19 @@ fn wrong(from: &str, to: &str, expected: &str) {
     let line = 1 + FINE[..FINE.find(from).unwrap()].matches('\n').count();
     let expected = format!("b.yaml:{line}:*{expected}");
     let (place, words) = expected.split_once('*').unwrap();
-    let told = |one: &str| one.contains(place) && one.contains(words);
+    // What is wrong with a whole item is said where it begins.
+    let item = format!("b.yaml:{}:", line_of_item(line));
+    let told = |one: &str| {
+        (one.contains(place) || one.contains(&item)) && one.contains(words)
+    };
     assert!(problems.lines().any(told), "{problems:?} lacks {expected:?}");
+}
+
+/// The line on which the item of a list begins that goes on over this line.
+fn line_of_item(line: usize) -> usize {
+    let lines: Vec<&str> = FINE.lines().take(line).collect();
+    let begins = lines.iter().rposition(|line| line.starts_with("  - "));
+    begins.map_or(line, |at| at + 1)
 }
 
 #[test]
@@ -87,8 +98,96 @@ fn everything_that_is_written_is_taken() {
 fn what_is_wrong_is_said_with_its_line() {
     wrong("jitter", "jiter", "unknown key \"jiter\"; did you mean jitter?");
     wrong("patience: 30s", "colour: red", "unknown key \"colour\"; the keys here are about");
-    wrong("link: 30MB/s", "link: -30MB/s", "link: \"-30MB/s\" is negative");
-    wrong("link: 30MB/s", "link: 30", "300MB/s");
-    wrong("link: 30MB/s", "link: [30MB/s]", "expected a single value, found a list");
-    wrong("    link: 30MB/s\n", "    up: 30MB/s\n", "unknown");
+    wrong("{name: fast", "{nam: fast", "unknown key \"nam\"; did you mean name?");
+    wrong("    link: 30MB/s", "    link: -30MB/s", "link: \"-30MB/s\" is negative");
+    wrong("    link: 30MB/s", "    link: 30", "link: \"30\" is no rate such as 300MB/s");
+    wrong("    link: 30MB/s", "    link: [30MB/s]", "expected a single value, found a list");
+    wrong("    link: 30MB/s", "    link:", "link: nothing is given");
+    wrong("up: 200MB/s, down", "link: 200MB/s, down", "link is both directions");
+    wrong("up: 200MB/s, down", "up", "link is missing, or up and down");
+    wrong("at 1.25GB/s", "at 1.25MB/s", "the line is slower than the link");
+    wrong("count: 30,", "count: 0,", "count: it is 0");
+    wrong("count: 30,", "count: many,", "count: \"many\" is no whole number such as 2600");
+    wrong("count: 30,", "count: 3000000,", "count: more than 2097152 hosts");
+    wrong("count: 30,", "size: 30,", "count is missing");
+    wrong("fast, count", "odd, count", "another group is called \"odd\" already");
+    wrong("killed: over 10s", "killed: 10s", "killed: \"10s\" is not when, such as");
+    wrong("policy: uber-kraken", "policy: uber", "none of swarm, uber-kraken, uber-kraken-re");
+    wrong("wants: [layer]", "wants: [lay]", "wants: no blob is called \"lay\"");
+    wrong("wants: [layer]", "wants: layer", "wants: expected a list, found a single value");
+    wrong("replaced: yes", "replaced: maybe", "replaced: \"maybe\" is none of yes, no");
+    wrong("replaced: yes", "hangs: at 1s", "hangs and killed cannot be had together");
+    wrong("size: 1GB", "size: 0GB", "size: it is 0 bytes");
+    wrong("size: 1GB", "size: 17000GB, name: x", "is given twice");
+    wrong("size: 1GB, piece: 4MiB", "size: 1000GB, piece: 4KiB", "pieces of 4096 bytes are more");
+    wrong("count: 2, size", "count: 20000, size", "count: more than 10000 blobs");
+    wrong("wanted_by: 10%", "wanted_by: 110%", "wanted_by: \"110%\" is no share such as 10%");
+    wrong("holders: all", "holders: 6", "holders: there are 5 origins");
+    wrong("round_trip: 2ms", "round_trip: 0ms", "round_trip: it is 0");
+    wrong("round_trip: 2ms", "round_trip: 1ns", "round_trip: it must be 2ns at least");
+    wrong("jitter: 20%", "jitter: 100%", "jitter: it must be below 100%");
+    wrong("0 and 1", "1 and 1", "between: it is one zone");
+    wrong("0 and 1", "0-1", "between: write it like \"0 and 1\"");
+    wrong("time_max: 1h", "time_max: 9999h", "time_max: 9999h is longer than 1000h");
+    wrong("of: fast", "of: slow", "of: no hosts are called \"slow\"");
+    wrong("within 15% of", "within 15%", "is no range such as");
+}
+
+#[test]
+fn several_things_that_are_wrong_are_all_said() {
+    let problems = parse("hosts: [{count: 0}]\norigins: 5\n").map(|_| ()).unwrap_err();
+    let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
+    for words in ["blobs is missing", "hosts", "link is missing", "origins: expected a list"] {
+        assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:?}");
+    }
+    assert!(lines.iter().all(|line| line.starts_with("a/b.yaml:")), "{lines:?}");
+    for nothing in ["", "hosts: []\nblobs: []\norigins: []\n", "[]", "a: [", "hosts: {}\n"] {
+        assert!(parse(nothing).is_err(), "{nothing}");
+    }
+}
+
+#[test]
+fn more_hosts_than_memory_allows_are_refused_with_their_line() {
+    let file = parse(FINE).unwrap();
+    file.check_memory(1 << 30).unwrap();
+    let error = file.check_memory(1000).unwrap_err().to_string();
+    let start = "a/b.yaml:6:25: a run with 40 hosts needs about ";
+    assert!(error.starts_with(start), "{error}");
+    assert!(error.ends_with("MiB of memory, and 1 MiB are there; take fewer hosts"), "{error}");
+}
+
+#[test]
+fn hosts_are_scaled_in_proportion() {
+    let file = parse(FINE).unwrap();
+    for (hosts, expected) in [(400, [300, 100]), (40, [30, 10]), (7, [6, 1]), (2, [1, 1])] {
+        let scaled = file.clone().scaled(hosts).unwrap();
+        let counts: Vec<usize> = scaled.scenario.groups.iter().map(|group| group.count).collect();
+        assert_eq!(counts, expected);
+    }
+    let error = file.scaled(1).unwrap_err().to_string();
+    assert!(error.contains("1 hosts are fewer than its 2 groups"), "{error}");
+}
+
+#[test]
+fn a_policy_is_that_of_hosts_origins_and_trackers() {
+    let file = parse(FINE).unwrap();
+    let theirs = file.with_policy(PolicyName::UberKraken);
+    assert!(theirs.groups.iter().all(|it| it.policy.name() == "uber/kraken"));
+    assert!(theirs.origins.iter().all(|it| it.policy.name() == "uber/kraken"));
+    // Their limiter of bandwidth lets whole pieces out.
+    assert!(theirs.groups.iter().all(|it| it.rates.whole_pieces));
+    let ours = file.with_policy(PolicyName::Swarm);
+    assert!(ours.groups.iter().all(|it| !it.rates.whole_pieces && it.policy.name() == "kraken"));
+    assert_eq!(file.policy_of("odd"), Some(PolicyName::UberKraken));
+}
+
+#[test]
+fn every_scenario_that_has_a_name_is_sound_and_has_targets() {
+    for (name, _) in builtin::NAMED {
+        let file = builtin::named(name).unwrap();
+        assert!(!file.about.is_empty() && !file.targets.list.is_empty(), "{name}");
+        assert_eq!(file.scenario.name, *name);
+    }
+    let error = builtin::named("reame-j1").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("did you mean readme-j1?"), "{error}");
 }

@@ -1,0 +1,96 @@
+//! Every scenario that has a name, with 200 hosts: all finish, every promise is kept, the same seed
+//! gives the same report, and times are not much longer than they were.
+
+use kraken_p2p::sim::{Report, run};
+use kraken_sim::{Runs, ScenarioFile, Variant, named};
+
+macro_rules! rows {
+    ($($name:ident $p999_max:literal $($change:expr)?;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                #[allow(unused_mut)]
+                let mut file = small(&stringify!($name).replace('_', "-"));
+                $(let change: fn(&mut ScenarioFile) = $change; change(&mut file);)?
+                check(&file, $p999_max);
+            }
+        )*
+
+        #[test]
+        fn every_scenario_is_among_them() {
+            let rows = [$(stringify!($name).replace('_', "-")),*];
+            for (name, _) in kraken_sim::NAMED {
+                assert!(rows.iter().any(|row| row == name), "{name}");
+            }
+        }
+    };
+}
+
+rows! {
+    readme_j0 1.25;
+    readme_j1 1.25;
+    readme_j5 1.25;
+    readme_j10 1.25;
+    readme_j30 1.25;
+    large_j0 1.25;
+    large_j1 1.25;
+    large_j10 1.25;
+    one_origin 1.60;
+    one_origin_1m 1.60;
+    hosts_64 1.15;
+    hosts_500 1.25;
+    uplink_200 1.25;
+    rtt_10ms 1.25;
+    slow_2pct 1.25;
+    slow_10pct 1.25;
+    hang_3pct 1.25;
+    kill_20pct 1.40;
+    small_blob 1.60;
+    blob_20g 1.10 |file| shorten(file, 4_000_000_000);
+    blob_100g 1.10 |file| shorten(file, 16_000_000_000);
+    many_blobs 9.0 |file| file.scenario.blobs.truncate(40);
+    zones 1.50;
+    liar 1.25;
+    mixed 1.50;
+    streaming 1.25;
+    small_swarm 1.25;
+    small_swarm_1m 1.25;
+}
+
+/// With 200 hosts, unless it has fewer anyway.
+fn small(name: &str) -> ScenarioFile {
+    let file = named(name).unwrap();
+    let mut file = if file.hosts() > 200 { file.scaled(200).unwrap() } else { file };
+    // Coarser and quicker; times differ by less than one in a hundred.
+    file.scenario.network.slice_len = file.scenario.network.slice_len.max(1 << 20);
+    file
+}
+
+fn shorten(file: &mut ScenarioFile, len: u64) {
+    for blob in &mut file.scenario.blobs {
+        (blob.len, blob.piece_len) = (len, Some(16 << 20));
+    }
+}
+
+#[track_caller]
+fn simulate(file: &ScenarioFile, variant: Variant) -> Report {
+    let report = run(&variant.scenario(file), 1).unwrap();
+    assert!(report.is_ok(), "{} {:?} {:?}", report.ending, report.starving, report.violations);
+    report
+}
+
+#[track_caller]
+fn check(file: &ScenarioFile, p999_max: f64) {
+    let mut runs = Runs::default();
+    runs.insert(Variant::AsWritten, simulate(file, Variant::AsWritten));
+    for variant in file.targets.needs(file) {
+        runs.insert(variant, run(&variant.scenario(file), 1).unwrap());
+    }
+    let report = runs.report(Variant::AsWritten).unwrap();
+    assert!(*report == simulate(file, Variant::AsWritten), "the same seed gives another report");
+    let times = file.targets.times(report);
+    assert!(times.hosts > 0 && times.p999 <= p999_max, "{times:?}");
+    for outcome in file.targets.outcomes(file, &runs) {
+        assert!(outcome.value.is_some_and(f64::is_finite), "{outcome:?}");
+    }
+}

@@ -54,6 +54,8 @@ pub struct Report {
     pub closes: BTreeMap<String, u64>,
     /// Handshakes that were refused, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Bans of peers that lied, by the hosts that run at the end; each for one blob.
+    pub bans: u64,
     /// Bytes that crossed each link between zones, there and back.
     pub zone_bytes: Vec<((usize, usize), [u64; 2])>,
     /// Events of the simulation.
@@ -244,6 +246,7 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
         messages: tally.messages,
         closes: names(&tally.closes),
         refused: names(&tally.refused),
+        bans: bans(simulation),
         zone_bytes: simulation.zones.bytes().collect(),
         events: tally.events,
         calls_per_sec_max: hosts_max(simulation, |host| host.tally.calls_max),
@@ -261,6 +264,11 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
 
 fn hosts_max(simulation: &Simulation, of: impl Fn(&Host) -> u64) -> u64 {
     simulation.hosts.iter().map(of).max().unwrap_or(0)
+}
+
+fn bans(simulation: &Simulation) -> u64 {
+    let peers = simulation.hosts.iter().filter_map(|host| host.peer.as_ref());
+    peers.filter_map(|peer| Some(peer.counters()?.bans)).sum()
 }
 
 /// From a host's first wish to its last byte, if it got all.

@@ -46,7 +46,7 @@ pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, Stri
     push("GB in vain", gb(report.bytes_wasted));
     push("pieces twice, wrong", format!("{}, {}", report.pieces_in_vain, report.pieces_corrupt));
     push("announces, early", format!("{}, {}", report.announces, report.announces_early));
-    push("connections ended for lies", format!("{}", report.closes.get("lied").unwrap_or(&0)));
+    push("bans", report.bans.to_string());
     push("virtual time, s", format!("{:.2}", report.ended_secs));
     push("events, millions", format!("{:.1}", report.events as f64 / 1e6));
     push("ended", report.ending.clone());

@@ -45,7 +45,7 @@ pub enum Measure {
     FairShare,
     /// How much later than without hosts that lie, the most of p50, p99 and p99.9.
     LaterThanHonest,
-    /// How many connections ended because of lies.
+    /// How often one that lies was banned.
     LiarsBanned,
     /// Times of a group ÷ those of a swarm where all run what it runs, the most of p50, p99 and
     /// p99.9.
@@ -143,7 +143,7 @@ impl Target {
                     let honest = all.times(runs.report(Variant::Honest)?);
                     Some(ratio(times, honest) - 1.0)
                 }
-                Measure::LiarsBanned => Some(ended_for_lies(report)),
+                Measure::LiarsBanned => Some(report.bans as f64),
                 Measure::NoWorseAlone(name) => {
                     let alone = runs.report(Variant::All(file.policy_of(name)?))?;
                     Some(ratio(group(report, name)?.times, alone.overall))
@@ -168,7 +168,7 @@ impl Measure {
             Self::CopiesCrossing => "copies crossing".to_owned(),
             Self::FairShare => "slowest blob ÷ fair share".to_owned(),
             Self::LaterThanHonest => "later than without lies".to_owned(),
-            Self::LiarsBanned => "connections ended for lies".to_owned(),
+            Self::LiarsBanned => "bans".to_owned(),
             Self::NoWorseAlone(group) => format!("{group} ÷ alone"),
         }
     }
@@ -239,10 +239,6 @@ fn copies_crossing(report: &Report) -> f64 {
     let bytes: u64 = report.blobs.iter().map(|blob| blob.len).sum();
     let most = report.zone_bytes.iter().flat_map(|(_, ways)| *ways).max().unwrap_or(0);
     most as f64 / bytes.max(1) as f64
-}
-
-fn ended_for_lies(report: &Report) -> f64 {
-    report.closes.get("lied").copied().unwrap_or(0) as f64
 }
 
 /// The largest ratio of the three figures.

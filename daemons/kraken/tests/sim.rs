@@ -56,7 +56,10 @@ fn a_file_is_run_with_targets_json_and_plots() {
     assert!(line("p99.9").ends_with(" met") && line("max  ").ends_with("not met"), "{out}");
     let json = std::fs::read(dir.path().join("out.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    assert_eq!((&json["report"]["seed"], &json["report"]["ending"]), (&7.into(), &"finished".into()));
+    assert_eq!(
+        (&json["report"]["seed"], &json["report"]["ending"]),
+        (&7.into(), &"finished".into())
+    );
     assert_eq!(json["targets"][1]["met"], false);
     for plot in ["completion", "origins"] {
         let svg = std::fs::read_to_string(dir.path().join(format!("plots/small-{plot}.svg")));

@@ -14,7 +14,7 @@ use crate::progress::{Line, print};
 use crate::targets::Outcome;
 use crate::variants::{Runs, Variant};
 use crate::work::{Stop, simulate, until_interrupted};
-use crate::{builtin, table};
+use crate::{builtin, memory, table};
 
 /// What is written as JSON.
 #[derive(serde::Serialize)]
@@ -58,7 +58,9 @@ impl Plan {
         let (plan, runs) = done?;
         let report = runs.report(plan.main()).expect("the run itself is done first");
         let code = plan.tell(&runs, report, outputs, interrupted)?;
-        print(&format!("{:.1} s of real time\n", begun.elapsed().as_secs_f64()));
+        let mib = memory::peak().unwrap_or(0) >> 20;
+        let seconds = begun.elapsed().as_secs_f64();
+        print(&format!("{seconds:.1} s of real time, {mib} MiB of memory\n"));
         Ok(if interrupted { command::interrupted() } else { code })
     }
 
@@ -113,7 +115,7 @@ impl Plan {
     }
 
     fn heading(&self) -> String {
-        let Plan { file, .. } = self;
+        let Self { file, .. } = self;
         let mut text = format!("{}: {}\n{}\n", file.scenario.name, file.about, file.set_up());
         if let Some(notes) = &file.notes {
             text += &format!("{notes}\n");

@@ -37,7 +37,7 @@ pub(super) fn blobs(keys: &mut Keys<'_>, origins: usize) -> Vec<Blob> {
         {
             keys.wrong_at(place, &format!("holders: there are {origins} origins"));
         }
-        let holders = holders.map_or(HOLDERS.min(origins), |(holders, _)| holders);
+        let holders = holders.map_or_else(|| HOLDERS.min(origins), |(holders, _)| holders);
         if let Some(((least, most), place)) = sizes {
             for len in [least, most] {
                 let pieces = piece_len.unwrap_or_else(|| PieceLengths::default().for_blob(len));
@@ -224,7 +224,8 @@ fn rates(keys: &mut Keys<'_>, runs: Runs) -> LinkRates {
     if both && (keys.has("up") || keys.has("down")) {
         keys.wrong("link is both directions: give it, or up and down");
     }
-    if !both && !(keys.has("up") && keys.has("down")) {
+    let ways = keys.has("up") && keys.has("down");
+    if !both && !ways {
         keys.wrong("link is missing, or up and down");
     }
     let link = keys.value("link", values::rate);

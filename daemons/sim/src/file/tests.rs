@@ -52,9 +52,7 @@ fn wrong(from: &str, to: &str, expected: &str) {
     let (place, words) = expected.split_once('*').unwrap();
     // What is wrong with a whole item is said where it begins.
     let item = format!("b.yaml:{}:", line_of_item(line));
-    let told = |one: &str| {
-        (one.contains(place) || one.contains(&item)) && one.contains(words)
-    };
+    let told = |one: &str| (one.contains(place) || one.contains(&item)) && one.contains(words);
     assert!(problems.lines().any(told), "{problems:?} lacks {expected:?}");
 }
 

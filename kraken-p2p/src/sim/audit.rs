@@ -1,7 +1,7 @@
 //! Checks from outside: what a peer promises and counts is compared with what it was seen to do.
 
 use super::engine::Simulation;
-use super::world::{Host, Nanos};
+use super::world::{End, Host, Nanos};
 use crate::wire::Message;
 
 /// What was found.
@@ -117,15 +117,26 @@ impl Simulation {
 
     /// An end gets a piece.
     pub(super) fn note_answered(&mut self, end: u32, index: u32) {
-        let it = &mut self.ends[end as usize];
-        (it.heard_at, it.took_back) = (self.now, false);
+        self.note_alive(end);
+        self.ends[end as usize].took_back = false;
         self.note_unasked(end, index);
+    }
+
+    /// Bytes come over an end. If they did not for long, what was asked of others meanwhile is on
+    /// order besides.
+    pub(super) fn note_alive(&mut self, end: u32) {
+        let it = &mut self.ends[end as usize];
+        if self.now - it.heard_at > SILENCE {
+            it.revived.clone_from(&it.asked);
+        }
+        it.heard_at = self.now;
     }
 
     fn note_unasked(&mut self, end: u32, index: u32) {
         let it = &mut self.ends[end as usize];
         if let Some(place) = it.asked.iter().position(|asked| *asked == index) {
             it.asked.swap_remove(place);
+            it.revived.retain(|revived| *revived != index);
             self.copies[it.copy as usize].requests -= 1;
         }
     }
@@ -149,7 +160,11 @@ impl Simulation {
             .partition(|other| self.now - other.heard_at > SILENCE);
         // What a silent peer was asked for may be asked of another one besides.
         let is_again = |index: &u32| silent.iter().any(|other| other.asked.contains(index));
-        let mut open: Vec<u32> = heard.iter().flat_map(|other| other.asked.clone()).collect();
+        let fresh = |other: &&End| {
+            let fresh = other.asked.iter().filter(|index| !other.revived.contains(index));
+            fresh.copied().collect::<Vec<u32>>()
+        };
+        let mut open: Vec<u32> = heard.iter().flat_map(fresh).collect();
         open.retain(|index| !is_again(index));
         open.sort_unstable();
         open.dedup();

@@ -257,8 +257,8 @@ impl Simulation {
     pub(super) fn on_progress(&mut self, end: u32, bytes: u32) {
         let it = &mut self.ends[end as usize];
         if it.open {
-            it.heard_at = self.now;
             let (host, conn) = (it.host, it.conn);
+            self.note_alive(end);
             self.call(host, |peer, now| peer.handle_piece_progress(now, conn, u64::from(bytes)));
         }
     }

@@ -154,6 +154,8 @@ pub(super) struct End {
     pub(super) owed: Vec<u32>,
     /// Pieces this end has asked for.
     pub(super) asked: Vec<u32>,
+    /// Those of them that were open already when bytes came again after a long silence.
+    pub(super) revived: Vec<u32>,
     /// When bytes last came, or the first piece was asked for.
     pub(super) heard_at: Nanos,
     /// Since when the next slice must wait.
@@ -198,6 +200,7 @@ impl End {
             stalled: false,
             owed: Vec::new(),
             asked: Vec::new(),
+            revived: Vec::new(),
             heard_at: 0,
             took_back: false,
             got_at: 0,

@@ -24,6 +24,9 @@ pub(crate) fn main(args: AllArgs) -> ExitCode {
         Ok(rows) => rows,
         Err(error) => return command::wrong(&error),
     };
+    if let Some(hosts) = args.hosts {
+        print(&format!("With {hosts} hosts each at most.\n\n"));
+    }
     let code = Outputs::new(args.json, None).and_then(|outputs| run(rows, jobs, outputs));
     code.unwrap_or_else(|error| command::failed(&error))
 }

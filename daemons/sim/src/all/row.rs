@@ -78,19 +78,23 @@ impl Row {
         let differ = others.iter().filter(|it| it.seed != main.seed);
         let differ = differ.map(|it| difference(times, targets.times(it)));
         let ours = [Some(main), runs.report(Variant::Honest)].into_iter().flatten();
-        let all_ok = ours.chain(&others).all(Report::is_ok);
+        let failed: Vec<&Report> = ours.chain(&others).filter(|report| !report.is_ok()).collect();
+        let troubles = failed.iter().map(|report| {
+            let Report { seed, ending, .. } = report;
+            format!("with seed {seed}, {ending}:\n{}", table::troubles(report))
+        });
         let again = (!same.is_empty()).then(|| same.iter().all(|same| *same));
         RowDone {
             name: file.scenario.name.clone(),
             about: file.about.clone(),
-            ok: all_ok && again != Some(false),
+            ok: failed.is_empty() && again != Some(false),
             times,
             outcomes: targets.outcomes(file, &runs),
             uber_kraken: upstream(file, &runs),
             again,
             seeds_differ: differ.reduce(f64::max),
             targets: target_text(file),
-            troubles: table::troubles(main),
+            troubles: troubles.collect(),
             notes: file.notes.clone(),
         }
     }

@@ -108,7 +108,7 @@ fn what_cannot_be_run_is_said_with_file_line_and_reason() {
         assert!(err.starts_with(&format!("kraken sim: small.yaml:{expected}")), "{err}");
     };
     check(&SMALL.replace("about", "abuot"), "1:1: unknown key \"abuot\"; did you mean about?");
-    check(&SMALL.replace("12, link: ", "12, link: -"), "3:40: link: \"-100MB/s\" is negative");
+    check(&SMALL.replace("12, link: ", "12, link: -"), "3:41: link: \"-100MB/s\" is negative");
     let many = SMALL.replace("count: 12", "count: 2000000").replace("60MB", "20GB");
     check(&many, "3:31: a run with 2000000 hosts needs about ");
     let dir = with_file(SMALL);

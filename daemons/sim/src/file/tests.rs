@@ -108,7 +108,7 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("count: 30,", "count: many,", "count: \"many\" is no whole number such as 2600");
     wrong("count: 30,", "count: 3000000,", "count: more than 2097152 hosts");
     wrong("count: 30,", "size: 30,", "count is missing");
-    wrong("fast, count", "odd, count", "another group is called \"odd\" already");
+    wrong("name: odd", "name: fast", "another group is called \"fast\" already");
     wrong("killed: over 10s", "killed: 10s", "killed: \"10s\" is not when, such as");
     wrong("policy: uber-kraken", "policy: uber", "none of swarm, uber-kraken, uber-kraken-re");
     wrong("wants: [layer]", "wants: [lay]", "wants: no blob is called \"lay\"");
@@ -135,7 +135,9 @@ fn what_is_wrong_is_said_with_its_line() {
 fn several_things_that_are_wrong_are_all_said() {
     let problems = parse("hosts: [{count: 0}]\norigins: 5\n").map(|_| ()).unwrap_err();
     let lines: Vec<String> = problems.to_string().lines().map(str::to_owned).collect();
-    for words in ["blobs is missing", "hosts", "link is missing", "origins: expected a list"] {
+    for words in
+        ["blobs is missing", "count: it is 0", "link is missing", "origins: expected a list"]
+    {
         assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:?}");
     }
     assert!(lines.iter().all(|line| line.starts_with("a/b.yaml:")), "{lines:?}");

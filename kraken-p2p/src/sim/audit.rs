@@ -1,7 +1,7 @@
 //! Checks from outside: what a peer promises and counts is compared with what it was seen to do.
 
 use super::engine::Simulation;
-use super::world::{End, Host, Nanos};
+use super::world::{Host, Nanos};
 use crate::wire::Message;
 
 /// What was found.
@@ -94,6 +94,7 @@ impl Simulation {
             }
             Message::CancelPiece { index } => {
                 it.took_back = true;
+                self.note_late(end);
                 self.note_unasked(end, index.0);
             }
             Message::Error { index, .. } => it.owed.retain(|owed| *owed != index.0),
@@ -122,21 +123,26 @@ impl Simulation {
         self.note_unasked(end, index);
     }
 
-    /// Bytes come over an end. If they did not for long, what was asked of others meanwhile is on
-    /// order besides.
+    /// Bytes come over an end.
     pub(super) fn note_alive(&mut self, end: u32) {
-        let it = &mut self.ends[end as usize];
+        self.note_late(end);
+        self.ends[end as usize].heard_at = self.now;
+    }
+
+    /// If an end has been silent for long, what was asked of it may be on order besides, with it or
+    /// with another one, until it is there.
+    fn note_late(&mut self, end: u32) {
+        let it = &self.ends[end as usize];
         if self.now - it.heard_at > SILENCE {
-            it.revived.clone_from(&it.asked);
+            let late = &mut self.copies[it.copy as usize].late;
+            late.extend(it.asked.iter().filter(|index| !late.contains(index)).collect::<Vec<_>>());
         }
-        it.heard_at = self.now;
     }
 
     fn note_unasked(&mut self, end: u32, index: u32) {
         let it = &mut self.ends[end as usize];
         if let Some(place) = it.asked.iter().position(|asked| *asked == index) {
             it.asked.swap_remove(place);
-            it.revived.retain(|revived| *revived != index);
             self.copies[it.copy as usize].requests -= 1;
         }
     }
@@ -160,12 +166,8 @@ impl Simulation {
             .partition(|other| self.now - other.heard_at > SILENCE);
         // What a silent peer was asked for may be asked of another one besides.
         let is_again = |index: &u32| silent.iter().any(|other| other.asked.contains(index));
-        let fresh = |other: &&End| {
-            let fresh = other.asked.iter().filter(|index| !other.revived.contains(index));
-            fresh.copied().collect::<Vec<u32>>()
-        };
-        let mut open: Vec<u32> = heard.iter().flat_map(fresh).collect();
-        open.retain(|index| !is_again(index));
+        let mut open: Vec<u32> = heard.iter().flat_map(|other| other.asked.clone()).collect();
+        open.retain(|index| !is_again(index) && !copy.late.contains(index));
         open.sort_unstable();
         open.dedup();
         if open.len() as u64 > most + MOVED_MAX {

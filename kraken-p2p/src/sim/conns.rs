@@ -217,7 +217,6 @@ impl Simulation {
         it.queue = Default::default();
         it.owed = Vec::new();
         it.asked = Vec::new();
-        it.revived = Vec::new();
         let host = &mut self.hosts[it.host as usize];
         host.conns.remove(&it.conn);
         let copy = &mut self.copies[it.copy as usize];

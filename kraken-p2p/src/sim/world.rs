@@ -100,6 +100,8 @@ pub(super) struct Copy {
     pub(super) have_count: u32,
     /// All pieces before this one are here.
     pub(super) cursor: u32,
+    /// Pieces that a peer which was silent for long had been asked for.
+    pub(super) late: Vec<u32>,
     /// Which end writes which piece.
     pub(super) leases: Vec<(u32, u32)>,
     /// Open connections.
@@ -154,8 +156,6 @@ pub(super) struct End {
     pub(super) owed: Vec<u32>,
     /// Pieces this end has asked for.
     pub(super) asked: Vec<u32>,
-    /// Those of them that were open already when bytes came again after a long silence.
-    pub(super) revived: Vec<u32>,
     /// When bytes last came, or the first piece was asked for.
     pub(super) heard_at: Nanos,
     /// Since when the next slice must wait.
@@ -200,7 +200,6 @@ impl End {
             stalled: false,
             owed: Vec::new(),
             asked: Vec::new(),
-            revived: Vec::new(),
             heard_at: 0,
             took_back: false,
             got_at: 0,
@@ -220,6 +219,7 @@ impl Copy {
             have,
             have_count,
             cursor: 0,
+            late: Vec::new(),
             leases: Vec::new(),
             conns: 0,
             requests: 0,
@@ -240,6 +240,7 @@ impl Copy {
         if self.have.set(index) {
             self.have_count += 1;
         }
+        self.late.retain(|late| *late != index.0);
         if index.0 == 0 {
             self.first_at.get_or_insert(now);
         }

@@ -13,7 +13,7 @@ use kraken_core::{PieceIndex, Time};
 
 use super::conn::Conn;
 use super::io::{CloseReason, ConnId};
-use super::limits::{HASTENED_PER_TICK, TIMEOUTS_MAX, VAIN_MIN, VAIN_SHARE};
+use super::limits::{HASTENED_PER_TICK, OWNERS_MAX, TIMEOUTS_MAX, VAIN_MIN, VAIN_SHARE};
 use super::torrent::{Cx, Torrent};
 use crate::wire::Message;
 
@@ -40,14 +40,17 @@ impl Torrent {
         let slow: Vec<PieceIndex> = self
             .owners
             .iter()
-            .filter(|(index, owners)| owners.len() == 1 && !self.contended.contains_key(index))
+            .filter(|(index, owners)| {
+                (owners.len() == 1 || owners.len() < OWNERS_MAX && self.are_silent(cx, owners))
+                    && !self.contended.contains_key(index)
+            })
             .map(|(index, _)| *index)
             .collect();
         let mut hastened = 0;
         for index in slow {
             let urgent = self.is_urgent(index);
             if hastened < HASTENED_PER_TICK
-                && (spare || urgent)
+                && (spare || urgent || self.is_with_stale(cx.now, index))
                 && self.hasten(cx, index, ending || urgent)
             {
                 hastened += 1;
@@ -55,12 +58,13 @@ impl Torrent {
         }
     }
 
-    /// Has a piece come from another peer if that promises to be much sooner; with `twice`, from
-    /// both if the first one does not answer. Whether anything was done.
+    /// Has a piece come from another peer if that promises to be much sooner; with `twice`, or if
+    /// the first one does not even let go of it, from both. Whether anything was done.
     fn hasten(&mut self, cx: &mut Cx<'_>, index: PieceIndex, twice: bool) -> bool {
-        let Some(&owner) = self.owners.get(&index).and_then(|owners| owners.first()) else {
+        let Some([before @ .., owner]) = self.owners.get(&index).map(Vec::as_slice) else {
             return false;
         };
+        let (owner, is_first) = (*owner, before.is_empty());
         let Some(conn) = self.conns.get(&owner) else { return false };
         let Some(left) = conn.expected_left(cx.now, self.typical_service, index) else {
             return false;
@@ -79,16 +83,29 @@ impl Torrent {
         if left < wait * 2.0 {
             return false;
         }
-        if queued && recalled.is_none() && !silent {
+        if is_first && queued && recalled.is_none() && !(silent && twice) {
             self.recall(cx, owner, index, other);
             return true;
         }
-        if !twice || left < wait + after.as_secs_f64() || !self.may_double() {
+        let hangs = silent && (recalled.is_some() || !is_first);
+        if !(twice || hangs) || left < wait + after.as_secs_f64() || !self.may_double() {
             return false;
         }
         self.forget_recall(index);
         self.request(cx, other, index);
         true
+    }
+
+    /// Whether nothing has come from any of these for a while.
+    fn are_silent(&self, cx: &Cx<'_>, owners: &[ConnId]) -> bool {
+        let silent = |conn: &Conn| conn.silent_for(cx.now) >= cx.config.duplicate_after;
+        owners.iter().all(|owner| self.conns.get(owner).is_some_and(silent))
+    }
+
+    /// Whether a piece is on order with a peer that has been silent for long.
+    fn is_with_stale(&self, now: Time, index: PieceIndex) -> bool {
+        let owner = self.owners.get(&index).and_then(|owners| owners.first());
+        owner.and_then(|owner| self.conns.get(owner)).is_some_and(|conn| conn.is_stale(now))
     }
 
     /// Whether nothing that anyone has is left to ask for.

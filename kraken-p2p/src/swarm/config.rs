@@ -21,7 +21,8 @@ pub struct SwarmConfig {
     /// How many at most, while fewer leave the uplink idle or take less than a tenth of a second
     /// (see [`super::Swarm::handle_upload_progress`]); as many at least.
     pub upload_pieces_max: usize,
-    /// Bytes a torrent has on order at once, over all its connections; at least 14 pieces.
+    /// Bytes on order at once, over all connections, shared out evenly among the torrents that have
+    /// any on order; at least 14 pieces or 64 MiB, whichever is less, and 4 pieces of each torrent.
     pub in_flight_bytes: u64,
     /// Most requests open with a peer that is uber/kraken's agent.
     pub pipeline_agent: usize,

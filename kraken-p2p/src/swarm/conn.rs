@@ -152,7 +152,7 @@ impl Conn {
     pub(super) fn on_late(&mut self, now: Time) {
         self.progress_at = now;
         self.earned_until = now;
-        if self.timeouts > 0 {
+        if self.timeouts > 0 || self.rest_until > now {
             // This is what was waited for: the peer is slow, and its rest was for silence.
             self.on_received(now);
             self.rest_until = now;
@@ -234,10 +234,15 @@ impl Conn {
         Some(first + service * before as f64)
     }
 
-    /// Whether a request can be taken back: one of several is not being answered yet, and the other
-    /// side says when it lets go of it.
+    /// Whether a request can be taken back: one of several is not being answered yet, or nothing
+    /// has come since the only one, and the other side says when it lets go of it.
     pub(super) fn can_recall(&self) -> bool {
-        self.answers_cancels && self.requests.len() >= 2
+        let waits = match self.requests.len() {
+            0 => false,
+            1 => self.progress_at <= self.busy_since,
+            _ => true,
+        };
+        waits && self.answers_cancels
     }
 
     /// How many requests may be open with it by the configuration.

@@ -29,6 +29,10 @@ pub(super) const HASTENED_PER_TICK: usize = 4;
 /// however busy the machines are.
 pub(super) const VAIN_SHARE: u64 = 32;
 
+/// So many peers may be asked for the same piece, if all before the last one are silent: of many
+/// hosts some have two neighbours that hang.
+pub(super) const OWNERS_MAX: usize = 4;
+
 /// In small torrents so many may: one peer that hangs does not hold up the end.
 pub(super) const VAIN_MIN: u64 = 2;
 
@@ -52,6 +56,11 @@ pub(super) const COMMIT_FAILURES_MAX: u32 = 5;
 /// How often a connection may be passed over for others whose pieces were sent less: nobody waits
 /// for long.
 pub(super) const PASSED_OVER_MAX: u32 = 16;
+
+/// And how often by a node that has not all pieces itself: who is behind the crowd asks for what
+/// was sent often, and with 16 comes 8 % later than the others where uplinks are slower than
+/// downlinks; with none the slowest of sixteen on slow links came 3 % later.
+pub(super) const PASSED_OVER_BY_LEECHER_MAX: u32 = 4;
 
 /// How often what a connection asked for first may be passed over for pieces sent less: its
 /// receiver reads in order, and may have nothing to read before it comes.

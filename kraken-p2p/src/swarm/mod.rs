@@ -60,6 +60,8 @@ pub struct Swarm {
     timers: BTreeSet<(Time, Digest)>,
     outputs: VecDeque<Output>,
     counters: Counters,
+    /// Torrents with pieces on order.
+    fetching: usize,
     shut_down: bool,
 }
 
@@ -79,6 +81,7 @@ impl Swarm {
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            fetching: 0,
             shut_down: false,
         }
     }
@@ -382,6 +385,7 @@ impl Swarm {
     ) -> Option<R> {
         let digest = *digest;
         let torrent = self.torrents.get_mut(&digest)?;
+        let others_fetching = self.fetching - usize::from(torrent.is_fetching());
         let mut cx = Cx {
             now,
             config: &self.config,
@@ -392,8 +396,10 @@ impl Swarm {
             uplink: &mut self.uplink,
             conns: &mut self.conns,
             next_conn: &mut self.next_conn,
+            others_fetching,
         };
         let result = work(torrent, &mut cx);
+        self.fetching = others_fetching + usize::from(!torrent.gone && torrent.is_fetching());
         let wake = if torrent.gone { None } else { torrent.next_wake(&self.config) };
         if wake != torrent.wake {
             if let Some(before) = torrent.wake {

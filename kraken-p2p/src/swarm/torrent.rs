@@ -133,6 +133,8 @@ pub(super) struct Cx<'a> {
     /// The torrent of each connection and dial.
     pub(super) conns: &'a mut BTreeMap<ConnId, Digest>,
     pub(super) next_conn: &'a mut u64,
+    /// How many other torrents have pieces on order.
+    pub(super) others_fetching: usize,
 }
 
 impl Cx<'_> {
@@ -486,6 +488,11 @@ impl Torrent {
     /// Whether someone waits and pieces are missing.
     pub(super) fn wants_pieces(&self) -> bool {
         self.phase == Phase::Fetching && !self.demands.is_empty()
+    }
+
+    /// Whether pieces are on order.
+    pub(super) fn is_fetching(&self) -> bool {
+        !self.owners.is_empty()
     }
 
     pub(super) fn have_all(&self) -> bool {

@@ -8,7 +8,7 @@ use kraken_core::{Digest, PieceIndex};
 use super::config::SwarmConfig;
 use super::conn::{Conn, Sending};
 use super::io::{CloseReason, ConnId, Output};
-use super::limits::{FIRST_PASSED_OVER_MAX, PASSED_OVER_MAX};
+use super::limits::{FIRST_PASSED_OVER_MAX, PASSED_OVER_BY_LEECHER_MAX, PASSED_OVER_MAX};
 use super::slots::Slots;
 use super::torrent::{Cx, Phase, Torrent};
 use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
@@ -159,7 +159,11 @@ impl Torrent {
     fn least_sent(&self, id: ConnId) -> Option<u32> {
         let conn = self.conns.get(&id)?;
         let least = conn.queue.iter().map(|index| self.sent[index.as_usize()]).min()?;
-        Some(if conn.passed_over >= PASSED_OVER_MAX { 0 } else { least })
+        let most = match self.phase {
+            Phase::Complete => PASSED_OVER_MAX,
+            _ => PASSED_OVER_BY_LEECHER_MAX,
+        };
+        Some(if conn.passed_over >= most { 0 } else { least })
     }
 
     /// Takes the piece to send to a connection whose turn it is.

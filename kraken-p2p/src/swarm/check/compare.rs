@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kraken_core::{Digest, PieceIndex};
 
 use super::event::Event;
-use super::model::Model;
+use super::model::{Line, Model};
 use super::outputs::Now;
 use crate::limits::{PIECE_REQUESTS_QUEUED_MAX, REQUESTS_PER_CONN_MAX};
 use crate::swarm::limits::{CATCH_UP_MAX, HASTENED_PER_TICK};
@@ -133,7 +133,12 @@ impl Model {
         let torrent = &swarm.torrents[digest];
         let lively = torrent.conns.values().filter(|conn| !conn.is_stale(now.at));
         let in_flight: usize = lively.map(|conn| conn.requests.len()).sum();
-        let most = (now.config.in_flight_bytes / known.geometry.piece_len()).max(14);
+        let has_open = |line: &Line| line.open.as_ref().is_some_and(|it| !it.requests.is_empty());
+        let fetch = |of: &&Digest| self.open_with(of).any(|(_, line)| has_open(line));
+        let fetching = self.torrents.keys().filter(fetch).count() as u64;
+        let piece_len = known.geometry.piece_len();
+        let of_all = (now.config.in_flight_bytes / piece_len).max(14.min((64 << 20) / piece_len));
+        let most = (of_all / fetching.max(1)).max(4);
         assert!(in_flight as u64 <= most, "{in_flight} pieces on order");
     }
 

@@ -7,6 +7,7 @@ use kraken_core::{PieceIndex, Time};
 use crate::limits::{BANS_MAX, CANDIDATES_MAX, PIECE_REQUESTS_QUEUED_MAX, REQUESTS_PER_CONN_MAX};
 use crate::swarm::Swarm;
 use crate::swarm::conn::Conn;
+use crate::swarm::limits::OWNERS_MAX;
 use crate::swarm::torrent::{Phase, Torrent};
 
 impl Swarm {
@@ -108,7 +109,7 @@ impl Torrent {
         assert_eq!(open, self.owners.values().map(Vec::len).sum::<usize>());
         let requested: Vec<PieceIndex> = self.requested.iter().collect();
         assert_eq!(requested, self.owners.keys().copied().collect::<Vec<_>>());
-        assert!(self.owners.values().all(|owners| (1..=2).contains(&owners.len())));
+        assert!(self.owners.values().all(|owners| (1..=OWNERS_MAX).contains(&owners.len())));
         assert!(self.owners.keys().all(|index| !self.have.contains(*index)));
         for (index, recall) in &self.recalled {
             assert_eq!(self.owners[index].len(), 1, "what is asked for twice is not taken back");

@@ -46,6 +46,26 @@ fn a_download_goes_on_after_the_disk_refused_pieces_at_different_times() {
 }
 
 #[test]
+fn a_piece_that_two_silent_peers_were_asked_for_is_asked_of_a_third() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let conns: Vec<_> = (1..=3).map(|at| alone.accept(at, &some(&[7])).unwrap()).collect();
+    let mut asked = requests(&alone.outputs());
+    for _ in 0..15 {
+        asked.extend(requests(&alone.later(Duration::from_millis(200))));
+    }
+    let mut whom: Vec<_> = asked.into_iter().map(|(conn, _)| conn).collect();
+    whom.sort_unstable();
+    assert_eq!(whom, conns, "each once, within 3 s");
+    let outputs = alone.piece(conns[2], PieceIndex(7), PieceOutcome::Stored);
+    let of_7 = |output: &&Output| {
+        matches!(output, Output::Send { message, .. }
+        if *message == Message::CancelPiece { index: PieceIndex(7) })
+    };
+    assert_eq!(outputs.iter().filter(of_7).count(), 2);
+}
+
+#[test]
 fn peers_that_rest_for_different_times_are_all_asked_again() {
     let mut alone = Alone::leecher();
     alone.outputs();

@@ -120,7 +120,8 @@ impl Model {
 
     /// No more is asked for than may be on order with peers that are not silent. What has been
     /// moved from one peer to another only changes hands, and what is hastened is so because the
-    /// first one does not bring it.
+    /// first one does not bring it. A torrent that begins in this step may do so after this one has
+    /// asked.
     fn compare_in_flight(&self, now: Now<'_>, swarm: &Swarm, digest: &Digest) {
         let moved = matches!(
             self.step.event,
@@ -133,13 +134,20 @@ impl Model {
         let torrent = &swarm.torrents[digest];
         let lively = torrent.conns.values().filter(|conn| !conn.is_stale(now.at));
         let in_flight: usize = lively.map(|conn| conn.requests.len()).sum();
-        let has_open = |line: &Line| line.open.as_ref().is_some_and(|it| !it.requests.is_empty());
-        let fetch = |of: &&Digest| self.open_with(of).any(|(_, line)| has_open(line));
-        let fetching = self.torrents.keys().filter(fetch).count() as u64;
+        let fetching = self.fetching();
+        let others = |of: &&Digest| *of != digest && self.step.fetching_before.contains(of);
+        let sharing = 1 + fetching.iter().filter(others).count() as u64;
         let piece_len = known.geometry.piece_len();
         let of_all = (now.config.in_flight_bytes / piece_len).max(14.min((64 << 20) / piece_len));
-        let most = (of_all / fetching.max(1)).max(4);
+        let most = (of_all / sharing).max(4);
         assert!(in_flight as u64 <= most, "{in_flight} pieces on order");
+    }
+
+    /// The torrents with pieces on order.
+    pub(super) fn fetching(&self) -> BTreeSet<Digest> {
+        let has_open = |line: &Line| line.open.as_ref().is_some_and(|it| !it.requests.is_empty());
+        let fetch = |of: &&Digest| self.open_with(of).any(|(_, line)| has_open(line));
+        self.torrents.keys().filter(fetch).copied().collect()
     }
 
     fn open_ids(&self, digest: &Digest) -> impl Iterator<Item = ConnId> {

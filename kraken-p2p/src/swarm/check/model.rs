@@ -112,6 +112,8 @@ pub(super) struct Step {
     pub(super) outputs: usize,
     /// How many connections and dials there were before.
     pub(super) conns_before: usize,
+    /// The torrents that had pieces on order before.
+    pub(super) fetching_before: BTreeSet<Digest>,
     /// The torrent that took a connection in, and how many it had before.
     pub(super) accepted: Option<(Digest, usize)>,
 }

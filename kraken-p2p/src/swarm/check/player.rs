@@ -360,8 +360,12 @@ impl<'a> Player<'a> {
     /// Tells the swarm, takes what comes of it, and looks whether all is as it should be.
     pub(super) fn tell(&mut self, event: Event) {
         (self.trace)(self.now, &event);
-        let conns_before = self.model.conns.len();
-        self.model.step = Step { event: Some(event.clone()), conns_before, ..Step::default() };
+        self.model.step = Step {
+            event: Some(event.clone()),
+            conns_before: self.model.conns.len(),
+            fetching_before: self.model.fetching(),
+            ..Step::default()
+        };
         let torrents_before = self.model.torrents.len();
         self.model.told(self.now, self.swarm.config(), &event);
         let answer = event.clone().tell(&mut self.swarm, self.now);

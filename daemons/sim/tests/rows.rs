@@ -46,9 +46,9 @@ rows! {
     rtt_10ms 1.07;
     slow_2pct 1.05;
     slow_10pct 1.10;
-    hang_3pct 1.16;
+    hang_3pct 1.06;
     kill_20pct 1.06;
-    small_blob 1.20;
+    small_blob 1.25;
     blob_20g 1.07 |file| shorten(file, 4_000_000_000);
     blob_100g 1.05 |file| shorten(file, 16_000_000_000);
     many_blobs 26.0 |file| file.scenario.blobs.truncate(40);

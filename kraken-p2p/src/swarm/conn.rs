@@ -38,6 +38,8 @@ pub(super) struct Conn {
     busy_since: Time,
     /// When bytes of a requested piece last came.
     progress_at: Time,
+    /// When anything was last heard from it.
+    heard_at: Time,
     /// The time that the bytes which came make up for, at the lowest pace that is borne with.
     earned_until: Time,
     /// It is asked for nothing before this.
@@ -101,6 +103,7 @@ impl Conn {
             service: None,
             busy_since: now,
             progress_at: now,
+            heard_at: now,
             earned_until: now,
             rest_until: Time::ZERO,
             timeouts: 0,
@@ -117,6 +120,11 @@ impl Conn {
         }
     }
 
+    /// Notes that it said something.
+    pub(super) fn on_message(&mut self, now: Time) {
+        self.heard_at = now;
+    }
+
     /// Notes that a request was sent.
     pub(super) fn on_requested(&mut self, now: Time, index: PieceIndex) {
         if self.requests.is_empty() {
@@ -130,6 +138,7 @@ impl Conn {
     /// ever.
     pub(super) fn on_progress(&mut self, now: Time, bytes: u64) {
         self.progress_at = now;
+        self.heard_at = now;
         if bytes == 0 {
             self.earned_until = now;
             return;
@@ -151,6 +160,7 @@ impl Conn {
     /// Notes that a piece came whose request was taken back.
     pub(super) fn on_late(&mut self, now: Time) {
         self.progress_at = now;
+        self.heard_at = now;
         self.earned_until = now;
         if self.timeouts > 0 || self.rest_until > now {
             // This is what was waited for: the peer is slow, and its rest was for silence.
@@ -166,6 +176,7 @@ impl Conn {
         self.service = Some(service + (seconds - service) * SERVICE_WEIGHT);
         self.busy_since = now;
         self.progress_at = now;
+        self.heard_at = now;
         self.earned_until = now;
         self.timeouts = 0;
         self.errors = 0;
@@ -187,6 +198,12 @@ impl Conn {
             return Duration::ZERO;
         }
         now.since(self.busy_since.max(self.progress_at))
+    }
+
+    /// For how long it is not known whether it still answers: a peer that lacks pieces tells of
+    /// each that it gets.
+    pub(super) fn quiet_for(&self, now: Time) -> Duration {
+        if self.has_all() { Duration::ZERO } else { now.since(self.heard_at) }
     }
 
     /// Whether a request sent at `sent` has had too little to show for too long: a peer that

@@ -461,9 +461,8 @@ impl Torrent {
 
     /// A message of an open connection.
     pub(super) fn on_message(&mut self, cx: &mut Cx<'_>, id: ConnId, message: Message) {
-        if !self.conns.contains_key(&id) {
-            return;
-        }
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.on_message(cx.now);
         match message {
             Message::PieceRequest { index, offset, length } => {
                 self.on_piece_request(cx, id, index, (offset, length));

@@ -157,7 +157,10 @@ impl Torrent {
 
     /// How many more pieces may be put on order. What is open with silent peers does not count.
     pub(super) fn room(&self, cx: &Cx<'_>) -> u64 {
-        let most = self.in_flight_max(cx);
+        let mut most = self.in_flight_max(cx);
+        if self.have_count == 0 && !self.has_waited(cx.now) {
+            most = most.min(FIRST_IN_FLIGHT);
+        }
         let open: usize = self
             .conns
             .values()
@@ -165,6 +168,12 @@ impl Torrent {
             .map(|conn| conn.requests.len())
             .sum();
         most.saturating_sub(open as u64)
+    }
+
+    /// Whether what was asked for first should have come.
+    fn has_waited(&self, now: Time) -> bool {
+        let mut sent = self.conns.values().flat_map(|conn| conn.requests.values());
+        sent.any(|sent| now.since(*sent) >= FIRST_WAIT)
     }
 
     /// How many pieces may be on order: its share of what all torrents may have.
@@ -181,7 +190,8 @@ impl Torrent {
     }
 
     /// Among the connections with room for a request that pass `filter`, the one with the smallest
-    /// expected wait; near ties are broken at random, so that neighbours do not all choose alike.
+    /// expected wait, those last of which nothing was heard; near ties are broken at random, so
+    /// that neighbours do not all choose alike.
     pub(super) fn quickest(
         &self,
         cx: &mut Cx<'_>,
@@ -193,7 +203,9 @@ impl Torrent {
             if !filter(conn) || !conn.has_room(cx.now, typical, cx.config) {
                 continue;
             }
-            let wait = conn.expected_wait(cx.now, typical) * (1.0 + 0.1 * cx.rng.fraction());
+            let wait = conn.expected_wait(cx.now, typical);
+            let wait = wait.max(conn.quiet_for(cx.now).as_secs_f64());
+            let wait = wait * (1.0 + 0.1 * cx.rng.fraction());
             if best.is_none_or(|(least, _)| wait < least) {
                 best = Some((wait, id));
             }
@@ -544,6 +556,14 @@ const IN_FLIGHT_MIN_BYTES: u64 = 64 << 20;
 
 /// And so many pieces of each torrent, however many there are.
 const IN_FLIGHT_EACH_MIN: u64 = 4;
+
+/// So many are on order before the first one has come: more stand in the lines of the few that have
+/// any, of which neighbours soon have some. With all at once the median of 2,600 hosts that join at
+/// once came 1 % later, with two the slowest of 500 that join within 5 s.
+const FIRST_IN_FLIGHT: u64 = 3;
+
+/// But not for longer than this: on slow links all that have pieces are to send some.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// One request of so many is for the rarest piece of all: without those, hosts that joined late
 /// have nothing for the ones before them, and of 500 that join within 10 s the slowest took 18 %

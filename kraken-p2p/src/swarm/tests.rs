@@ -151,7 +151,7 @@ fn a_whole_blob_comes_nearly_in_order() {
         let in_order = here.iter().zip(0..).take_while(|(index, at)| index.0 == *at).count();
         let all = here.count() as usize;
         println!("after {seconds} s {in_order} of {all} in order");
-        assert!(all as f64 > seconds * 30.0 && in_order + 100 > all, "{in_order} of {all}");
+        assert!(all as f64 > seconds * 30.0 && in_order + 120 > all, "{in_order} of {all}");
     }
 }
 

@@ -66,6 +66,21 @@ fn a_piece_that_two_silent_peers_were_asked_for_is_asked_of_a_third() {
 }
 
 #[test]
+fn a_peer_that_tells_of_new_pieces_is_asked_before_one_that_may_hang() {
+    let mut alone = Alone::new(SwarmConfig::default());
+    alone.add(false);
+    let [quiet, heard] = [1, 2].map(|at| alone.accept(at, &some(&[1, 2, 3, 4])).unwrap());
+    alone.later(Duration::from_secs(20));
+    alone.message(heard, Message::AnnouncePiece { index: PieceIndex(5) });
+    let (digest, whole) = (alone.meta.digest(), 0..alone.meta.geometry().blob_len());
+    alone.swarm.set_demand(alone.now, &digest, DemandId(0), Some(whole));
+    let asked = requests(&alone.outputs());
+    // Of one not known yet two pieces at most are asked for.
+    let whom: Vec<_> = asked.iter().map(|(conn, _)| *conn).collect();
+    assert_eq!(whom, [heard, heard, quiet]);
+}
+
+#[test]
 fn peers_that_rest_for_different_times_are_all_asked_again() {
     let mut alone = Alone::leecher();
     alone.outputs();
@@ -88,6 +103,7 @@ fn one_burst_of_refused_pieces_is_one_failure_of_the_disk() {
         alone.accept(at, &full()).unwrap();
         open.extend(requests(&alone.outputs()));
     }
+    open.extend(requests(&alone.later(Duration::from_secs(1))));
     assert_eq!(open.len(), 30);
     for (conn, index) in open {
         assert!(!dropped(&alone.piece(conn, index, PieceOutcome::StorageFailed)));

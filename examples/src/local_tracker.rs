@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use kraken_core::{Digest, Error, MetaInfo, Namespace, Result, Time};
 use kraken_p2p::tracker::{
-    AnnounceRequest, AnnounceResponse, Announcer, HandoutConfig, HandoutPolicy, MemoryPeerStore,
-    TTL_DEFAULT, TrackerClient,
+    AnnounceRequest, AnnounceResponse, Announcer, HandoutConfig, MemoryPeerStore, TTL_DEFAULT,
+    TrackerClient,
 };
 
 /// The tracker's logic without its HTTP server: introduces nodes of one process to each other.
@@ -23,11 +23,7 @@ impl LocalTracker {
     /// A tracker that knows of nothing.
     pub fn new() -> Arc<Self> {
         let store = Arc::new(MemoryPeerStore::new(TTL_DEFAULT, 1024));
-        let config = HandoutConfig {
-            policy: HandoutPolicy::Mixed,
-            peers_max: 50,
-            interval: Duration::from_secs(3),
-        };
+        let config = HandoutConfig::default();
         Arc::new(Self {
             announcer: Announcer::new(store, config, 1),
             metainfo: Mutex::default(),

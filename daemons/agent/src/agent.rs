@@ -43,7 +43,7 @@ impl Agent {
         let store = store.map_err(|error| error.context("store"))?;
         let http = Client::new(ClientConfig::default());
         let (parts, following) = join(&config, store, http).await?;
-        let zone = &config.zone;
+        let zone = &config.node.zone;
         tracing::info!(registry = %registry.addr(), server = %server.addr(), zone, "agent serves");
 
         let metrics = metrics::of(Arc::clone(&parts));

@@ -35,8 +35,6 @@ pub struct AgentConfig {
     pub build_indexes: Hosts,
     /// When a build-index counts as ill.
     pub build_index_health: PassiveConfig,
-    /// The zone of the data center, for the log.
-    pub zone: String,
 }
 
 impl AgentConfig {
@@ -99,7 +97,6 @@ impl Default for AgentConfig {
             tracker_client: HttpTrackerConfig::default(),
             build_indexes: Hosts::default(),
             build_index_health: PassiveConfig::default(),
-            zone: String::new(),
         }
     }
 }

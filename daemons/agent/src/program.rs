@@ -31,7 +31,7 @@ pub struct Flags {
     /// The port that docker and containerd pull from
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub agent_registry_port: u16,
-    /// The zone of the data center, for the log
+    /// The zone of the data center, as trackers are told
     #[arg(long, value_name = "NAME", default_value = "")]
     pub zone: String,
 }
@@ -52,6 +52,7 @@ impl Program for Agent {
         let mut node = NodeConfig {
             listen: common.listen("--peer-port", flags.peer_port)?,
             announce_ip: Some(net::peer_ip(&flags.peer_ip, common.bind)?),
+            zone: flags.zone.clone(),
             ..config.node
         };
         scheduler::configure(&root, &mut node)?;
@@ -72,7 +73,6 @@ impl Program for Agent {
             },
             build_indexes: root.hosts("build_index.hosts")?,
             build_index_health: health(&root.section("build_index"))?,
-            zone: flags.zone.clone(),
         })
     }
 }

@@ -139,7 +139,8 @@ fn answer(stream: TcpStream, metainfo: &MetaInfo, handout: &Handout) {
     let _ = lines.read_exact(&mut vec![0; len]);
     let body = if request.contains("/announce") {
         let peers = Some(handout.lock().unwrap().clone());
-        serde_json::to_vec(&AnnounceResponse { peers, interval: 100_000_000 }).unwrap()
+        serde_json::to_vec(&AnnounceResponse { peers, interval: 100_000_000, bridge: false })
+            .unwrap()
     } else if request.contains("/metainfo") {
         metainfo.to_json()
     } else {

@@ -15,7 +15,8 @@
 //! - `origins`, a list: `name`, `count`, `link`, `burst`, `uplink`, `zone`, `policy`.
 //! - `network`: `round_trip`, `slice`, `window`, `jitter`, `conn_life`, `piece_time`,
 //!   `commit_time`. `zone_links`, a list: `between: 0 and 1`, `link`, `round_trip`.
-//! - `trackers`: `count`, `service`, `handout` (`mixed` or `completeness`), `interval`.
+//! - `trackers`: `count`, `service`, `handout` (`mixed` or `completeness`), `interval`,
+//!   `zone_bridges`.
 //! - `patience` and `time_max`: when a run ends in which not all finish.
 //! - `targets`: `p50`, `p99`, `p99.9`, `max` (a number, or `within 15% of 1.18`), `of` (a group of
 //!   hosts), `bound`, `first_piece_p50`, `copies_crossing`, `fair_share`, `later_than_honest`,

@@ -20,6 +20,9 @@ pub struct TrackerConfig {
     pub announce_interval: Duration,
     /// In which order peers are handed out.
     pub policy: Policy,
+    /// How many agents of a zone without origins fetch for it from outside; zero: zones make no
+    /// difference.
+    pub zone_bridges: usize,
     /// How long a peer that announces no more is remembered.
     pub peer_ttl: Duration,
     /// How long what origins say is believed.
@@ -79,6 +82,7 @@ impl Default for TrackerConfig {
             announce_limit: 50,
             announce_interval: Duration::from_secs(3),
             policy: Policy::default(),
+            zone_bridges: 0,
             peer_ttl: Duration::from_secs(5 * 60 * 60),
             cache: CacheConfig::default(),
         }

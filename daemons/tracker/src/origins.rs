@@ -12,8 +12,7 @@ use kraken_core::http::{
     is_network_error,
 };
 use kraken_core::{
-    Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, PeerInfo, Result,
-    limits as core_limits,
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result, limits as core_limits,
 };
 
 use crate::config::CacheConfig;
@@ -91,18 +90,16 @@ impl Origins {
         self.contexts.forget_if(origin, Result::is_err);
     }
 
-    /// The origins that seed `digest`, as peers; those that do not answer are left out, and it is
+    /// What the origins that seed `digest` say of themselves; those that do not answer are left out, and it is
     /// an error if none does.
-    pub(crate) async fn seeders(&self, digest: Digest) -> Result<Vec<PeerInfo>, Failure> {
+    pub(crate) async fn seeders(&self, digest: Digest) -> Result<Vec<PeerContext>, Failure> {
         let owners = self.locations(digest).await?;
         let contexts = join_all(owners.iter().map(|owner| self.context(owner))).await;
         let mut failure = None;
         let mut seeders = Vec::with_capacity(contexts.len());
         for context in contexts {
             match context {
-                Ok(context) => {
-                    seeders.push(PeerInfo { origin: true, ..context.to_peer_info(true) });
-                }
+                Ok(context) => seeders.push(context),
                 Err(e) => failure = Some(e),
             }
         }

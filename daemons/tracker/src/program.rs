@@ -40,6 +40,7 @@ impl Program for Tracker {
             announce_limit: root.value("trackerserver.announce_limit")?,
             announce_interval: root.value("trackerserver.announce_interval")?,
             policy,
+            zone_bridges: root.value("peerhandoutpolicy.zone_bridges")?,
             peer_ttl: root.value("peerstore.local.ttl")?,
             cache: cache(&root.section("originstore"))?,
         })

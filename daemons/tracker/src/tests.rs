@@ -128,6 +128,8 @@ fn announce_of(id: u8, complete: bool, torrent: u8) -> AnnounceRequest {
             origin: false,
             complete,
         },
+        zone: String::new(),
+        starved: false,
     }
 }
 

@@ -43,6 +43,7 @@ impl Tracker {
             policy: config.policy.into(),
             peers_max: announce_limit,
             interval: announce_interval,
+            zone_bridges: config.zone_bridges,
         };
         // A number nobody can guess, so that no peer can choose its place in handouts.
         let seed = RandomState::new().hash_one(0);

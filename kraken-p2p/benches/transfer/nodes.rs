@@ -220,7 +220,7 @@ impl TorrentFile for UnhashedFile {
 impl TrackerClient for Tracker {
     async fn announce(&self, _: AnnounceRequest) -> Result<AnnounceResponse> {
         let interval = Duration::from_secs(1).as_nanos() as i64;
-        Ok(AnnounceResponse { peers: Some(vec![self.seed.clone()]), interval })
+        Ok(AnnounceResponse { peers: Some(vec![self.seed.clone()]), interval, bridge: false })
     }
 
     async fn metainfo(&self, _: &Namespace, _: &Digest) -> Result<MetaInfo> {

@@ -22,6 +22,9 @@ pub struct NodeConfig {
     pub peer_id: PeerIdFactory,
     /// Whether this node is an origin. Origins are announced by their trackers, not by themselves.
     pub origin: bool,
+    /// The zone this node is in, for a tracker to whom zones make a difference; empty: it does not
+    /// say.
+    pub zone: String,
     /// The policies of the swarm.
     pub swarm: SwarmConfig,
     /// Most bytes of pieces sent per second, all connections together; zero is no limit.
@@ -55,6 +58,7 @@ impl Default for NodeConfig {
             announce_ip: None,
             peer_id: PeerIdFactory::Random,
             origin: false,
+            zone: String::new(),
             swarm: SwarmConfig::default(),
             egress_bytes_per_sec: 0,
             ingress_bytes_per_sec: 0,

@@ -22,8 +22,8 @@ impl Driver {
     pub(super) fn carry_out(&mut self) {
         while let Some(output) = self.swarm.poll_output() {
             match output {
-                Output::Announce { torrent, info_hash, complete } => {
-                    self.announce(torrent, info_hash, complete);
+                Output::Announce { torrent, info_hash, complete, starved } => {
+                    self.announce(torrent, info_hash, complete, starved);
                 }
                 Output::Dial { conn, peer, handshake } => self.dial(conn, peer, *handshake),
                 Output::Send { conn, message } => {
@@ -53,13 +53,15 @@ impl Driver {
         }
     }
 
-    fn announce(&self, torrent: Digest, info_hash: InfoHash, complete: bool) {
+    fn announce(&self, torrent: Digest, info_hash: InfoHash, complete: bool, starved: bool) {
         let shared = Arc::clone(&self.shared);
         let request = AnnounceRequest {
             name: torrent.wire_name(),
             digest: Some(torrent),
             info_hash,
             peer: PeerInfo { complete, ..shared.local.clone() },
+            zone: shared.config.zone.clone(),
+            starved,
         };
         self.spawn(async move {
             let result = announce(&shared, request).await;
@@ -168,5 +170,5 @@ async fn announce(shared: &Shared, request: AnnounceRequest) -> Result<Announced
     let mut peers = answer.peers.unwrap_or_default();
     peers.truncate(HANDOUT_MAX);
     let interval = Duration::from_nanos(u64::try_from(answer.interval).unwrap_or(0));
-    Ok(Announced { peers, interval })
+    Ok(Announced { peers, interval, bridge: answer.bridge })
 }

@@ -2,7 +2,7 @@
 
 use kraken_core::piece::PieceLengths;
 use kraken_core::rng::Rng;
-use kraken_core::{Bitfield, Digest, Geometry, MetaInfo, PieceSums, Result};
+use kraken_core::{Bitfield, Digest, Geometry, MetaInfo, PeerContext, PieceSums, Result};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::engine::{GroupState, Simulation, nanos};
@@ -65,11 +65,23 @@ fn add_origins(simulation: &mut Simulation, rng: &mut Rng) {
         let holders = if blob.holders == 0 { origins } else { blob.holders };
         for nth in 0..holders {
             let host = (at * holders + nth) % origins;
-            let local = simulation.hosts[host].local.clone();
-            simulation.blobs[at].origins.push(local);
+            let context = context_of(&simulation.hosts[host]);
+            simulation.blobs[at].origins.push(context);
             let have = Bitfield::full(simulation.blobs[at].pieces);
             add_copy(simulation, host as u32, at as u32, have, Reading::Whole);
         }
+    }
+}
+
+/// What an origin says of itself.
+fn context_of(host: &Host) -> PeerContext {
+    PeerContext {
+        ip: host.local.ip.clone(),
+        port: host.local.port,
+        peer_id: host.local.peer_id,
+        zone: host.zone.to_string(),
+        cluster: String::new(),
+        origin: true,
     }
 }
 

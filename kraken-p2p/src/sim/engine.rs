@@ -309,9 +309,9 @@ impl Simulation {
                     self.send_piece(end, index.0);
                 }
             }
-            Output::Announce { torrent, info_hash, complete } => {
+            Output::Announce { torrent, info_hash, complete, starved } => {
                 if let Some(copy) = self.copy_of(host, &torrent) {
-                    self.announce(copy, info_hash, complete);
+                    self.announce(copy, info_hash, complete, starved);
                 }
             }
             Output::Dial { conn, peer, handshake } => self.dial(host, conn, &peer, handshake),

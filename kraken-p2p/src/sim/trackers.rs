@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use kraken_core::{Error, ErrorKind, InfoHash, PeerInfo, Time};
+use kraken_core::{Error, ErrorKind, InfoHash, PeerContext, PeerInfo, Time};
 
 use super::engine::{Simulation, nanos};
 use super::queue::{Announcing, Answer, Event};
@@ -31,7 +31,7 @@ impl Tracker {
     fn answer(
         &self,
         request: &AnnounceRequest,
-        origins: Vec<PeerInfo>,
+        origins: Vec<PeerContext>,
         now: Nanos,
     ) -> Result<Announced, Error> {
         let answer = self.announcer.announce(request, Ok(origins), Time::from_nanos(now));
@@ -42,13 +42,20 @@ impl Tracker {
         };
         let answer = answer?;
         let interval = Duration::from_nanos(u64::try_from(answer.interval).unwrap_or(0));
-        Ok(Announced { peers: answer.peers.unwrap_or_default(), interval })
+        let peers = answer.peers.unwrap_or_default();
+        Ok(Announced { peers, interval, bridge: answer.bridge })
     }
 }
 
 impl Simulation {
     /// Sends an announce to the blob's tracker.
-    pub(super) fn announce(&mut self, copy: u32, info_hash: InfoHash, complete: bool) {
+    pub(super) fn announce(
+        &mut self,
+        copy: u32,
+        info_hash: InfoHash,
+        complete: bool,
+        starved: bool,
+    ) {
         self.note_announce(copy, complete);
         let Copied { host, blob } = self.whose(copy);
         let host = &self.hosts[host as usize];
@@ -58,6 +65,8 @@ impl Simulation {
             digest: Some(digest),
             info_hash,
             peer: PeerInfo { complete, ..host.local.clone() },
+            zone: host.zone.to_string(),
+            starved,
         };
         let announcing = Announcing { copy, life: host.life, request };
         let at = blob as usize % self.trackers.len();

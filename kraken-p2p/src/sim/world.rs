@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
-use kraken_core::{Bitfield, Digest, Geometry, MetaInfo, Namespace, PeerId, PeerInfo, PieceIndex};
+use kraken_core::{
+    Bitfield, Digest, Geometry, MetaInfo, Namespace, PeerContext, PeerId, PeerInfo, PieceIndex,
+};
 
 use super::peer::{Limits, Peer};
 use super::rate::Pipe;
@@ -176,7 +178,7 @@ pub(super) struct BlobState {
     pub(super) meta: MetaInfo,
     pub(super) geometry: Geometry,
     pub(super) pieces: u32,
-    pub(super) origins: Vec<PeerInfo>,
+    pub(super) origins: Vec<PeerContext>,
     /// Bytes of pieces of it that left origins.
     pub(super) origin_bytes: u64,
 }

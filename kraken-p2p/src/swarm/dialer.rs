@@ -185,8 +185,10 @@ impl Torrent {
             return;
         }
         let complete = self.phase == Phase::Complete;
+        let starved = self.wants_pieces() && cx.now.since(self.stored_at) >= STARVED_AFTER;
         let needed = match self.phase {
             Phase::Complete => cx.config.seed,
+            Phase::Fetching if starved => !self.demands.is_empty(),
             Phase::Fetching => {
                 let saturated = self.conns.len() + self.dialer.dialing.len() >= cx.config.dial_max;
                 if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
@@ -210,6 +212,7 @@ impl Torrent {
             torrent: self.digest,
             info_hash: self.info_hash,
             complete,
+            starved,
         });
     }
 
@@ -231,6 +234,9 @@ impl Torrent {
                     said.max(cx.config.announce_retry)
                 };
                 if self.phase == Phase::Fetching {
+                    let begin = || cx.rng.below(self.geometry.pieces() as usize) as u32;
+                    let bridge = announced.bridge.then(|| self.bridge.unwrap_or_else(begin));
+                    self.bridge = bridge;
                     let others = announced.peers.into_iter().take(HANDOUT_MAX);
                     for peer in others.filter(|peer| peer.peer_id != cx.local.peer_id) {
                         self.dialer.add(peer);
@@ -547,6 +553,9 @@ fn canonical(ip: &str) -> String {
 
 /// First pause before a peer that refused or could not be reached is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
+
+/// Who gets nothing for so long tells the tracker.
+const STARVED_AFTER: Duration = Duration::from_secs(10);
 
 /// Waiting for so long for connections with room for a request, a torrent seeks another one.
 const HUNGER: Duration = Duration::from_secs(1);

@@ -54,6 +54,8 @@ pub struct Announced {
     pub peers: Vec<PeerInfo>,
     /// How long until the next announce; zero means the default.
     pub interval: Duration,
+    /// Whether this node is to fetch for its zone: pieces at random that nobody near has.
+    pub bridge: bool,
 }
 
 /// What the driver must do. Outputs of one connection are to be carried out in order.
@@ -67,6 +69,8 @@ pub enum Output {
         info_hash: InfoHash,
         /// Whether the whole blob is here and verified.
         complete: bool,
+        /// Whether nothing has come for a while although it is wanted.
+        starved: bool,
     },
     /// Connect, send the handshake, read the reply; answer with `handle_dialed`.
     Dial {

@@ -227,8 +227,11 @@ impl Torrent {
         let Some(whole) = whole else {
             return readers.find_map(|demand| self.pick_rarest(conn, demand.missing(), rng));
         };
-        let near =
-            if rng.below(FAR_EVERY) == 0 { None } else { self.pick_near(conn, whole, window, rng) };
+        let near = if self.bridge.is_some() || rng.below(FAR_EVERY) == 0 {
+            None
+        } else {
+            self.pick_near(conn, whole, window, rng)
+        };
         near.or_else(|| self.pick_rarest(conn, whole.missing(), rng))
     }
 
@@ -265,7 +268,10 @@ impl Torrent {
         if run.is_empty() {
             return None;
         }
-        let middle = run.start + rng.below(run.len()) as u32;
+        let middle = match self.bridge {
+            Some(begin) => begin.clamp(run.start, run.end - 1),
+            None => run.start + rng.below(run.len()) as u32,
+        };
         let (mut seen, mut rarest) = (0, Rarest::default());
         for arc in [middle..run.end, run.start..middle] {
             let flow = self.each_wanted(Some(&conn.bits), arc, |index| {

@@ -71,6 +71,8 @@ pub(super) struct Torrent {
     pub(super) sweep_at: Time,
     /// When a piece was last stored, or someone began to wait.
     pub(super) stored_at: Time,
+    /// If it fetches for its zone, as the tracker said last: the piece it begins at.
+    pub(super) bridge: Option<u32>,
     /// When a piece was last stored or sent, or a connection closed.
     pub(super) active_at: Time,
     pub(super) totals: Totals,
@@ -184,6 +186,7 @@ impl Torrent {
             tick_at: now,
             sweep_at: now + SWEEP_INTERVAL,
             stored_at: now,
+            bridge: None,
             active_at: now,
             totals: Totals::default(),
             wake: None,

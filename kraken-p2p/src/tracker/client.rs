@@ -18,6 +18,12 @@ pub struct AnnounceRequest {
     pub info_hash: InfoHash,
     /// Who announces.
     pub peer: PeerInfo,
+    /// The zone it is in; empty when it does not say, as uber/kraken's agents.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    /// Whether it has got nothing for a while although it wants pieces.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starved: bool,
 }
 
 /// The answer to an announce (uber/kraken's `announceclient.Response`).
@@ -27,6 +33,10 @@ pub struct AnnounceResponse {
     pub peers: Option<Vec<PeerInfo>>,
     /// Nanoseconds until the next announce (Go's `time.Duration`).
     pub interval: i64,
+    /// Whether the peer is one of few that fetch for their zone from outside of it (see
+    /// [`HandoutConfig::zone_bridges`](super::HandoutConfig::zone_bridges)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bridge: bool,
 }
 
 /// What a node needs of a tracker. Cancel safe: dropping a call leaves nothing behind.

@@ -31,6 +31,10 @@ pub struct HandoutConfig {
     pub peers_max: usize,
     /// How long the peer is to wait until its next announce.
     pub interval: Duration,
+    /// How many peers of a zone that has no origins are told of peers outside of it and of origins:
+    /// the others get everything from inside, and a thin link between zones is crossed by little
+    /// more than one copy. At zero zones make no difference.
+    pub zone_bridges: usize,
 }
 
 /// The answer to `request`, given peers of the torrent in random order and the blob's origins.
@@ -46,7 +50,7 @@ pub fn handout(
 ) -> AnnounceResponse {
     let interval = i64::try_from(config.interval.as_nanos()).unwrap_or(i64::MAX);
     if request.peer.complete {
-        return AnnounceResponse { peers: None, interval };
+        return AnnounceResponse { interval, ..AnnounceResponse::default() };
     }
     let asker = &request.peer;
     let is_asker = |peer: &PeerInfo| {
@@ -60,7 +64,7 @@ pub fn handout(
     peers.append(&mut sampled);
     Rng::new(seed).shuffle(&mut peers);
     config.policy.sort(&mut peers);
-    AnnounceResponse { peers: (!peers.is_empty()).then_some(peers), interval }
+    AnnounceResponse { peers: (!peers.is_empty()).then_some(peers), interval, bridge: false }
 }
 
 impl HandoutPolicy {
@@ -92,8 +96,13 @@ impl FromStr for HandoutPolicy {
 }
 
 impl Default for HandoutConfig {
-    /// uber/kraken's numbers: 50 peers, every three seconds.
+    /// uber/kraken's numbers: 50 peers, every three seconds, of whatever zone.
     fn default() -> Self {
-        Self { policy: HandoutPolicy::Mixed, peers_max: 50, interval: Duration::from_secs(3) }
+        Self {
+            policy: HandoutPolicy::Mixed,
+            peers_max: 50,
+            interval: Duration::from_secs(3),
+            zone_bridges: 0,
+        }
     }
 }

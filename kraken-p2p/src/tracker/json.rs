@@ -26,7 +26,7 @@ impl AnnounceResponse {
         }
         out.extend_from_slice(b",\"interval\":");
         out.extend_from_slice(self.interval.to_string().as_bytes());
-        out.push(b'}');
+        out.extend_from_slice(if self.bridge { b",\"bridge\":true}" } else { b"}" });
         out
     }
 }
@@ -127,14 +127,14 @@ mod tests {
         for (first, port) in (0..=u8::MAX).step_by(16).zip([0, 9, 10, 99, 100, 9999, 10_000]) {
             let bytes = std::array::from_fn(|at| first.wrapping_add(at as u8));
             let peers = Some(vec![peer(bytes, "10.0.0.1", port)]);
-            same_as_serde(&AnnounceResponse { peers, interval: 3_000_000_000 });
+            same_as_serde(&AnnounceResponse { peers, interval: 3_000_000_000, bridge: false });
         }
         for byte in 0..=u8::MAX {
             let peers = Some(vec![peer([byte; 20], "agent-1", u16::MAX); 2]);
-            same_as_serde(&AnnounceResponse { peers, interval: -1 });
+            same_as_serde(&AnnounceResponse { peers, interval: -1, bridge: true });
         }
         for peers in [None, Some(Vec::new())] {
-            same_as_serde(&AnnounceResponse { peers, interval: i64::MIN });
+            same_as_serde(&AnnounceResponse { peers, interval: i64::MIN, bridge: false });
         }
     }
 
@@ -143,11 +143,12 @@ mod tests {
         fn the_bytes_that_serde_makes(
             peers in prop::option::of(prop::collection::vec((any::<[u8; 20]>(), ".{0,20}", any::<u16>()), 0..4)),
             interval in any::<i64>(),
+            bridge in any::<bool>(),
         ) {
             let peers = peers.map(|peers| {
                 peers.iter().map(|(bytes, ip, port)| peer(*bytes, ip, *port)).collect()
             });
-            same_as_serde(&AnnounceResponse { peers, interval });
+            same_as_serde(&AnnounceResponse { peers, interval, bridge });
         }
     }
 }

@@ -16,3 +16,13 @@ pub const HOST_LEN_MAX: usize = 253;
 
 /// Longest `name` in an announce, in bytes: `sha512:` and its hex are 135.
 pub const NAME_LEN_MAX: usize = 192;
+
+/// Longest name of a zone in an announce, in bytes.
+pub const ZONE_LEN_MAX: usize = 192;
+
+/// Most zones of torrents whose bridges are remembered; of those beyond all peers are told of
+/// everyone.
+pub const ZONES_MAX: usize = 100_000;
+
+/// Most bridges of one zone of a torrent, however many starve.
+pub const BRIDGES_MAX: usize = 100;

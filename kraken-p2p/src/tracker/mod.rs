@@ -17,6 +17,7 @@ mod ring;
 mod store;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 pub use announcer::{Announcer, AnnouncerStats};
 pub use client::{AnnounceRequest, AnnounceResponse, TrackerClient};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kraken_core::{Digest, Error, ErrorKind, InfoHash, PeerId, PeerInfo, Result, Time};
+use kraken_core::{
+    Digest, Error, ErrorKind, InfoHash, PeerContext, PeerId, PeerInfo, Result, Time,
+};
 
 use super::*;
 
@@ -16,7 +18,21 @@ fn peer(n: u8, origin: bool, complete: bool) -> PeerInfo {
 fn request(peer: PeerInfo) -> AnnounceRequest {
     let digest = Digest::sha256(b"hello kraken");
     let info_hash = InfoHash::new([1; 20]);
-    AnnounceRequest { name: digest.hex(), digest: Some(digest), info_hash, peer }
+    AnnounceRequest {
+        name: digest.hex(),
+        digest: Some(digest),
+        info_hash,
+        peer,
+        zone: String::new(),
+        starved: false,
+    }
+}
+
+/// What the origin of this number says of itself.
+fn origin(n: u8, zone: &str) -> PeerContext {
+    let PeerInfo { peer_id, ip, port, .. } = peer(n, true, true);
+    let (zone, cluster) = (zone.to_owned(), String::new());
+    PeerContext { ip, port, peer_id, zone, cluster, origin: true }
 }
 
 fn peers_of(response: AnnounceResponse) -> Vec<PeerInfo> {
@@ -53,7 +69,7 @@ fn announces_have_the_json_of_the_go_original() {
         let old = AnnounceRequest::from_json(body.as_bytes()).unwrap();
         assert_eq!(old.blob().unwrap(), request.blob().unwrap());
     }
-    let nobody = AnnounceResponse { peers: None, interval: 3_000_000_000 };
+    let nobody = AnnounceResponse { interval: 3_000_000_000, ..AnnounceResponse::default() };
     let json = r#"{"peers":null,"interval":3000000000}"#;
     assert_eq!(serde_json::to_string(&nobody).unwrap(), json);
     for (from, to) in [
@@ -147,12 +163,11 @@ fn handouts_are_bounded() {
 async fn who_announces_is_handed_to_the_next() {
     let store = Arc::new(MemoryPeerStore::default());
     let announcer = Announcer::new(store.clone(), HandoutConfig::default(), 1);
-    let origin = peer(50, true, true);
     let first = announcer
-        .announce(&request(peer(1, false, false)), Ok(vec![origin.clone()]), Time::ZERO)
+        .announce(&request(peer(1, false, false)), Ok(vec![origin(50, "")]), Time::ZERO)
         .await
         .unwrap();
-    assert_eq!(peers_of(first), [origin]);
+    assert_eq!(peers_of(first), [peer(50, true, true)]);
     let done = announcer.announce(&request(peer(2, false, true)), Ok(vec![]), Time::ZERO).await;
     assert_eq!(done.unwrap().peers, None, "who has everything needs nobody");
     let broken = Err(Error::new(ErrorKind::Unavailable, "origins down"));
@@ -173,10 +188,90 @@ async fn who_announces_is_handed_to_the_next() {
 async fn either_the_store_or_the_origins_may_be_down() {
     let announcer = Announcer::new(Arc::new(Down), HandoutConfig::default(), 1);
     let asker = request(peer(1, false, false));
-    let origins = vec![peer(50, true, true)];
-    let response = announcer.announce(&asker, Ok(origins.clone()), Time::ZERO).await.unwrap();
-    assert_eq!(peers_of(response), origins);
+    let origins = vec![origin(50, "")];
+    let response = announcer.announce(&asker, Ok(origins), Time::ZERO).await.unwrap();
+    assert_eq!(peers_of(response), [peer(50, true, true)]);
     let broken = Err(Error::new(ErrorKind::Unavailable, "origins down"));
     let error = announcer.announce(&asker, broken, Time::ZERO).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// A tracker to whom zones make a difference, with an origin in zone `home`.
+struct Zoned(Announcer);
+
+impl Zoned {
+    fn new(zone_bridges: usize) -> Self {
+        let config = HandoutConfig { zone_bridges, ..HandoutConfig::default() };
+        Self(Announcer::new(Arc::new(MemoryPeerStore::default()), config, 1))
+    }
+
+    async fn ask(&self, n: u8, zone: &str, starved: bool, secs: u64) -> (Vec<u8>, bool) {
+        self.ask_with(n, zone, starved, secs, "home").await
+    }
+
+    async fn ask_with(
+        &self,
+        n: u8,
+        zone: &str,
+        starved: bool,
+        secs: u64,
+        home: &str,
+    ) -> (Vec<u8>, bool) {
+        let request =
+            AnnounceRequest { zone: zone.to_owned(), starved, ..request(peer(n, false, false)) };
+        let now = Time::ZERO + Duration::from_secs(secs);
+        let response = self.0.announce(&request, Ok(vec![origin(50, home)]), now).await.unwrap();
+        let bridge = response.bridge;
+        let last = |peer: PeerInfo| peer.ip.rsplit('.').next().unwrap().parse().unwrap();
+        let mut peers: Vec<u8> = peers_of(response).into_iter().map(last).collect();
+        peers.sort_unstable();
+        (peers, bridge)
+    }
+
+    async fn tell(&self, n: u8, zone: &str, starved: bool, secs: u64, peers: &[u8], bridge: bool) {
+        let (told, is_bridge) = self.ask(n, zone, starved, secs).await;
+        assert_eq!((&told[..], is_bridge), (peers, bridge), "{n} of {zone:?} at {secs} s");
+    }
+}
+
+#[tokio::test]
+async fn of_a_zone_few_are_told_of_what_is_outside() {
+    let zoned = Zoned::new(2);
+    zoned.tell(1, "home", false, 0, &[50], false).await;
+    zoned.tell(2, "home", false, 0, &[1, 50], false).await;
+    zoned.tell(11, "far", false, 0, &[1, 2, 50], true).await;
+    zoned.tell(12, "far", false, 0, &[1, 2, 11, 50], true).await;
+    zoned.tell(13, "far", false, 0, &[11, 12], false).await;
+    zoned.tell(3, "home", false, 0, &[1, 2, 50], false).await;
+    zoned.tell(21, "", false, 0, &[1, 2, 3, 11, 12, 13, 50], false).await;
+    zoned.tell(11, "far", false, 1, &[1, 2, 3, 12, 13, 21, 50], true).await;
+    // Who gets nothing takes part, one each three seconds; at home it is told of everyone.
+    zoned.tell(13, "far", true, 10, &[1, 2, 3, 11, 12, 21, 50], true).await;
+    zoned.tell(14, "far", true, 11, &[11, 12, 13], false).await;
+    assert!(zoned.ask(14, "far", true, 13).await.1);
+    assert!(zoned.ask(1, "home", true, 13).await.0.contains(&11));
+    // Of origins that say no zone everyone is told of everyone.
+    assert_eq!(zoned.ask_with(16, "far", false, 13, "").await.0.len(), 9);
+    // Bridges that are not heard of any more make room.
+    assert!(!zoned.ask(15, "far", false, 300).await.1);
+    assert!(zoned.ask(15, "far", false, 320).await.1);
+}
+
+#[tokio::test]
+async fn without_bridges_zones_make_no_difference() {
+    let zoned = Zoned::new(0);
+    zoned.tell(1, "home", false, 0, &[50], false).await;
+    zoned.tell(11, "far", false, 0, &[1, 50], false).await;
+    zoned.tell(12, "far", false, 0, &[1, 11, 50], false).await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_complete_stays_one() {
+    let zoned = Zoned::new(1);
+    assert!(zoned.ask(11, "far", false, 0).await.1);
+    let done = AnnounceRequest { zone: "far".to_owned(), ..request(peer(11, false, true)) };
+    let at = |secs| Time::ZERO + Duration::from_secs(secs);
+    assert_eq!(zoned.0.announce(&done, Ok(Vec::new()), at(10)).await.unwrap().peers, None);
+    zoned.tell(12, "far", false, 1000, &[11], false).await;
+    assert!(zoned.ask(12, "far", false, 4000).await.1);
 }

@@ -138,7 +138,7 @@ fn every_flag() {
     let far = Flags { peer_ip: "localhost".into(), zone: "z1".into(), ..given.clone() };
     let config = configure(&far).unwrap();
     assert_eq!(config.node.announce_ip.as_deref(), Some("localhost"));
-    assert_eq!(config.zone, "z1");
+    assert_eq!(config.node.zone, "z1");
     for (flags, named) in [
         (Flags { peer_port: 0, ..given.clone() }, "--peer-port"),
         (Flags { agent_server_port: 0, ..given.clone() }, "--agent-server-port"),

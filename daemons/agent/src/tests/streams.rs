@@ -117,8 +117,12 @@ fn track(request: &http::Request<RequestBody>, metainfo: &MetaInfo, peer: &PeerI
     if request.uri().path().ends_with("/metainfo") {
         return answer::json_bytes(metainfo.to_json());
     }
-    answer::json(&AnnounceResponse { peers: Some(vec![peer.clone()]), interval: 50_000_000 })
-        .unwrap()
+    answer::json(&AnnounceResponse {
+        peers: Some(vec![peer.clone()]),
+        interval: 50_000_000,
+        bridge: false,
+    })
+    .unwrap()
 }
 
 async fn seed(

@@ -204,6 +204,9 @@ pub(super) fn trackers(keys: &mut Keys<'_>) -> Trackers {
         trackers.handout.interval = interval;
     }
     let policies = [("mixed", HandoutPolicy::Mixed), ("completeness", HandoutPolicy::Completeness)];
+    if let Some(bridges) = keys.value("zone_bridges", values::number) {
+        trackers.handout.zone_bridges = bridges;
+    }
     if let Some(policy) = keys.value("handout", |text| values::one_of(text, &policies)) {
         trackers.handout.policy = policy;
     }

@@ -205,7 +205,7 @@ impl TrackerClient for Tracker {
         let peers = known.clone();
         known.retain(|peer| peer.peer_id != request.peer.peer_id);
         known.push(request.peer);
-        Ok(AnnounceResponse { peers: Some(peers), interval: 20_000_000 })
+        Ok(AnnounceResponse { peers: Some(peers), interval: 20_000_000, bridge: false })
     }
 
     async fn metainfo(&self, _: &Namespace, digest: &Digest) -> Result<MetaInfo> {

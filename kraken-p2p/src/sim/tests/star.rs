@@ -104,7 +104,12 @@ impl Peer for StarPeer {
         _bytes: Option<Range<u64>>,
     ) {
         let info_hash = self.handshake(torrent).info_hash;
-        self.outputs.push_back(Output::Announce { torrent: *torrent, info_hash, complete: false });
+        self.outputs.push_back(Output::Announce {
+            torrent: *torrent,
+            info_hash,
+            complete: false,
+            starved: false,
+        });
     }
 
     fn handle_announced(&mut self, _now: Time, torrent: &Digest, result: Result<Announced, Error>) {

@@ -116,7 +116,12 @@ impl Torrent {
         }
         cx.counters.announces += 1;
         let (torrent, info_hash) = (self.digest, self.info_hash);
-        cx.out.push_back(Output::Announce { torrent, info_hash, complete: self.is_complete() });
+        cx.out.push_back(Output::Announce {
+            torrent,
+            info_hash,
+            complete: self.is_complete(),
+            starved: false,
+        });
     }
 
     /// Closes what is idle, and puts the torrent aside or throws it away if that is.

@@ -74,7 +74,7 @@ impl Player<'_> {
                 let discarding = known.phase == Phase::Discarding;
                 if announcing {
                     let peers = vec![input::peer(ORIGIN, true)];
-                    let announced = Announced { peers, interval: Duration::ZERO };
+                    let announced = Announced { peers, ..Announced::default() };
                     self.does(Event::Announced(*digest, Ok(announced)));
                 }
                 if committing {

@@ -129,7 +129,7 @@ impl Model {
     pub(super) fn output(&mut self, now: Now<'_>, output: &Output) {
         self.step.outputs += 1;
         match output {
-            Output::Announce { torrent, info_hash, complete } => {
+            Output::Announce { torrent, info_hash, complete, .. } => {
                 let known = self.torrents.get_mut(torrent).expect("announces a torrent");
                 assert!(!known.announcing, "one announce at a time");
                 assert!(now.config.announce && known.info_hash == *info_hash);

@@ -307,7 +307,7 @@ impl<'a> Player<'a> {
             _ => Duration::MAX,
         };
         let failed = input.byte() > 220;
-        let announced = Announced { peers, interval };
+        let announced = Announced { peers, interval, bridge: self.now.as_nanos() % 2 == 1 };
         let result = if failed { Err(ErrorKind::Unavailable) } else { Ok(announced) };
         self.tell(Event::Announced(digest, result));
     }
@@ -318,7 +318,7 @@ impl<'a> Player<'a> {
             let Some(known) = self.model.torrents.get(&digest) else { continue };
             if known.announcing && kinds & 1 == 0 {
                 let peers = vec![input::peer(3, true), input::peer(4, false)];
-                let announced = Announced { peers, interval: Duration::ZERO };
+                let announced = Announced { peers, ..Announced::default() };
                 self.tell(Event::Announced(digest, Ok(announced)));
             } else if known.committing && kinds & 2 == 0 {
                 self.tell(Event::Committed(digest, Ok(())));

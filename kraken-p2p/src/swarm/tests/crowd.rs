@@ -461,7 +461,7 @@ impl Crowd {
                 peers.swap_remove(victim);
             }
         }
-        Ok(Announced { peers, interval: Duration::from_secs(3) })
+        Ok(Announced { peers, interval: Duration::from_secs(3), bridge: false })
     }
 }
 

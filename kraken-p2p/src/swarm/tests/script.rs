@@ -101,7 +101,7 @@ impl Alone {
     /// Announces the peers and returns the dials that follow.
     pub(super) fn introduce(&mut self, peers: Vec<PeerInfo>) -> Vec<(ConnId, PeerInfo)> {
         let digest = self.meta.digest();
-        let announced = Announced { peers, interval: Duration::ZERO };
+        let announced = Announced { peers, ..Announced::default() };
         self.swarm.handle_announced(self.now, &digest, Ok(announced));
         self.dials()
     }

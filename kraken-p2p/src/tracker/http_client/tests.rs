@@ -104,6 +104,8 @@ fn announce() -> AnnounceRequest {
         digest: Some(digest),
         info_hash: InfoHash::new([2; 20]),
         peer,
+        zone: String::new(),
+        starved: false,
     }
 }
 
@@ -115,7 +117,10 @@ async fn announces_by_post_to_the_torrent() {
     let tracker = Scripted::start(vec![(200, answer.into())]).await;
     let client = client(vec![tracker.host.clone()], LONG);
     let response = client.announce(announce()).await.unwrap();
-    assert_eq!(response, AnnounceResponse { peers: None, interval: 3_000_000_000 });
+    assert_eq!(
+        response,
+        AnnounceResponse { interval: 3_000_000_000, ..AnnounceResponse::default() }
+    );
     let requests = tracker.finish().await;
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with(&format!("POST /announce/{} HTTP/1.1\r\n", "02".repeat(20))));

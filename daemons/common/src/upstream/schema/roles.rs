@@ -128,12 +128,21 @@ static TRACKER_SERVER: Table = Table::of(&[
     LISTENER,
 ]);
 
-static HANDOUT: Table = Table::of(&[key(
-    "priority",
-    Choice(&["completeness", "default"]),
-    "`completeness` hands out complete peers, then origins, then others; `default` mixes them.",
-)
-.or("completeness")]);
+static HANDOUT: Table = Table::of(&[
+    key(
+        "priority",
+        Choice(&["completeness", "default"]),
+        "`completeness` hands out complete peers, then origins, then others; `default` mixes them.",
+    )
+    .or("completeness"),
+    key(
+        "zone_bridges",
+        Integer,
+        "Of a zone (`--zone`) without origins only so many agents get blobs from outside, the others from them; 0: zones make no difference. 4 are a good number.",
+    )
+    .or("0")
+    .ours(),
+]);
 
 static PEER_STORE: Table = Table::of(&[
     table("local", &LOCAL_PEERS, "Peers in memory."),

@@ -75,7 +75,7 @@ impl Alone {
     /// The tracker's answer, and whom it makes the host dial.
     fn introduce(&mut self, peers: impl IntoIterator<Item = PeerInfo>) -> Vec<(ConnId, PeerId)> {
         let interval = Duration::from_secs(3);
-        let announced = Announced { peers: peers.into_iter().collect(), interval };
+        let announced = Announced { peers: peers.into_iter().collect(), interval, bridge: false };
         let digest = self.digest();
         self.outputs();
         self.host.handle_announced(self.now, &digest, Ok(announced));
@@ -359,7 +359,7 @@ fn one_torrent_is_announced_at_a_tick() {
         for output in outputs {
             let Output::Announce { torrent, .. } = output else { continue };
             announced.push(torrent);
-            let answer = Announced { peers: Vec::new(), interval: Duration::from_secs(3) };
+            let answer = Announced { interval: Duration::from_secs(3), ..Announced::default() };
             alone.host.handle_announced(alone.now, &torrent, Ok(answer));
         }
     }
@@ -435,7 +435,7 @@ fn handshakes_carry_the_neighbours_until_they_are_too_long() {
     }
     let dial = |alone: &mut Alone, number| {
         let peers = vec![peer(number, false)];
-        let announced = Announced { peers, interval: Duration::ZERO };
+        let announced = Announced { peers, ..Announced::default() };
         let digest = alone.digest();
         alone.outputs();
         alone.host.handle_announced(alone.now, &digest, Ok(announced));

@@ -52,7 +52,7 @@ rows! {
     blob_20g 1.07 |file| shorten(file, 4_000_000_000);
     blob_100g 1.05 |file| shorten(file, 16_000_000_000);
     many_blobs 26.0 |file| file.scenario.blobs.truncate(40);
-    zones 18.0;
+    zones 1.25;
     liar 1.06;
     mixed 1.20;
     streaming 1.05;

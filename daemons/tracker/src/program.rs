@@ -113,6 +113,7 @@ mod tests {
         let often = with("trackerserver: {announce_interval: 9s}");
         assert_eq!(often.announce_interval, secs(9));
         assert_eq!(with("peerhandoutpolicy: {priority: default}").policy, Policy::Default);
+        assert_eq!(with("peerhandoutpolicy: {zone_bridges: 4}").zone_bridges, 4);
         assert_eq!(with("peerstore: {local: {ttl: 9s}}").peer_ttl, secs(9));
         let cache = with(
             "originstore: {locations_ttl: 5s, locations_error_ttl: 6s, origin_context_ttl: 7s, \

@@ -72,7 +72,7 @@ fn fake_answer(
             ip: format!("10.0.0.{id}"),
             port: 6000,
             peer_id: PeerId::new([id; 20]),
-            zone: String::new(),
+            zone: "home".into(),
             cluster: String::new(),
             origin: true,
         };
@@ -160,6 +160,31 @@ async fn peers_learn_of_each_other_complete_ones_first() {
     assert!(origin_peer.origin && origin_peer.complete);
     // Another torrent is another swarm.
     assert_eq!(ids(&announce(&tracker, &announce_of(3, false, 8)).await), [100]);
+    tracker.close().await.unwrap();
+    origin.serving.close().await;
+}
+
+#[tokio::test]
+async fn few_of_a_zone_without_origins_learn_of_them() {
+    let origin = FakeOrigin::start(100, Script::default(), &[]);
+    let config = TrackerConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        zone_bridges: 1,
+        ..TrackerConfig::new(vec![origin.addr()]).unwrap()
+    };
+    let tracker = Tracker::start(config).await.unwrap();
+    let of_zone =
+        |id, zone: &str| AnnounceRequest { zone: zone.to_owned(), ..announce_of(id, false, 9) };
+    let first = announce(&tracker, &of_zone(1, "far")).await;
+    assert_eq!((ids(&first), first.bridge), (vec![100], true));
+    let second = announce(&tracker, &of_zone(2, "far")).await;
+    assert_eq!((ids(&second), second.bridge), (vec![1], false));
+    let at_home = announce(&tracker, &of_zone(3, "home")).await;
+    assert_eq!((ids(&at_home), at_home.bridge), (vec![100], false));
+    let body = serde_json::to_vec(&of_zone(4, &"z".repeat(1000))).unwrap();
+    let path = format!("/announce/{}", "09".repeat(20));
+    let (status, said) = send(to(&tracker, Method::POST, &path).body(body)).await;
+    assert_eq!(status, 400, "{said:?}");
     tracker.close().await.unwrap();
     origin.serving.close().await;
 }

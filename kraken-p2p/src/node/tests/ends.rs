@@ -8,7 +8,7 @@ use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
 
 use super::BLOB_LEN;
 use super::support::{Host, Storage, Tracker, blob, loopback, namespace, soon};
-use crate::node::Node;
+use crate::node::{Node, NodeConfig};
 use crate::storage::{Proof, Readable, TorrentFile, TorrentStorage};
 
 /// Storage whose writes wait at a gate.
@@ -136,8 +136,9 @@ async fn a_removed_torrent_is_opened_anew_only_when_nothing_writes_it_any_more()
     let origin = Host::origin(&tracker, &meta, &bytes).await;
     let (storage, gate) = (Storage::new(true), Arc::new(Gate::default()));
     let gated = Gated { storage: Arc::clone(&storage), gate: Arc::clone(&gate) };
-    let builder = Node::builder(Arc::new(gated), tracker);
-    let node = builder.config(loopback()).start().await.unwrap();
+    let builder = Node::builder(Arc::new(gated), Arc::clone(&tracker) as _);
+    let config = NodeConfig { zone: "far".into(), ..loopback() };
+    let node = builder.config(config).start().await.unwrap();
     let digest = meta.digest();
     let first = node.download(&namespace(), &digest).await.unwrap();
     assert!(gate.until(|state| state.writing > 0).await);
@@ -150,6 +151,7 @@ async fn a_removed_torrent_is_opened_anew_only_when_nothing_writes_it_any_more()
     gate.open();
     let mut again = soon(again).await.unwrap().unwrap();
     soon(again.finished()).await.unwrap();
+    assert_eq!(*tracker.zone.lock().unwrap(), "far");
     assert_eq!(gate.state.lock().unwrap().overlaps, 0);
     assert!(storage.bytes(&digest) == bytes);
     drop(first);

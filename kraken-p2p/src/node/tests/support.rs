@@ -184,6 +184,8 @@ impl TorrentFile for Stored {
 pub(super) struct Tracker {
     metas: Mutex<BTreeMap<Digest, MetaInfo>>,
     peers: Mutex<BTreeMap<Digest, Vec<PeerInfo>>>,
+    /// What was said last.
+    pub(super) zone: Mutex<String>,
 }
 
 impl Tracker {
@@ -200,6 +202,7 @@ impl Tracker {
 impl TrackerClient for Tracker {
     async fn announce(&self, request: AnnounceRequest) -> Result<AnnounceResponse> {
         let digest = request.digest.unwrap();
+        *self.zone.lock().unwrap() = request.zone;
         let mut peers = self.peers.lock().unwrap();
         let known = peers.entry(digest).or_default();
         let peers = known.clone();

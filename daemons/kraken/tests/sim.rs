@@ -84,6 +84,23 @@ fn policies_are_compared() {
     assert!(heads.contains("kraken") && heads.contains("uber/kraken"), "{out}");
     let svg = std::fs::read_to_string(dir.path().join("small-completion.svg")).unwrap();
     assert!(svg.contains(">uber/kraken</text>"), "{svg}");
+    for same in ["swarm", "swarm,swarm"] {
+        let (code, out, err) = sim(dir.path(), &["compare", "small.yaml", "--policies", same]);
+        assert_eq!((code, out.as_str()), (64, ""));
+        assert_eq!(err, "kraken sim: --policies: name two or more, each once\n");
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    let dir = with_file(SMALL);
+    for args in [&["small.yaml"][..], &["list"], &["show", "liar"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(dir.path(), args).stdout(full).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(error.contains("write to standard output"), "{args:?}: {error}");
+    }
 }
 
 #[test]
@@ -150,6 +167,6 @@ fn an_interrupted_run_tells_what_has_happened() {
     stdout.read_to_string(&mut out).unwrap();
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(130), "{out}");
-    assert!(out.contains("stopped"), "{out}");
+    assert!(out.contains("stopped") && !out.contains("starving"), "{out}");
     assert_eq!(String::from_utf8_lossy(&stderr), "kraken sim: interrupted\n");
 }

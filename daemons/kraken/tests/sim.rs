@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SMALL: &str = "\
 about: a few hosts
@@ -169,4 +169,26 @@ fn an_interrupted_run_tells_what_has_happened() {
     assert_eq!(status.code(), Some(130), "{out}");
     assert!(out.contains("stopped") && !out.contains("starving"), "{out}");
     assert_eq!(String::from_utf8_lossy(&stderr), "kraken sim: interrupted\n");
+}
+
+#[test]
+fn a_second_interrupt_ends_the_process_at_once() {
+    // All of this is within a tenth of a second, and takes ten in real time.
+    let text = SMALL.replace("piece: 1MiB", "piece: 1KiB");
+    let dir = with_file(&text.replace("link: 100MB/s", "link: 10GB/s"));
+    let mut command = command(dir.path(), &["small.yaml"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(500));
+        // Of one that is gone after the first no second is needed.
+        let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).output().unwrap();
+    }
+    let begun = Instant::now();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let error = String::from_utf8_lossy(&stderr);
+    assert!(error.starts_with("kraken sim: interrupted"), "{error}");
 }

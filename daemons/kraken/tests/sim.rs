@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SMALL: &str = "\
 about: a few hosts
@@ -84,6 +84,23 @@ fn policies_are_compared() {
     assert!(heads.contains("kraken") && heads.contains("uber/kraken"), "{out}");
     let svg = std::fs::read_to_string(dir.path().join("small-completion.svg")).unwrap();
     assert!(svg.contains(">uber/kraken</text>"), "{svg}");
+    for same in ["swarm", "swarm,swarm"] {
+        let (code, out, err) = sim(dir.path(), &["compare", "small.yaml", "--policies", same]);
+        assert_eq!((code, out.as_str()), (64, ""));
+        assert_eq!(err, "kraken sim: --policies: name two or more, each once\n");
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    let dir = with_file(SMALL);
+    for args in [&["small.yaml"][..], &["list"], &["show", "liar"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(dir.path(), args).stdout(full).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(error.contains("write to standard output"), "{args:?}: {error}");
+    }
 }
 
 #[test]
@@ -150,6 +167,28 @@ fn an_interrupted_run_tells_what_has_happened() {
     stdout.read_to_string(&mut out).unwrap();
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(130), "{out}");
-    assert!(out.contains("stopped"), "{out}");
+    assert!(out.contains("stopped") && !out.contains("starving"), "{out}");
     assert_eq!(String::from_utf8_lossy(&stderr), "kraken sim: interrupted\n");
+}
+
+#[test]
+fn a_second_interrupt_ends_the_process_at_once() {
+    // All of this is within a tenth of a second, and takes ten in real time.
+    let text = SMALL.replace("piece: 1MiB", "piece: 1KiB");
+    let dir = with_file(&text.replace("link: 100MB/s", "link: 10GB/s"));
+    let mut command = command(dir.path(), &["small.yaml"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(500));
+        // Of one that is gone after the first no second is needed.
+        let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).output().unwrap();
+    }
+    let begun = Instant::now();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let error = String::from_utf8_lossy(&stderr);
+    assert!(error.starts_with("kraken sim: interrupted"), "{error}");
 }

@@ -24,10 +24,10 @@ pub(crate) fn main(args: AllArgs) -> ExitCode {
         Ok(rows) => rows,
         Err(error) => return command::wrong(&error),
     };
-    if let Some(hosts) = args.hosts {
-        print(&format!("With {hosts} hosts each at most.\n\n"));
-    }
-    let code = Outputs::new(args.json, None).and_then(|outputs| run(rows, jobs, outputs));
+    let most = args.hosts.map(|hosts| format!("With {hosts} hosts each at most.\n\n"));
+    let code = print(&most.unwrap_or_default())
+        .and_then(|()| Outputs::new(args.json, None))
+        .and_then(|outputs| run(rows, jobs, outputs));
     code.unwrap_or_else(|error| command::failed(&error))
 }
 
@@ -61,7 +61,7 @@ fn at_most(file: ScenarioFile, hosts: Option<usize>) -> Result<ScenarioFile> {
 
 fn run(rows: Vec<Row>, jobs: usize, mut outputs: Outputs) -> Result<ExitCode> {
     let begun = Instant::now();
-    print(row::HEADING);
+    print(row::HEADING)?;
     let (done, interrupted) = until_interrupted(move |stop| {
         let line = Line::of_runs(rows.iter().map(Row::runs_count).sum());
         let done = runs::all(rows, jobs, stop, &line);
@@ -69,14 +69,14 @@ fn run(rows: Vec<Row>, jobs: usize, mut outputs: Outputs) -> Result<ExitCode> {
         done
     })?;
     let done: Vec<RowDone> = done?;
-    print(&row::remarks(&done));
+    print(&row::remarks(&done))?;
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     let gib = memory::peak().map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 30));
     let (rows, met) = (done.len(), done.iter().filter(|row| row.is_met()).count());
     print(&format!(
         "\n{rows} scenarios, targets of {met} met; {minutes:.1} minutes with {jobs} runs at once, \
          {gib:.1} GiB of memory.\n"
-    ));
+    ))?;
     outputs.write_json(&done)?;
     if interrupted {
         return Ok(command::interrupted());

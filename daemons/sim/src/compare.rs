@@ -1,8 +1,9 @@
 //! `kraken sim compare`: one scenario with one policy on all hosts, and with another.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use kraken_core::Result;
+use kraken_core::{Error, Result};
 use kraken_p2p::sim::Report;
 
 use crate::command::{self, CompareArgs};
@@ -23,6 +24,9 @@ struct Document<'a> {
 /// Runs the command: 0 if with every policy everyone finished and every promise was kept.
 pub(crate) fn main(args: CompareArgs) -> ExitCode {
     let CompareArgs { scenario, policies, seed, hosts, json, svg } = args;
+    if !are_different(&policies) {
+        return command::wrong(&Error::invalid("--policies: name two or more, each once"));
+    }
     let file = match builtin::find(&scenario, hosts) {
         Ok(file) => file,
         Err(error) => return command::wrong(&error),
@@ -37,7 +41,7 @@ fn run(
     seed: u64,
     mut outputs: Outputs,
 ) -> Result<ExitCode> {
-    print(&format!("{}: {}\n{}\n\n", file.scenario.name, file.about, file.set_up()));
+    print(&format!("{}: {}\n{}\n\n", file.scenario.name, file.about, file.set_up()))?;
     let (done, interrupted) = until_interrupted(move |stop| {
         let reports = simulate_all(&file, &policies, seed, stop);
         reports.map(|reports| (file, reports))
@@ -47,9 +51,12 @@ fn run(
         .iter()
         .map(|(policy, report)| (policy.title().to_owned(), table::figures(&file, report)))
         .collect();
-    print(&table::side_by_side(&columns));
-    for (policy, report) in reports.iter().filter(|(_, report)| !report.is_ok()) {
-        print(&format!("{}:\n{}", policy.title(), table::troubles(report)));
+    print(&table::side_by_side(&columns))?;
+    for (policy, report) in &reports {
+        let troubles = table::troubles(report);
+        if !troubles.is_empty() {
+            print(&format!("{}:\n{troubles}", policy.title()))?;
+        }
     }
     let documents =
         reports.iter().map(|(policy, report)| Document { policy: policy.as_str(), report });
@@ -62,6 +69,12 @@ fn run(
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::from(command::EXIT_FAILED),
     })
+}
+
+/// Whether there is something to compare.
+fn are_different(policies: &[PolicyName]) -> bool {
+    let different: BTreeSet<_> = policies.iter().collect();
+    different.len() > 1 && different.len() == policies.len()
 }
 
 fn simulate_all(
@@ -83,4 +96,18 @@ fn simulate_all(
     }
     line.finish();
     Ok(reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_not_compared_with_itself() {
+        use PolicyName::{Swarm, UberKraken};
+        assert!(are_different(&[Swarm, UberKraken]) && are_different(&PolicyName::ALL));
+        for same in [&[][..], &[Swarm], &[Swarm, Swarm], &[Swarm, UberKraken, Swarm]] {
+            assert!(!are_different(same), "{same:?}");
+        }
+    }
 }

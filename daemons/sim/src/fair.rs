@@ -112,17 +112,22 @@ fn flow(
         }
         let rates = fill(downlinks, uplinks, wishes, &active);
         let ends = active.iter().zip(&rates).map(|((_, left), rate)| now + left / rate);
-        let first_end = ends.fold(f64::INFINITY, f64::min);
+        let ends: Vec<f64> = ends.collect();
+        let first_end = ends.iter().copied().fold(f64::INFINITY, f64::min);
         let next = these.last().map_or(f64::INFINITY, |at| wishes[*at].from_secs);
         let until = first_end.min(next);
         for ((_, left), rate) in active.iter_mut().zip(&rates) {
             *left -= (until - now) * rate;
         }
         now = until;
+        let mut ends = ends.into_iter();
         active.retain(|(at, left)| {
-            let there = *left <= 1e-6 * wishes[*at].bytes;
+            let Wish { host, bytes, from_secs } = wishes[*at];
+            // So late that the clock no longer tells its end from now, what ends first still ends.
+            let ends_now = ends.next().is_some_and(|end| end <= now);
+            let there = ends_now || *left <= 1e-6 * bytes;
             if there {
-                seconds[*at] = now - wishes[*at].from_secs;
+                seconds[*at] = (now - from_secs).max(bytes / downlinks[host]);
             }
             !there
         });
@@ -180,6 +185,17 @@ mod tests {
         // A pause in between is nobody's.
         let wishes = [wish(0, 100.0, 0.0), wish(0, 100.0, 50.0)];
         check(&[10.0], 1000.0, &wishes, &[10.0, 10.0]);
+    }
+
+    #[test]
+    fn downloads_too_short_for_a_late_clock_end() {
+        // After 100 hours the clock's steps are longer than a byte takes on these links.
+        let late = 360_000.0;
+        assert!(late + 1e-12 == late);
+        let seconds = times(&[1e12], 1e12, &[wish(0, 1.0, late)]);
+        assert_eq!(seconds, [1e-12]);
+        let wishes = [wish(0, 1.0, late), wish(0, 1e13, late), wish(1, 1.0, late)];
+        check(&[1e12, 1e12], 1e12, &wishes, &[0.0, 10.0, 0.0]);
     }
 
     #[test]

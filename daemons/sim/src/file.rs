@@ -22,6 +22,12 @@
 //!   hosts), `bound`, `first_piece_p50`, `copies_crossing`, `fair_share`, `later_than_honest`,
 //!   `liars_banned`, `no_worse_alone` (a group of hosts).
 //!
+//! Figures without `of` are those of all hosts that count: of groups that are not `counted: no`,
+//! and whose hosts stay or restart; the time for which one that restarts is away is its own. Hosts
+//! that hang, are killed or lie never count, nor do those that take the place of killed ones. A
+//! target of times that nobody counts for is refused, and so is a scenario in which nobody must
+//! finish.
+//!
 //! ```yaml
 //! about: uber/kraken's README test, joins within a second
 //! blobs:
@@ -35,9 +41,12 @@
 
 mod keys;
 mod parts;
+mod sense;
 mod targets;
 mod values;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -111,16 +120,19 @@ impl ScenarioFile {
 
     /// Reads a file.
     pub fn read(file: &Path) -> Result<Self> {
-        let context = || format!("read {}", file.display());
-        let length = std::fs::metadata(file).map_err(|error| Error::io(context(), error))?.len();
-        if length > FILE_BYTES_MAX {
+        let failed = |error| Error::io(format!("read {}", file.display()), error);
+        let mut bytes = Vec::new();
+        // Devices and pipes have no length: what they give is counted as it comes.
+        let mut taken = File::open(file).map_err(failed)?.take(FILE_BYTES_MAX + 1);
+        taken.read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(Error::invalid(format!(
-                "{}: {length} bytes are more than a scenario's {FILE_BYTES_MAX}",
+                "{}: more bytes than a scenario's {FILE_BYTES_MAX}",
                 file.display()
             )));
         }
-        let text = std::fs::read_to_string(file).map_err(|error| Error::io(context(), error))?;
-        Self::parse(file, &text).map_err(Error::from)
+        let text = text_of(file, &bytes)?;
+        Self::parse(file, text).map_err(Error::from)
     }
 
     /// An error unless a run fits into so many bytes of memory; it names the line with the count.
@@ -269,9 +281,24 @@ fn read(keys: &mut Keys<'_>, name: &str) -> Option<ScenarioFile> {
         patience,
         time_max,
     };
+    if keys.are_fine() {
+        sense::check(keys, &scenario, &targets);
+    }
     let about = about.unwrap_or_default();
     let most = most?;
     Some(ScenarioFile { about, notes, large, column, scenario, targets, agents, origins, most })
+}
+
+/// The bytes of a file as text; what is none is told with its place.
+fn text_of<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = 1 + before.matches('\n').count();
+        let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
+        let byte = bytes[error.valid_up_to()];
+        let place = Place { file: file.into(), line, column };
+        Problem::error(&place, format!("the byte {byte:#04x} is no text: a scenario is UTF-8"))
+    })
 }
 
 /// `a.b/c.yaml` is scenario `c`.

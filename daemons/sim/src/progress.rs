@@ -1,9 +1,10 @@
 //! A line that tells how far the work is, on a terminal.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kraken_core::{Error, Result};
 use kraken_p2p::sim::Progress;
 
 /// The line; nothing where there is no terminal.
@@ -56,8 +57,8 @@ impl Line {
     }
 
     /// Prints text that stays.
-    pub(crate) fn print(&self, text: &str) {
-        self.bar.suspend(|| print(text));
+    pub(crate) fn print(&self, text: &str) -> Result<()> {
+        self.bar.suspend(|| print(text))
     }
 
     /// Takes the line away.
@@ -66,7 +67,13 @@ impl Line {
     }
 }
 
-/// A closed pipe, as of `| head`, is no failure.
-pub(crate) fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints text. A closed pipe, as of `| head`, is no failure; a full disk is.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::io("write to standard output", error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
 
 impl Plan {
     fn run(self, outputs: Outputs) -> Result<ExitCode> {
-        print(&self.heading());
+        print(&self.heading())?;
         let begun = Instant::now();
         let (done, interrupted) = until_interrupted(move |stop| {
             let line = Line::of_run();
@@ -60,7 +60,7 @@ impl Plan {
         let code = plan.tell(&runs, report, outputs, interrupted)?;
         let mib = memory::peak().unwrap_or(0) >> 20;
         let seconds = begun.elapsed().as_secs_f64();
-        print(&format!("{seconds:.1} s of real time, {mib} MiB of memory\n"));
+        print(&format!("{seconds:.1} s of real time, {mib} MiB of memory\n"))?;
         Ok(if interrupted { command::interrupted() } else { code })
     }
 
@@ -95,14 +95,14 @@ impl Plan {
     ) -> Result<ExitCode> {
         let name = format!("{}, seed {}", self.policy_title(), self.seed);
         let figures = table::figures(&self.file, report);
-        print(&format!("\n{}", table::side_by_side(&[(name, figures)])));
+        print(&format!("\n{}", table::side_by_side(&[(name, figures)])))?;
         let as_written = self.policy.is_none() && !interrupted;
         let outcomes = match as_written {
             true => self.file.targets.outcomes(&self.file, runs),
             false => Vec::new(),
         };
-        print(&table::outcomes(&self.file, &outcomes));
-        print(&table::troubles(report));
+        print(&table::outcomes(&self.file, &outcomes))?;
+        print(&table::troubles(report))?;
         let policy = self.policy_title();
         outputs.write_json(&Document {
             about: &self.file.about,

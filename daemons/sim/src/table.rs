@@ -87,17 +87,10 @@ pub(crate) fn outcomes(file: &ScenarioFile, outcomes: &[Outcome]) -> String {
     text
 }
 
-/// What went wrong: who lacks what, which promises were broken.
+/// What went wrong: who lacks what, which promises were broken. In a run that was stopped nobody
+/// has waited in vain yet.
 pub(crate) fn troubles(report: &Report) -> String {
-    let mut text = String::new();
-    let shown = report.starving.iter().take(SHOWN_MAX);
-    for starving in shown {
-        let _ = writeln!(text, "{}", starves(starving));
-    }
-    let more = report.starving_total.saturating_sub(SHOWN_MAX.min(report.starving.len()));
-    if more > 0 {
-        let _ = writeln!(text, "and {more} more that lack something");
-    }
+    let mut text = if report.ending == "stopped" { String::new() } else { lacking(report) };
     for violation in report.violations.iter().take(SHOWN_MAX) {
         let _ = writeln!(text, "broken: {violation}");
     }
@@ -105,6 +98,18 @@ pub(crate) fn troubles(report: &Report) -> String {
     let more = report.violations_total.saturating_sub(shown);
     if more > 0 {
         let _ = writeln!(text, "and {more} more that was broken");
+    }
+    text
+}
+
+fn lacking(report: &Report) -> String {
+    let mut text = String::new();
+    for starving in report.starving.iter().take(SHOWN_MAX) {
+        let _ = writeln!(text, "{}", starves(starving));
+    }
+    let more = report.starving_total.saturating_sub(SHOWN_MAX.min(report.starving.len()));
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more that lack something");
     }
     text
 }
@@ -149,3 +154,24 @@ fn of_blobs(copies: &[f64]) -> String {
 
 /// So many lines of a kind: more are not read.
 const SHOWN_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use kraken_p2p::sim::{Scenario, run_with};
+    use std::ops::ControlFlow;
+
+    use super::*;
+
+    #[test]
+    fn nobody_starves_in_a_run_that_was_stopped() {
+        let stop = |_: &_| ControlFlow::Break(());
+        let mut report = run_with(&Scenario::new("test", 3), 1, stop).unwrap();
+        assert_eq!((report.ending.as_str(), report.starving_total), ("stopped", 3));
+        assert_eq!(troubles(&report), "");
+        report.violations = vec!["host 1: something".to_owned()];
+        report.violations_total = 1;
+        assert_eq!(troubles(&report), "broken: host 1: something\n");
+        report.ending = "starved".to_owned();
+        assert_eq!(troubles(&report).matches("starving: ").count(), 3);
+    }
+}

@@ -8,6 +8,8 @@ use kraken_common::shutdown::Signals;
 use kraken_core::{Error, ErrorKind, Result};
 use kraken_p2p::sim::{Progress, Report, Scenario, run_with};
 
+use crate::command;
+
 /// Whether work is to end before it is done.
 #[derive(Debug, Default)]
 pub(crate) struct Stop(AtomicBool);
@@ -32,7 +34,7 @@ pub(crate) fn simulate(
 }
 
 /// Does work on a thread of its own, which Ctrl-C asks to stop; what comes of it, and whether it
-/// was asked.
+/// was asked. A second Ctrl-C ends the process at once.
 pub(crate) fn until_interrupted<T: Send + 'static>(
     work: impl FnOnce(&Stop) -> T + Send + 'static,
 ) -> Result<(T, bool)> {
@@ -49,7 +51,11 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
             biased;
             _ = signals.next() => {
                 stop.0.store(true, Ordering::Relaxed);
-                work.await
+                tokio::select! {
+                    biased;
+                    _ = signals.next() => command::interrupted_again(),
+                    done = &mut work => done,
+                }
             }
             done = &mut work => done,
         };

@@ -102,7 +102,11 @@ impl Row {
 
 impl RowDone {
     pub(super) fn is_met(&self) -> bool {
-        self.ok && self.outcomes.iter().all(|outcome| outcome.met)
+        self.ok && self.outcomes.iter().all(|outcome| outcome.met) && self.seeds_agree()
+    }
+
+    fn seeds_agree(&self) -> bool {
+        self.seeds_differ.is_none_or(|share| share <= SEEDS_DIFFER_MAX)
     }
 
     /// As a line of the table.
@@ -121,13 +125,18 @@ impl RowDone {
             return "**failed**".to_owned();
         }
         let unmet = self.outcomes.iter().filter(|outcome| !outcome.met);
-        let unmet: Vec<&str> = unmet.map(|outcome| outcome.what.as_str()).collect();
+        let mut unmet: Vec<&str> = unmet.map(|outcome| outcome.what.as_str()).collect();
+        if !self.seeds_agree() {
+            unmet.push("seeds");
+        }
         if unmet.is_empty() { "yes".to_owned() } else { format!("no: {}", unmet.join(", ")) }
     }
 
     fn seeds(&self) -> String {
         let again = self.again.map(|same| if same { "the same again" } else { "**differs**" });
         let differ = self.seeds_differ.map(|share| format!("others {:.1} %", share * 100.0));
+        let differ =
+            differ.map(|text| if self.seeds_agree() { text } else { format!("**{text}**") });
         match (again, differ) {
             (None, None) => "-".to_owned(),
             (Some(again), None) => again.to_owned(),
@@ -204,5 +213,36 @@ pub(super) const HEADING: &str = "\
 
 const UPSTREAM: Variant = Variant::All(PolicyName::UberKraken);
 
+/// Times that differ by more with another seed say more of the seed than of the swarm.
+const SEEDS_DIFFER_MAX: f64 = 0.05;
+
 /// Larger scenarios are run with one seed.
 const SEEDS_HOSTS_MAX: usize = 2600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_that_differ_much_are_marked_and_not_met() {
+        let row = |differ| RowDone {
+            name: "test".to_owned(),
+            about: String::new(),
+            ok: true,
+            times: Figures::default(),
+            outcomes: Vec::new(),
+            uber_kraken: String::new(),
+            again: Some(true),
+            seeds_differ: differ,
+            targets: String::new(),
+            troubles: String::new(),
+            notes: None,
+        };
+        for fine in [None, Some(0.0), Some(0.05)] {
+            assert!(row(fine).is_met() && row(fine).met() == "yes", "{fine:?}");
+        }
+        let row = row(Some(0.073));
+        assert!(!row.is_met() && row.met() == "no: seeds");
+        assert_eq!(row.seeds(), "the same again, **others 7.3 %**");
+    }
+}

@@ -72,7 +72,7 @@ impl Shared<'_> {
             let scenario = variant.scenario(&self.rows[row].file);
             let report = simulate(&scenario, seed, self.stop, |_| {});
             let failed = report.is_err();
-            self.put(row, run, report.as_ref().ok());
+            self.put(row, run, report.as_ref().ok())?;
             if failed {
                 return report.map(drop);
             }
@@ -101,7 +101,7 @@ impl Shared<'_> {
     }
 
     /// A run is done.
-    fn put(&self, row: usize, run: usize, report: Option<&Report>) {
+    fn put(&self, row: usize, run: usize, report: Option<&Report>) -> Result<()> {
         let mut state = self.lock();
         state.memory += self.needed(row);
         let name = self.name(row, run);
@@ -111,17 +111,18 @@ impl Shared<'_> {
         self.done.notify_all();
         self.line.step();
         self.line.say(state.under_way.join(", "));
-        let Some(report) = report.filter(|_| !self.stop.is_asked()) else { return };
+        let Some(report) = report.filter(|_| !self.stop.is_asked()) else { return Ok(()) };
         state.reports[row][run] = Some(report.clone());
         if state.reports[row].iter().any(Option::is_none) {
-            return;
+            return Ok(());
         }
         let reports = std::mem::take(&mut state.reports[row]).into_iter().flatten().collect();
         state.finished[row] = Some(self.rows[row].done(reports));
         while let Some(Some(done)) = state.finished.get(state.printed) {
-            self.line.print(&done.line());
+            self.line.print(&done.line())?;
             state.printed += 1;
         }
+        Ok(())
     }
 
     fn needed(&self, row: usize) -> u64 {

@@ -46,6 +46,13 @@ pub(super) struct Keys<'a> {
     known: Vec<&'static str>,
 }
 
+/// A step into a map or a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Key(&'static str),
+    Item(usize),
+}
+
 impl<'a> Keys<'a> {
     pub(super) fn new(map: &'a Map, place: &'a Place, found: &'a Found) -> Self {
         Self { map, place, found, known: Vec::new() }
@@ -160,6 +167,28 @@ impl<'a> Keys<'a> {
             self.found.add(&entry.node.place, format!("{key}: the list is empty"));
         }
         maps
+    }
+
+    /// Where the value stands to which these steps lead, or the last one on the way to it.
+    pub(super) fn place_of(&self, steps: &[Step]) -> &'a Place {
+        let Some((Step::Key(first), rest)) = steps.split_first() else { return self.place };
+        let Some(entry) = self.map.entry(first) else { return self.place };
+        let mut node = &entry.node;
+        for step in rest {
+            let next = match (step, &node.value) {
+                (Step::Key(key), Value::Map(map)) => map.entry(key).map(|entry| &entry.node),
+                (Step::Item(at), Value::List(items)) => items.get(*at),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        &node.place
+    }
+
+    /// Whether nothing was found to be wrong so far.
+    pub(super) fn are_fine(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// Something is wrong with the whole of it.

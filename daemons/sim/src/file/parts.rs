@@ -1,5 +1,6 @@
 //! The parts of a scenario: blobs, hosts, origins, what is between them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kraken_common::upstream::{Place, quote};
@@ -18,11 +19,13 @@ use crate::policy::PolicyName;
 /// The blobs; there are so many origins.
 pub(super) fn blobs(keys: &mut Keys<'_>, origins: usize) -> Vec<Blob> {
     let mut blobs = Vec::new();
+    let mut names = BTreeSet::new();
     for mut keys in keys.needed_maps("blobs") {
-        let base = keys.value("name", values::name).unwrap_or_else(|| "blob".to_owned());
+        let name = keys.placed("name", values::name);
+        let (base, name_place) = name.unwrap_or_else(|| ("blob".to_owned(), keys.place));
         let count = keys.placed("count", values::count);
         let sizes = keys.needed("size", values::sizes);
-        let piece_len = keys.value("piece", values::piece).flatten();
+        let piece_len = piece_len(&mut keys);
         let wanted_by = keys.value("wanted_by", values::share).unwrap_or(1.0);
         let wanted_after = keys.value("wanted", values::spread).unwrap_or_default();
         let holders = keys.placed("holders", holders);
@@ -39,20 +42,28 @@ pub(super) fn blobs(keys: &mut Keys<'_>, origins: usize) -> Vec<Blob> {
         }
         let holders = holders.map_or_else(|| HOLDERS.min(origins), |(holders, _)| holders);
         if let Some(((least, most), place)) = sizes {
-            for len in [least, most] {
+            let wrong = [least, most].into_iter().find_map(|len| {
                 let pieces = piece_len.unwrap_or_else(|| PieceLengths::default().for_blob(len));
-                if let Err(error) = Geometry::new(len, pieces) {
-                    keys.wrong_at(place, &format!("size: {error}"));
-                }
+                Geometry::new(len, pieces).err()
+            });
+            if let Some(error) = wrong {
+                keys.wrong_at(place, &format!("size: {error}"));
             }
-            blobs.extend((0..count).map(|at| Blob {
-                name: if count == 1 { base.clone() } else { format!("{base} {}", at + 1) },
+            let named = |at| if count == 1 { base.clone() } else { format!("{base} {}", at + 1) };
+            let these = (0..count).map(|at| Blob {
+                name: named(at),
                 len: between(least, most, at, count),
                 piece_len,
                 wanted_by,
                 wanted_after,
                 holders,
-            }));
+            });
+            let these: Vec<Blob> = these.collect();
+            if let Some(taken) = these.iter().find(|blob| !names.insert(blob.name.clone())) {
+                let what = format!("name: another blob is called {:?} already", taken.name);
+                keys.wrong_at(name_place, &what);
+            }
+            blobs.extend(these);
         }
         keys.end();
     }
@@ -135,10 +146,10 @@ pub(super) fn network(keys: &mut Keys<'_>) -> Network {
     if let Some(round_trip) = keys.value("round_trip", values::some_time) {
         network.latency = round_trip / 2;
     }
-    if let Some(slice) = keys.value("slice", values::size) {
+    if let Some(slice) = keys.value("slice", values::portion) {
         network.slice_len = slice;
     }
-    if let Some(window) = keys.value("window", values::size) {
+    if let Some(window) = keys.value("window", values::portion) {
         network.window = window;
     }
     if let Some((jitter, place)) = keys.placed("jitter", values::share) {
@@ -212,6 +223,19 @@ pub(super) fn trackers(keys: &mut Keys<'_>) -> Trackers {
     }
     keys.end();
     trackers
+}
+
+/// The length of a blob's pieces, if it is given and possible.
+fn piece_len(keys: &mut Keys<'_>) -> Option<u64> {
+    let (piece_len, place) = keys.placed("piece", values::piece)?;
+    // Whether so many of them are too many is the size's affair.
+    match Geometry::new(0, piece_len?) {
+        Ok(_) => piece_len,
+        Err(error) => {
+            keys.wrong_at(place, &format!("piece: {error}"));
+            None
+        }
+    }
 }
 
 fn runs(keys: &mut Keys<'_>) -> Runs {

@@ -119,6 +119,10 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("size: 1GB", "size: 17000GB, name: x", "is given twice");
     wrong("size: 1GB, piece: 4MiB", "size: 1000GB, piece: 4KiB", "pieces of 4096 bytes are more");
     wrong("count: 2, size", "count: 20000, size", "count: more than 10000 blobs");
+    wrong("piece: 4MiB", "piece: 64GiB", "piece: piece length 68719476736 is out of bounds");
+    wrong("name: base", "name: layer 2", "name: another blob is called \"layer 2\" already");
+    wrong("slice: 1MiB", "slice: 1B", "slice: \"1B\" is less than 1KiB");
+    wrong("window: 4MiB", "window: 1B", "window: \"1B\" is less than 1KiB");
     wrong("wanted_by: 10%", "wanted_by: 110%", "wanted_by: \"110%\" is no share such as 10%");
     wrong("holders: all", "holders: 6", "holders: there are 5 origins");
     wrong("round_trip: 2ms", "round_trip: 0ms", "round_trip: it is 0");
@@ -144,6 +148,79 @@ fn several_things_that_are_wrong_are_all_said() {
     for nothing in ["", "hosts: []\nblobs: []\norigins: []\n", "[]", "a: [", "hosts: {}\n"] {
         assert!(parse(nothing).is_err(), "{nothing}");
     }
+}
+
+#[test]
+fn what_is_wrong_is_said_once() {
+    for (from, to, expected) in [
+        (
+            "piece: 4MiB",
+            "piece: 64GiB",
+            "a/b.yaml:3:47: piece: piece length 68719476736 is out of ",
+        ),
+        ("1GB, piece: 4MiB", "1000GB, piece: 4KiB", "a/b.yaml:3:35: size: 244140625 pieces of "),
+    ] {
+        let problems = parse(&FINE.replacen(from, to, 1)).map(|_| ()).unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{problems}") };
+        assert!(problem.to_string().starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn somebody_must_finish() {
+    let base = "blobs: [{size: 1GB, wanted_by: 100%}]\nhosts:\n  - {count: 10, link: 1GB/s}\n\
+                origins: [{count: 3, link: 1GB/s}]\n";
+    parse(base).unwrap();
+    for fine in ["killed: at 5s, replaced: yes", "restarts: at 5s", "lies: flipped-bits"] {
+        parse(&base.replace("count: 10", &format!("count: 10, {fine}"))).unwrap();
+    }
+    for (from, to, expected) in [
+        ("count: 10", "count: 10, killed: at 500s", "3:25: killed: nobody must finish: all hosts"),
+        ("count: 10", "count: 10, hangs: at 500s", "3:24: hangs: nobody must finish: all hosts"),
+        ("count: 10", "count: 10, wants: []", "3:24: nobody must finish: no host that lives"),
+        ("100%", "4%", "1:32: nobody must finish: no host that lives wants a blob"),
+        ("100%", "0", "1:32: nobody must finish: no host that lives wants a blob"),
+    ] {
+        let error = parse(&base.replace(from, to)).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("a/b.yaml:{expected}")), "{error}");
+    }
+}
+
+#[test]
+fn targets_are_about_hosts_that_count() {
+    let of = |fate: &str| FINE.replacen("count: 30,", &format!("count: 30, {fate},"), 1);
+    for (fate, why) in [
+        ("hangs: at 5s", "hang"),
+        ("killed: at 5s", "are killed"),
+        ("killed: at 5s, replaced: yes", "are killed"),
+        ("lies: forged-pieces", "lie"),
+    ] {
+        let error = parse(&of(fate)).map(|_| ()).unwrap_err().to_string();
+        let expected = format!("a/b.yaml:26:15: of: hosts that {why} are never counted");
+        assert_eq!(error, expected);
+        let alone = of(fate).replace("{of: fast, p50: 1.03", "{of: odd, no_worse_alone: fast");
+        let alone = alone.replace("    killed: over 10s\n    replaced: yes\n", "");
+        let error = parse(&alone).map(|_| ()).unwrap_err().to_string();
+        let expected = format!("no_worse_alone: hosts that {why} are never counted");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    parse(&of("restarts: at 5s")).unwrap();
+    let nobody = of("counted: no").replace("of: fast, ", "");
+    let error = parse(&nobody).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "a/b.yaml:26:10: targets: they are about times, and no hosts are counted");
+}
+
+#[test]
+fn files_without_an_end_and_files_that_are_no_text_are_refused() {
+    let error = ScenarioFile::read(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert_eq!(error, "/dev/zero: more bytes than a scenario's 1048576");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"about: a test\nblobs: \xc3\xa4\xff\n").unwrap();
+    let error = ScenarioFile::read(file.path()).unwrap_err().to_string();
+    let expected = ":2:9: the byte 0xff is no text: a scenario is UTF-8";
+    assert!(error.ends_with(expected), "{error}");
+    std::fs::write(file.path(), FINE).unwrap();
+    assert_eq!(ScenarioFile::read(file.path()).unwrap().hosts(), 40);
 }
 
 #[test]

@@ -59,6 +59,15 @@ pub(super) fn sizes(text: &str) -> Result<(u64, u64), String> {
     if least <= most { Ok((least, most)) } else { Err(format!("{} goes down", quote(text))) }
 }
 
+/// A number of bytes on a link at once.
+pub(super) fn portion(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes < PORTION_MIN => Err(format!("{} is less than 1KiB", quote(text))),
+        bytes if bytes > PORTION_MAX => Err(format!("{} is more than 1024GiB", quote(text))),
+        bytes => Ok(bytes),
+    }
+}
+
 /// A piece's length, or `by size` for what origins choose.
 pub(super) fn piece(text: &str) -> Result<Option<u64>, String> {
     if text == "by size" { Ok(None) } else { size(text).map(Some) }
@@ -154,6 +163,12 @@ fn not_negative(text: &str) -> Result<(), String> {
 /// As long as a table has room for.
 const NAME_CHARS_MAX: usize = 60;
 
+/// Every portion is an event: of smaller ones a gigabyte would take days.
+const PORTION_MIN: u64 = 1 << 10;
+
+/// Far more than any piece, and sums of some of them still are numbers.
+const PORTION_MAX: u64 = 1 << 40;
+
 /// Below that a piece takes an hour.
 const RATE_MIN: f64 = 1e3;
 
@@ -175,6 +190,7 @@ mod tests {
         assert_eq!(sizes("100MB to 1GB"), Ok((100_000_000, 1_000_000_000)));
         assert_eq!(piece("by size"), Ok(None));
         assert_eq!(piece("4MiB"), Ok(Some(4 << 20)));
+        assert_eq!((portion("1KiB"), portion("1024GiB")), (Ok(1024), Ok(1 << 40)));
         assert_eq!(burst("300MB at 1.25GB/s"), Ok((300_000_000, 1.25e9)));
         assert_eq!((share("10%"), share("0.1"), share("100 %")), (Ok(0.1), Ok(0.1), Ok(1.0)));
         let [twenty, one] = [20, 1].map(Duration::from_secs);
@@ -199,6 +215,8 @@ mod tests {
         wrong(size("0MB"), "0 bytes");
         wrong(size("99999999999GiB"), "512MiB");
         wrong(sizes("1GB to 1MB"), "down");
+        wrong(portion("1023"), "less than 1KiB");
+        wrong(portion("18446744073709551615"), "more than 1024GiB");
         wrong(share("150%"), "10%");
         wrong(share("nan"), "10%");
         wrong(factor("inf"), "1.05");

@@ -1,0 +1,84 @@
+//! Whether a scenario that can be read makes sense: somebody must finish, and what is measured is
+//! counted.
+
+use kraken_p2p::sim::{Blob, Fate, Group, Scenario, Want};
+
+use super::keys::{Keys, Step};
+use crate::targets::{Measure, Targets};
+
+/// What is wrong is said at its place.
+pub(super) fn check(keys: &Keys<'_>, scenario: &Scenario, targets: &Targets) {
+    somebody_finishes(keys, scenario);
+    targets_are_counted(keys, &scenario.groups, targets);
+}
+
+/// Without that a run would be over before it begins.
+fn somebody_finishes(keys: &Keys<'_>, scenario: &Scenario) {
+    let Scenario { groups, blobs, .. } = scenario;
+    if groups.iter().any(|group| must_finish(group) && wants(group, blobs)) {
+        return;
+    }
+    let Some(living) = groups.iter().position(must_finish) else {
+        let key = if matches!(groups[0].fate, Fate::Hangs { .. }) { "hangs" } else { "killed" };
+        let place = keys.place_of(&[Step::Key("hosts"), Step::Item(0), Step::Key(key)]);
+        let what = format!("{key}: nobody must finish: all hosts are to die, and none is replaced");
+        keys.wrong_at(place, &what);
+        return;
+    };
+    let steps = match groups[living].want == Want::Only(Vec::new()) {
+        true => [Step::Key("hosts"), Step::Item(living), Step::Key("wants")],
+        false => [Step::Key("blobs"), Step::Item(0), Step::Key("wanted_by")],
+    };
+    let what = "nobody must finish: no host that lives wants a blob";
+    keys.wrong_at(keys.place_of(&steps), what);
+}
+
+fn must_finish(group: &Group) -> bool {
+    !matches!(group.fate, Fate::Hangs { .. } | Fate::Killed { replaced: false, .. })
+}
+
+/// Whether a host of the group wants a blob: shares are rounded to hosts.
+fn wants(group: &Group, blobs: &[Blob]) -> bool {
+    blobs.iter().enumerate().any(|(at, blob)| {
+        let may = !matches!(&group.want, Want::Only(only) if !only.contains(&at));
+        may && (blob.wanted_by * group.count as f64).round() >= 1.0
+    })
+}
+
+fn targets_are_counted(keys: &Keys<'_>, groups: &[Group], targets: &Targets) {
+    let check = |key: &'static str, name: &str| {
+        let group = groups.iter().find(|group| group.name == name);
+        if let Some(why) = group.and_then(|group| never_counted(group.fate)) {
+            let place = keys.place_of(&[Step::Key("targets"), Step::Key(key)]);
+            keys.wrong_at(place, &format!("{key}: hosts that {why} are never counted"));
+        }
+    };
+    if let Some(of) = &targets.of {
+        check("of", of);
+    }
+    for target in &targets.list {
+        if let Measure::NoWorseAlone(group) = &target.measure {
+            check("no_worse_alone", group);
+        }
+    }
+    let counted = |group: &Group| group.counted && never_counted(group.fate).is_none();
+    let of_all = |measure: &Measure| {
+        let more = matches!(measure, Measure::Max | Measure::LaterThanHonest);
+        targets.of.is_none() && (more || measure.is_time())
+    };
+    let timed = targets.list.iter().any(|target| of_all(&target.measure));
+    if timed && !groups.iter().any(counted) {
+        let place = keys.place_of(&[Step::Key("targets")]);
+        keys.wrong_at(place, "targets: they are about times, and no hosts are counted");
+    }
+}
+
+/// Why hosts of this fate do not count, if they do not.
+fn never_counted(fate: Fate) -> Option<&'static str> {
+    match fate {
+        Fate::Stays | Fate::Restarts { .. } => None,
+        Fate::Hangs { .. } => Some("hang"),
+        Fate::Killed { .. } => Some("are killed"),
+        Fate::Lies { .. } => Some("lie"),
+    }
+}

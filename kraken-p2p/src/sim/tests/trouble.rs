@@ -109,10 +109,10 @@ fn connections_that_are_lost_for_minutes_do_not_use_up_what_may_be_announced_ear
 
 #[test]
 fn blobs_of_small_pieces_on_fast_links_are_no_storm() {
-    let mut scenario = Scenario::new("fast", 30);
+    let mut scenario = Scenario::new("fast", 6);
     scenario.groups[0].rates = LinkRates::symmetric(12.5e9);
     scenario.origins[0].rates = LinkRates::symmetric(12.5e9);
-    let blob = Blob { piece_len: Some(32 << 10), ..Blob::new("blob", 2_000_000_000) };
+    let blob = Blob { piece_len: Some(4 << 10), ..Blob::new("blob", 1_000_000_000) };
     scenario.blobs = vec![blob];
     let report = check_any(&scenario);
     assert!(report.calls_per_sec_max > 500_000, "{}", report.calls_per_sec_max);

@@ -45,7 +45,7 @@ pub enum Measure {
     FairShare,
     /// How much later than without hosts that lie, the most of p50, p99 and p99.9.
     LaterThanHonest,
-    /// How often one that lies was banned.
+    /// How often one that sent enough wrong pieces to a host was banned by it, as a share.
     LiarsBanned,
     /// Times of a group ÷ those of a swarm where all run what it runs, the most of p50, p99 and
     /// p99.9.
@@ -143,7 +143,10 @@ impl Target {
                     let honest = all.times(runs.report(Variant::Honest)?);
                     Some(ratio(times, honest) - 1.0)
                 }
-                Measure::LiarsBanned => Some(report.bans as f64),
+                Measure::LiarsBanned => {
+                    let due = report.bans_due;
+                    (due > 0).then(|| report.bans_made as f64 / due as f64)
+                }
                 Measure::NoWorseAlone(name) => {
                     let alone = runs.report(Variant::All(file.policy_of(name)?))?;
                     Some(ratio(group(report, name)?.times, alone.overall))
@@ -168,7 +171,7 @@ impl Measure {
             Self::CopiesCrossing => "copies crossing".to_owned(),
             Self::FairShare => "slowest blob ÷ fair share".to_owned(),
             Self::LaterThanHonest => "later than without lies".to_owned(),
-            Self::LiarsBanned => "bans".to_owned(),
+            Self::LiarsBanned => "liars banned".to_owned(),
             Self::NoWorseAlone(group) => format!("{group} ÷ alone"),
         }
     }
@@ -177,7 +180,8 @@ impl Measure {
     pub fn show(&self, value: f64) -> String {
         match self {
             Self::LaterThanHonest => format!("{:.1} %", value * 100.0),
-            Self::LiarsBanned => format!("{value:.0}"),
+            // Not rounded up: nearly all are not all.
+            Self::LiarsBanned => format!("{:.1} %", (value * 1000.0).floor() / 10.0),
             _ => format!("{value:.3}"),
         }
     }

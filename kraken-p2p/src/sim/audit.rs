@@ -1,5 +1,7 @@
 //! Checks from outside: what a peer promises and counts is compared with what it was seen to do.
 
+use kraken_core::PieceIndex;
+
 use super::engine::Simulation;
 use super::world::{Host, Nanos};
 use crate::wire::Message;
@@ -40,7 +42,7 @@ impl Simulation {
         }
         it.tally.calls += 1;
         it.tally.calls_max = it.tally.calls_max.max(it.tally.calls);
-        if it.tally.calls > CALLS_PER_SEC_MAX {
+        if it.tally.calls > it.tally.calls_bound {
             self.audit.storm(it, "told of something too often within a second");
         }
     }
@@ -50,15 +52,20 @@ impl Simulation {
         let it = &mut self.copies[copy as usize];
         let host = &mut self.hosts[it.host as usize];
         host.tally.announces += 1;
-        let before = it.announced_at.replace(self.now);
         let interval = super::engine::nanos(self.scenario.trackers.handout.interval);
-        let soon = before.is_some_and(|at| self.now - at < interval / 10 * 7);
-        if soon && !complete {
-            it.early_announces += 1;
-            self.tally.announces_early += 1;
-            if it.early_announces == EARLY_ANNOUNCES_MAX + 1 {
-                self.audit.violate(host, "announces too often too early");
-            }
+        // The first one that says so is what the tracker waits for.
+        let tells = complete && !std::mem::replace(&mut it.announced_complete, complete);
+        let Some(before) = it.announced_at.replace(self.now) else { return };
+        let intervals = (self.now - before) as f64 / interval.max(1) as f64;
+        it.early_left = (it.early_left + intervals * EARLY_AGAIN).min(EARLY_ANNOUNCES_MAX);
+        if intervals >= EARLY || tells {
+            return;
+        }
+        self.tally.announces_early += 1;
+        let was_allowed = it.early_left >= 0.0;
+        it.early_left -= 1.0;
+        if was_allowed && it.early_left < 0.0 {
+            self.audit.violate(host, "announces too often too early");
         }
     }
 
@@ -89,11 +96,19 @@ impl Simulation {
                     it.heard_at = self.now;
                 }
                 it.asked.push(index.0);
-                self.copies[it.copy as usize].requests += 1;
-                self.check_requests(end);
+                let copy = &mut self.copies[it.copy as usize];
+                if copy.requests == 0 {
+                    copy.fetching_since = self.now;
+                }
+                copy.requests += 1;
+                self.check_requests(end, index.0);
             }
             Message::CancelPiece { index } => {
                 it.took_back = true;
+                let copy = &mut self.copies[it.copy as usize];
+                if !copy.have.contains(*index) && !copy.moved.contains(&index.0) {
+                    copy.moved.push(index.0);
+                }
                 self.note_late(end);
                 self.note_unasked(end, index.0);
             }
@@ -147,33 +162,64 @@ impl Simulation {
         }
     }
 
-    fn check_requests(&mut self, end: u32) {
+    fn check_requests(&mut self, end: u32, index: u32) {
         let it = &self.ends[end as usize];
         let host = &self.hosts[it.host as usize];
         if it.asked.len() > host.limits.requests_per_conn {
             let open = it.asked.len();
             self.audit.violate(host, &format!("{open} requests open with one peer"));
         }
-        let copy = &self.copies[it.copy as usize];
-        let piece_len = self.blobs[copy.blob as usize].geometry.piece_len();
-        let most = (host.limits.in_flight_bytes / piece_len).max(host.limits.in_flight_pieces_min);
-        if u64::from(copy.requests) <= most {
+        let copy = &mut self.copies[it.copy as usize];
+        if let Some(place) = copy.moved.iter().position(|moved| *moved == index) {
+            copy.moved.swap_remove(place);
             return;
         }
+        let (this, copy) = (it.copy, &self.copies[it.copy as usize]);
+        let piece_len = self.blobs[copy.blob as usize].geometry.piece_len();
+        // Few are on order mostly, and what all others have need not be looked at.
+        let fewest = host.limits.pieces_on_order(piece_len, host.copies.len() as u64);
+        if u64::from(copy.requests) <= fewest {
+            return;
+        }
+        let most = host.limits.pieces_on_order(piece_len, self.others_fetching(host, this));
+        let open = self.on_order(host, this);
+        if open > most + MOVED_MAX {
+            let what = format!("{open} pieces of a torrent on order, of {most}");
+            self.audit.violate(host, &what);
+        }
+    }
+
+    /// How many other torrents of a host have pieces on order for sure, and had before this moment:
+    /// those that begin in the same step do not count against each other yet.
+    fn others_fetching(&self, host: &Host, this: u32) -> u64 {
+        let others = host.copies.iter().filter(|other| {
+            let copy = &self.copies[**other as usize];
+            **other != this
+                && copy.requests > 0
+                && copy.fetching_since < self.now
+                && self.on_order(host, **other) > 0
+        });
+        others.count() as u64
+    }
+
+    /// Pieces that a copy lacks and has on order with peers that are not silent, each counted once.
+    fn on_order(&self, host: &Host, this: u32) -> u64 {
+        let copy = &self.copies[this as usize];
         let ends = host.conns.values().map(|end| &self.ends[*end as usize]);
         let (silent, heard): (Vec<_>, Vec<_>) = ends
-            .filter(|other| other.copy == it.copy)
+            .filter(|other| other.copy == this)
             .partition(|other| self.now - other.heard_at > SILENCE);
         // What a silent peer was asked for may be asked of another one besides.
         let is_again = |index: &u32| silent.iter().any(|other| other.asked.contains(index));
         let mut open: Vec<u32> = heard.iter().flat_map(|other| other.asked.clone()).collect();
-        open.retain(|index| !is_again(index) && !copy.late.contains(index));
+        open.retain(|index| {
+            !is_again(index)
+                && !copy.late.contains(index)
+                && !copy.have.contains(PieceIndex(*index))
+        });
         open.sort_unstable();
         open.dedup();
-        if open.len() as u64 > most + MOVED_MAX {
-            let what = format!("{} pieces of a torrent on order, of {most}", open.len());
-            self.audit.violate(host, &what);
-        }
+        open.len() as u64
     }
 
     /// A host is to send a piece.
@@ -181,7 +227,7 @@ impl Simulation {
         let it = &mut self.ends[end as usize];
         let host = &self.hosts[it.host as usize];
         let copy = &self.copies[it.copy as usize];
-        if !copy.have.contains(kraken_core::PieceIndex(index)) {
+        if !copy.have.contains(PieceIndex(index)) {
             self.audit.violate(host, &format!("sends piece {index}, which it lacks"));
         }
         match it.owed.iter().position(|owed| *owed == index) {
@@ -222,17 +268,24 @@ impl Simulation {
         let it = &self.hosts[host as usize];
         let Some(counters) = it.peer.as_ref().and_then(|peer| peer.counters()) else { return };
         let seen = &it.tally;
-        let stored = counters.pieces_from_origins + counters.pieces_from_peers;
-        let bytes = counters.bytes_from_origins + counters.bytes_from_peers;
+        let pieces_from_peers = seen.pieces_stored - seen.pieces_from_origins;
+        let bytes_from_peers = seen.bytes_stored - seen.bytes_from_origins;
         let pairs = [
             ("announces", counters.announces, seen.announces),
             ("dials", counters.dials, seen.dials),
             ("accepted", counters.accepted, seen.accepted),
             ("refused", counters.refused, seen.refused),
             ("pieces sent", counters.pieces_sent, seen.pieces_sent),
-            ("pieces stored", stored, seen.pieces_stored),
-            ("bytes stored", bytes, seen.bytes_stored),
+            ("bytes sent", counters.bytes_sent, seen.bytes_sent_whole),
+            ("pieces from origins", counters.pieces_from_origins, seen.pieces_from_origins),
+            ("pieces from peers", counters.pieces_from_peers, pieces_from_peers),
+            ("bytes from origins", counters.bytes_from_origins, seen.bytes_from_origins),
+            ("bytes from peers", counters.bytes_from_peers, bytes_from_peers),
             ("duplicates", counters.pieces_duplicate, seen.duplicates),
+            ("wrong pieces", counters.pieces_corrupt, seen.pieces_corrupt),
+            ("bans", counters.bans, seen.bans),
+            // No blob is wrong here as a whole: those that lie lie in pieces.
+            ("blobs that failed their digest", counters.blobs_mismatched, 0),
         ];
         for (what, counted, seen) in pairs {
             if counted != seen {
@@ -246,13 +299,13 @@ impl Simulation {
 /// Violations that are kept: enough to see what is wrong.
 const VIOLATIONS_KEPT: usize = 64;
 
-/// Calls to one host within a second: an agent at 10 GbE with 1 MiB pieces is told of 1,200 of its
-/// own, and of as many by each of 30 neighbours and more.
-const CALLS_PER_SEC_MAX: u64 = 500_000;
-
 /// Announces of one torrent that may come before their time: six pauses that double reach the
-/// usual one.
-const EARLY_ANNOUNCES_MAX: u32 = 8;
+/// usual one, and as many come again within two intervals, in which they may begin anew.
+pub(super) const EARLY_ANNOUNCES_MAX: f64 = 8.0;
+const EARLY_AGAIN: f64 = EARLY_ANNOUNCES_MAX / 2.0;
+
+/// One that comes sooner than after this share of the interval is early: pauses vary by a quarter.
+const EARLY: f64 = 0.7;
 
 /// After so long without a byte what is open with a peer no longer counts as on order.
 const SILENCE: Nanos = 2_000_000_000;

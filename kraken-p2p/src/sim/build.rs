@@ -95,7 +95,9 @@ fn add_group(simulation: &mut Simulation, at: usize, rng: &mut Rng) {
         name,
         policy: group.policy.clone(),
         rates: group.rates,
-        counted: group.counted && !dies && group.fate == Fate::Stays,
+        counted: group.counted
+            && !dies
+            && matches!(group.fate, Fate::Stays | Fate::Restarts { .. }),
         origin: false,
         must_finish: !dies,
         replacements: None,
@@ -124,7 +126,7 @@ fn add_group(simulation: &mut Simulation, at: usize, rng: &mut Rng) {
         if matches!(&group.want, Want::Only(only) if !only.contains(&blob)) {
             continue;
         }
-        let wanting = (wish.wanted_by * group.count as f64).round() as usize;
+        let wanting = wish.wanting(group.count);
         let mut places = rng.distinct_below(group.count, wanting);
         places.sort_unstable();
         for place in places {
@@ -133,7 +135,8 @@ fn add_group(simulation: &mut Simulation, at: usize, rng: &mut Rng) {
             let copy = add_copy(simulation, host, blob as u32, have, group.reading);
             let at = joins[place] + sample(wish.wanted_after, rng);
             simulation.queue.push(at, Event::Want { copy });
-            simulation.outstanding += usize::from(!dies);
+            // Of one that dies the copy of who takes its place must be finished.
+            simulation.outstanding += usize::from(!dies || replaced);
         }
     }
 }
@@ -153,8 +156,6 @@ pub(super) fn replace(simulation: &mut Simulation, host: u32) {
         let have = Bitfield::new(dead.have.len());
         let copy = add_copy(simulation, host, blob, have, reading);
         simulation.queue.push(simulation.now, Event::Want { copy });
-        simulation.outstanding += 1;
-        simulation.audit.copies_total += 1;
     }
 }
 

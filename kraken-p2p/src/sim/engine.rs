@@ -9,7 +9,9 @@ use kraken_core::rng::Rng;
 use kraken_core::{Digest, Result, Time};
 
 use super::audit::Audit;
+use super::bounds::Bounds;
 use super::build;
+use super::lies::Lies;
 use super::peer::{Peer, Policy};
 use super::queue::{Event, Next, Queue};
 use super::report::{self, Report};
@@ -40,6 +42,9 @@ pub struct Simulation {
     pub(super) zones: Zones,
     pub(super) rng: Rng,
     pub(super) audit: Audit,
+    pub(super) bounds: Bounds,
+    /// Wrong pieces by the copy they came for and the host that sent them.
+    pub(super) lies: BTreeMap<(u32, u32), Lies>,
     pub(super) tally: Tally,
     /// Copies that must be finished before the run is over, and of them those that are wanted by
     /// now.
@@ -96,15 +101,22 @@ pub fn run(scenario: &Scenario, seed: u64) -> Result<Report> {
     run_with(scenario, seed, |_| ControlFlow::Continue(()))
 }
 
-/// As [`run`], telling how far it is every tenth of a second of virtual time. A `Break` ends the
-/// run, and the report is of what has happened so far.
+/// As [`run`], telling how far it is every tenth of a second of virtual time, and at least every
+/// 65,536 events. A `Break` ends the run, and the report is of what has happened so far.
 pub fn run_with(
     scenario: &Scenario,
     seed: u64,
     mut look: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Report> {
     let mut simulation = Simulation::new(scenario, seed)?;
-    while simulation.advance(LOOK_EVERY) {
+    let mut until = simulation.now;
+    loop {
+        if simulation.now >= until {
+            until += nanos(LOOK_EVERY);
+        }
+        if !simulation.advance_until(until, LOOK_EVENTS) {
+            break;
+        }
         if look(&simulation.progress()).is_break() {
             break;
         }
@@ -135,6 +147,8 @@ impl Simulation {
             zones: Zones::new(scenario),
             rng,
             audit: Audit::default(),
+            bounds: Bounds::of(scenario),
+            lies: BTreeMap::new(),
             tally: Tally::default(),
             outstanding: 0,
             waiting: 0,
@@ -145,9 +159,15 @@ impl Simulation {
 
     /// Lets this much virtual time pass; whether the run goes on.
     pub fn advance(&mut self, by: Duration) -> bool {
-        let until = self.now + nanos(by);
+        self.advance_until(self.now.saturating_add(nanos(by)), u64::MAX)
+    }
+
+    /// As [`Simulation::advance`], but for so many events at most.
+    fn advance_until(&mut self, until: Nanos, events_max: u64) -> bool {
+        let last = self.tally.events.saturating_add(events_max);
         while self.over.is_none() {
             match self.queue.next_at() {
+                Some(at) if at <= until && self.tally.events >= last => return true,
                 Some(at) if at <= until => self.step(),
                 Some(_) => {
                     self.now = until;
@@ -364,6 +384,10 @@ pub(super) const EPOCH: Nanos = 1_000_000_000;
 
 /// How often those who watch a run are told.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// And after how many events they are told besides: a tenth of a second of many hosts with small
+/// slices takes minutes.
+const LOOK_EVENTS: u64 = 1 << 16;
 
 /// More outputs after one call than these have no end.
 const OUTPUTS_MAX: u32 = 1_000_000;

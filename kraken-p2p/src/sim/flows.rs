@@ -124,7 +124,9 @@ impl Simulation {
             return;
         }
         up.pieces -= usize::from(!self.ends[end as usize].stalled);
-        self.hosts[host as usize].tally.pieces_sent += 1;
+        let tally = &mut self.hosts[host as usize].tally;
+        tally.pieces_sent += 1;
+        tally.bytes_sent_whole += self.ends[end as usize].piece_len;
         self.write_on(end);
         self.next_slice(host);
         let conn = self.ends[end as usize].conn;

@@ -28,7 +28,9 @@ impl Simulation {
         let it = &mut self.hosts[host as usize];
         let policy = &self.groups[it.group as usize].policy;
         let peer = policy.peer(it.local.clone(), it.seed.wrapping_add(u64::from(it.life)));
+        let calls_bound = self.bounds.calls_per_sec(&peer.limits(), it.copies.len());
         it.limits = peer.limits();
+        it.tally.calls_bound = calls_bound;
         it.writes_in_order = peer.writes_in_order();
         it.buffers_pieces = peer.buffers_pieces();
         it.keeps_stalled = peer.keeps_stalled();
@@ -115,14 +117,14 @@ impl Simulation {
         it.up.stop();
         it.timer_at = NEVER;
         it.tally = Default::default();
+        self.forget_lies(host);
     }
 
     /// Starts a process on what is on disk.
     fn restart(&mut self, host: u32) {
         self.start_process(host);
         for copy in self.hosts[host as usize].copies.clone() {
-            self.copies[copy as usize].early_announces = 0;
-            self.copies[copy as usize].announced_at = None;
+            self.copies[copy as usize].begin_announcing();
             if self.copies[copy as usize].wanted_at.is_some() {
                 self.add_torrent(copy);
                 self.set_demand(copy);
@@ -146,7 +148,11 @@ impl Simulation {
         self.note_answered(end, index);
         let (outcome, moved) = self.store(end, index);
         let index = PieceIndex(index);
+        let bans = self.bans_if_wrong(host, &outcome);
         self.call(host, |peer, now| peer.handle_piece(now, &digest, conn, index, outcome));
+        if let Some(before) = bans {
+            self.note_wrong_piece(end, before);
+        }
         if moved && matches!(self.copies[copy as usize].reading, Reading::Window { .. }) {
             self.set_demand(copy);
         }
@@ -173,10 +179,12 @@ impl Simulation {
         let sender = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
         if let Fate::Lies { forged } = sender.fate {
             self.tally.pieces_corrupt += 1;
+            self.hosts[it.host as usize].tally.pieces_corrupt += 1;
             return (PieceOutcome::Corrupt { lied: forged }, false);
         }
         let len = self.blobs[copy.blob as usize].len_of(index);
-        if sender.origin {
+        let from_origin = sender.origin;
+        if from_origin {
             copy.bytes_from_origins += len;
         } else {
             copy.bytes_from_peers += len;
@@ -191,6 +199,10 @@ impl Simulation {
         let tally = &mut self.hosts[it.host as usize].tally;
         tally.pieces_stored += 1;
         tally.bytes_stored += len;
+        if from_origin {
+            tally.pieces_from_origins += 1;
+            tally.bytes_from_origins += len;
+        }
         self.tally.pieces_stored += 1;
         self.moved_at = now;
         (PieceOutcome::Stored, moved)
@@ -223,6 +235,7 @@ impl Simulation {
         let it: &mut Copy = &mut self.copies[copy as usize];
         it.have = Bitfield::new(it.have.len());
         (it.have_count, it.cursor) = (0, 0);
+        it.announced_complete = false;
         let digest = self.blobs[blob as usize].digest();
         self.call(host, |peer, now: Time| peer.handle_discarded(now, &digest, Ok(())));
     }

@@ -10,10 +10,12 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod bounds;
 mod build;
 mod conns;
 mod engine;
 mod flows;
+mod lies;
 mod life;
 mod peer;
 mod queue;

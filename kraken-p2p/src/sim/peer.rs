@@ -146,10 +146,15 @@ pub struct Limits {
     pub requests_per_conn: usize,
     /// Pieces handed to the network at once whose receivers take them.
     pub pieces_at_once: usize,
-    /// Bytes of one torrent on order with peers that are not silent, each piece counted once…
+    /// Bytes on order with peers that are not silent, each piece counted once, shared out evenly
+    /// among the torrents that have any on order…
     pub in_flight_bytes: u64,
-    /// …or so many pieces, if that is more.
+    /// …or so many pieces, if that is more…
     pub in_flight_pieces_min: u64,
+    /// …but for those no more bytes than these…
+    pub in_flight_min_bytes: u64,
+    /// …and so many pieces of each torrent, however many there are.
+    pub in_flight_each_min: u64,
 }
 
 /// The production code, with these choices.
@@ -165,7 +170,18 @@ impl Default for Limits {
             pieces_at_once: usize::MAX,
             in_flight_bytes: u64::MAX,
             in_flight_pieces_min: 0,
+            in_flight_min_bytes: 0,
+            in_flight_each_min: 0,
         }
+    }
+}
+
+impl Limits {
+    /// Pieces of one torrent that may be on order while so many others have some too.
+    pub(super) fn pieces_on_order(&self, piece_len: u64, others: u64) -> u64 {
+        let least = self.in_flight_pieces_min.min(self.in_flight_min_bytes / piece_len);
+        let of_all = (self.in_flight_bytes / piece_len).max(least);
+        (of_all / (others + 1)).max(self.in_flight_each_min)
     }
 }
 
@@ -288,6 +304,8 @@ impl Peer for Swarm {
             pieces_at_once: config.upload_pieces_max.max(config.upload_pieces_at_once),
             in_flight_bytes: config.in_flight_bytes,
             in_flight_pieces_min: 14,
+            in_flight_min_bytes: 64 << 20,
+            in_flight_each_min: 4,
         }
     }
 

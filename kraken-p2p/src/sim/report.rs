@@ -56,6 +56,11 @@ pub struct Report {
     pub refused: BTreeMap<String, u64>,
     /// Bans of peers that lied, by the hosts that run at the end; each for one blob.
     pub bans: u64,
+    /// How often a host was sent so many wrong pieces of one blob by one that lies that it should
+    /// ban it: three with flipped bytes, or a forged one.
+    pub bans_due: u64,
+    /// Of these times how often it did.
+    pub bans_made: u64,
     /// Bytes that crossed each link between zones, there and back.
     pub zone_bytes: Vec<((usize, usize), [u64; 2])>,
     /// Events of the simulation.
@@ -247,6 +252,8 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
         closes: names(&tally.closes),
         refused: names(&tally.refused),
         bans: bans(simulation),
+        bans_due: tally.bans_due,
+        bans_made: tally.bans_made,
         zone_bytes: simulation.zones.bytes().collect(),
         events: tally.events,
         calls_per_sec_max: hosts_max(simulation, |host| host.tally.calls_max),

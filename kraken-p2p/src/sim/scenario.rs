@@ -73,7 +73,8 @@ pub struct Group {
     /// What they run.
     pub policy: Arc<dyn Policy>,
     /// Whether their times count in the report's overall figures. Those of hosts that are to die
-    /// never do.
+    /// or that lie never do, nor those of replacements; those of hosts that restart do, with the
+    /// time for which they are down.
     pub counted: bool,
 }
 
@@ -272,6 +273,11 @@ impl Blob {
             wanted_after: Spread::default(),
             holders: 3,
         }
+    }
+
+    /// How many of so many hosts want it.
+    pub(super) fn wanting(&self, hosts: usize) -> usize {
+        (self.wanted_by * hosts as f64).round() as usize
     }
 }
 

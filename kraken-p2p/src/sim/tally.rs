@@ -16,6 +16,9 @@ pub(super) struct Tally {
     pub(super) pieces_stored: u64,
     pub(super) pieces_in_vain: u64,
     pub(super) pieces_corrupt: u64,
+    /// Copies and liars that sent them enough wrong pieces to be banned, and those that were.
+    pub(super) bans_due: u64,
+    pub(super) bans_made: u64,
     /// Bytes of pieces that came to closed connections.
     pub(super) bytes_wasted: u64,
     pub(super) closes: BTreeMap<&'static str, u64>,

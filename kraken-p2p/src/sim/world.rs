@@ -7,6 +7,7 @@ use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, Namespace, PeerContext, PeerId, PeerInfo, PieceIndex,
 };
 
+use super::audit::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
 use super::rate::Pipe;
 use super::scenario::{Fate, Reading};
@@ -81,15 +82,24 @@ pub(super) struct HostTally {
     pub(super) calls: u64,
     pub(super) second: Nanos,
     pub(super) calls_max: u64,
+    /// More calls in a second than these are a storm.
+    pub(super) calls_bound: u64,
     pub(super) announces: u64,
     pub(super) dials: u64,
     pub(super) accepted: u64,
     pub(super) refused: u64,
     pub(super) pieces_sent: u64,
+    /// Bytes that have left, and of them those of whole pieces.
     pub(super) bytes_sent: u64,
+    pub(super) bytes_sent_whole: u64,
     pub(super) pieces_stored: u64,
+    pub(super) pieces_from_origins: u64,
     pub(super) bytes_stored: u64,
+    pub(super) bytes_from_origins: u64,
     pub(super) duplicates: u64,
+    pub(super) pieces_corrupt: u64,
+    /// Bans that came of a wrong piece.
+    pub(super) bans: u64,
 }
 
 /// A blob on the disk of a host, or wanted there.
@@ -108,8 +118,11 @@ pub(super) struct Copy {
     pub(super) leases: Vec<(u32, u32)>,
     /// Open connections.
     pub(super) conns: u32,
-    /// Requests open over all of them.
+    /// Requests open over all of them, and since when there are some.
     pub(super) requests: u32,
+    pub(super) fetching_since: Nanos,
+    /// Pieces whose requests were taken back: asked for again they are on order as before.
+    pub(super) moved: Vec<u32>,
     pub(super) complete: bool,
     /// When the host began to want it.
     pub(super) wanted_at: Option<Nanos>,
@@ -117,9 +130,11 @@ pub(super) struct Copy {
     pub(super) finished_at: Option<Nanos>,
     /// Why the peer gave it up.
     pub(super) dropped: Option<String>,
-    /// When it was last announced, and how often too early.
+    /// When it was last announced, whether as complete, and what is left of the announces that
+    /// may come early.
     pub(super) announced_at: Option<Nanos>,
-    pub(super) early_announces: u32,
+    pub(super) announced_complete: bool,
+    pub(super) early_left: f64,
     pub(super) bytes_from_origins: u64,
     pub(super) bytes_from_peers: u64,
 }
@@ -225,16 +240,25 @@ impl Copy {
             leases: Vec::new(),
             conns: 0,
             requests: 0,
+            fetching_since: 0,
+            moved: Vec::new(),
             complete,
             wanted_at: None,
             first_at: None,
             finished_at: None,
             dropped: None,
             announced_at: None,
-            early_announces: 0,
+            announced_complete: false,
+            early_left: EARLY_ANNOUNCES_MAX,
             bytes_from_origins: 0,
             bytes_from_peers: 0,
         }
+    }
+
+    /// A new process announces it: the tracker knows nothing of what the last one said.
+    pub(super) fn begin_announcing(&mut self) {
+        (self.announced_at, self.announced_complete) = (None, false);
+        self.early_left = EARLY_ANNOUNCES_MAX;
     }
 
     /// Marks a piece; whether the first missing one is another now.
@@ -243,6 +267,7 @@ impl Copy {
             self.have_count += 1;
         }
         self.late.retain(|late| *late != index.0);
+        self.moved.retain(|moved| *moved != index.0);
         if index.0 == 0 {
             self.first_at.get_or_insert(now);
         }

@@ -38,7 +38,7 @@ struct Way {
 impl Zones {
     pub(super) fn new(scenario: &Scenario) -> Self {
         // Fewer slices would leave it idle while the next one is on its way to it.
-        let least = 4 * scenario.network.slice_len;
+        let least = scenario.network.slice_len.saturating_mul(4);
         let links = scenario.zone_links.iter().map(|link| {
             let way = Way {
                 pipe: Pipe::new(Rate::flat(link.bytes_per_sec)),

@@ -260,12 +260,14 @@ impl Torrent {
         if !self.wants_pieces() || self.announcer.busy.is_some() {
             return;
         }
-        if self.conns.len() >= cx.config.conns_few {
+        let after = self.announcer.announced_at.unwrap_or(cx.now);
+        // Who is let in and shut out again and again must not begin anew each time.
+        if self.conns.len() >= cx.config.conns_few && cx.now.since(after) >= self.announcer.interval
+        {
             self.announcer.retry = cx.config.announce_retry;
         }
         let few = self.conns.len() + self.dialer.dialing.len() < cx.config.conns_few;
         let pause = if few { self.announcer.retry } else { self.announcer.interval };
-        let after = self.announcer.announced_at.unwrap_or(cx.now);
         self.announce_by((after + cx.rng.jitter(pause)).max(cx.now));
     }
 }

@@ -175,6 +175,27 @@ fn a_run_can_be_looked_at_and_stopped() {
 }
 
 #[test]
+fn a_run_of_many_events_can_be_stopped_within_a_moment() {
+    let mut scenario = star(asks(4), &[100.0 * MB]);
+    // More than a million events in a tenth of a second.
+    scenario.network.slice_len = 8;
+    let (mut looks, mut last) = (0, None);
+    let report = run_with(&scenario, 1, |progress| {
+        looks += 1;
+        last = Some(*progress);
+        if looks < 3 {
+            std::ops::ControlFlow::Continue(())
+        } else {
+            std::ops::ControlFlow::Break(())
+        }
+    });
+    assert_eq!(report.unwrap().ending, "stopped");
+    let last = last.unwrap();
+    assert_eq!(last.events, 3 << 16);
+    assert!(last.time < Duration::from_millis(100), "{last:?}");
+}
+
+#[test]
 fn a_policy_that_asks_for_nothing_is_named_and_ends() {
     let mut scenario = star(asks(0), &[100.0 * MB; 2]);
     scenario.groups[1].policy = Arc::new(asks(4));
@@ -202,9 +223,34 @@ fn promises_that_are_broken_are_told() {
 }
 
 #[test]
+fn what_is_on_order_is_shared_among_torrents() {
+    let limits = Limits {
+        in_flight_bytes: 4 << 20,
+        in_flight_pieces_min: 14,
+        in_flight_min_bytes: 8 << 20,
+        in_flight_each_min: 2,
+        ..Limits::default()
+    };
+    let broken = |window, blobs| {
+        let mut scenario = star(Star { limits: Some(limits), ..asks(window) }, &[100.0 * MB]);
+        let blob = scenario.blobs[0].clone();
+        scenario.blobs = (0..blobs).map(|_| blob.clone()).collect();
+        run(&scenario, 1).unwrap().violations
+    };
+    // Eight pieces of 1 MiB, and four that may be moved.
+    assert_eq!(broken(12, 1), [""; 0]);
+    assert!(broken(13, 1)[0].contains("13 pieces of a torrent on order, of 8"));
+    // Four each; with five torrents and more two.
+    assert_eq!(broken(8, 2), [""; 0]);
+    assert!(broken(9, 2)[0].contains("9 pieces of a torrent on order, of 4"));
+    assert_eq!(broken(6, 5), [""; 0]);
+    assert!(broken(7, 5)[0].contains("7 pieces of a torrent on order, of 2"));
+}
+
+#[test]
 fn what_cannot_be_run_is_refused() {
     type Spoil = fn(&mut Scenario);
-    let spoils: [(&str, Spoil); 8] = [
+    let spoils: [(&str, Spoil); 20] = [
         ("no hosts", |scenario| scenario.groups.clear()),
         ("no blobs", |scenario| scenario.blobs.clear()),
         ("its length is zero", |scenario| scenario.blobs[0].len = 0),
@@ -213,6 +259,37 @@ fn what_cannot_be_run_is_refused() {
         ("latency is zero", |scenario| scenario.network.latency = Duration::ZERO),
         ("wants blob 3 of 1", |scenario| scenario.groups[0].want = Want::Only(vec![3])),
         ("more than", |scenario| scenario.groups[0].count = usize::MAX / 2),
+        ("more than", |scenario| {
+            scenario.groups.push(Group::new("most", usize::MAX));
+            scenario.groups[0].count = 2;
+        }),
+        ("nobody is to finish", |scenario| {
+            let at = Spread::at(Duration::from_secs(500));
+            scenario.groups[0].fate = Fate::Killed { at, replaced: false };
+        }),
+        ("nobody is to finish", |scenario| {
+            scenario.groups[0].fate = Fate::Hangs { at: Spread::default() };
+        }),
+        ("nobody is to finish", |scenario| scenario.groups[0].want = Want::Only(vec![])),
+        ("nobody is to finish", |scenario| {
+            scenario.groups[0].count = 10;
+            scenario.blobs[0].wanted_by = 0.04;
+        }),
+        ("joins is longer than 1000 h", |scenario| {
+            scenario.groups[0].joins = Spread::over(Duration::MAX);
+        }),
+        ("its fate is longer", |scenario| {
+            let down = Duration::from_secs(1);
+            scenario.groups[0].fate = Fate::Restarts { at: Spread::at(Duration::MAX), down };
+        }),
+        ("how long it is down is longer", |scenario| {
+            let (at, down) = (Spread::default(), Duration::MAX);
+            scenario.groups[0].fate = Fate::Restarts { at, down };
+        }),
+        ("service is longer", |scenario| scenario.trackers.service = Duration::MAX),
+        ("time_max is longer", |scenario| scenario.time_max = Duration::MAX),
+        ("slices of", |scenario| scenario.network.slice_len = u64::MAX),
+        ("conn_life is longer", |scenario| scenario.network.conn_life = Some(Duration::MAX)),
     ];
     for (text, spoil) in spoils {
         let mut scenario = star(asks(4), &[100.0 * MB]);

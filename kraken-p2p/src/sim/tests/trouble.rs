@@ -19,9 +19,15 @@ fn half_way() -> Spread {
 
 #[track_caller]
 fn check(scenario: &Scenario) -> Report {
+    let report = check_any(scenario);
+    assert_eq!(report.overall.hosts, 18);
+    report
+}
+
+#[track_caller]
+fn check_any(scenario: &Scenario) -> Report {
     let report = run(scenario, 1).unwrap();
     assert!(report.is_ok(), "{} {:?} {:?}", report.ending, report.starving, report.violations);
-    assert_eq!(report.overall.hosts, 18);
     report
 }
 
@@ -43,7 +49,9 @@ fn hosts_that_are_killed_are_replaced() {
 #[test]
 fn hosts_that_restart_go_on_with_what_is_on_disk() {
     let down = Duration::from_secs(1);
-    let report = check(&with(Fate::Restarts { at: half_way(), down }));
+    let report = check_any(&with(Fate::Restarts { at: half_way(), down }));
+    // All their time counts.
+    assert_eq!(report.overall.hosts, 24);
     let odd = &report.groups[2];
     assert_eq!(odd.times.hosts, 6);
     assert!(odd.times.max < 1.0 + 1.0 + 1.5, "{:?}", odd.times);
@@ -59,7 +67,55 @@ fn lies_are_found_and_their_tellers_shut_out() {
         assert!(report.pieces_corrupt > 0);
         // A flipped bit may be an accident: it takes three.
         assert!(!forged || report.closes["lied"] > 0, "{:?}", report.closes);
+        assert!(!forged || report.bans_due > 0);
+        assert_eq!((report.bans, report.bans_made), (report.bans_due, report.bans_due));
     }
+}
+
+#[test]
+fn who_is_shut_out_by_all_does_not_storm_the_tracker() {
+    let mut scenario = Scenario::new("forger", 100);
+    let fate = Fate::Lies { forged: true };
+    scenario.groups.push(Group { fate, ..Group::new("liar", 1) });
+    scenario.network.slice_len = 1 << 20;
+    let report = check_any(&scenario);
+    assert!(report.bans_made > 8 && report.bans_made == report.bans_due);
+}
+
+#[test]
+fn a_group_that_is_replaced_as_a_whole_is_waited_for() {
+    let mut scenario = with(Fate::Killed { at: half_way(), replaced: true });
+    scenario.groups.remove(0);
+    let report = check_any(&scenario);
+    assert_eq!((report.groups[1].times.hosts, report.groups[2].times.hosts), (0, 6));
+    assert!(report.ended_secs > 1.0, "{}", report.ended_secs);
+    // Long after everyone else has finished, too.
+    let late = Spread::at(Duration::from_secs(20));
+    let report = check_any(&with(Fate::Killed { at: late, replaced: true }));
+    assert_eq!(report.groups[3].times.hosts, 6);
+    assert!(report.ended_secs > 20.0, "{}", report.ended_secs);
+}
+
+#[test]
+fn connections_that_are_lost_for_minutes_do_not_use_up_what_may_be_announced_early() {
+    let mut scenario = Scenario::new("losses", 30);
+    scenario.groups[0].rates = LinkRates::symmetric(2e6);
+    scenario.origins = vec![OriginGroup::new(3, LinkRates::symmetric(8e6))];
+    scenario.blobs = vec![Blob { piece_len: Some(1 << 20), ..Blob::new("blob", 600_000_000) }];
+    scenario.network.conn_life = Some(Duration::from_secs(2));
+    let report = check_any(&scenario);
+    assert!(report.ended_secs > 300.0, "{}", report.ended_secs);
+}
+
+#[test]
+fn blobs_of_small_pieces_on_fast_links_are_no_storm() {
+    let mut scenario = Scenario::new("fast", 6);
+    scenario.groups[0].rates = LinkRates::symmetric(12.5e9);
+    scenario.origins[0].rates = LinkRates::symmetric(12.5e9);
+    let blob = Blob { piece_len: Some(4 << 10), ..Blob::new("blob", 1_000_000_000) };
+    scenario.blobs = vec![blob];
+    let report = check_any(&scenario);
+    assert!(report.calls_per_sec_max > 500_000, "{}", report.calls_per_sec_max);
 }
 
 #[test]

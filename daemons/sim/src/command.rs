@@ -130,7 +130,7 @@ fn list() -> ExitCode {
     for (name, _) in builtin::NAMED {
         match builtin::named(name) {
             Ok(file) => {
-                text += &format!("{name:<16} {}\n{:16} {}\n", file.about, "", file.set_up())
+                text += &format!("{name:<16} {}\n{:16} {}\n", file.about, "", file.set_up());
             }
             Err(error) => return failed(&error),
         }

@@ -90,8 +90,8 @@ impl Origins {
         self.contexts.forget_if(origin, Result::is_err);
     }
 
-    /// What the origins that seed `digest` say of themselves; those that do not answer are left out, and it is
-    /// an error if none does.
+    /// What the origins that seed `digest` say of themselves; those that do not answer are left
+    /// out, and it is an error if none does.
     pub(crate) async fn seeders(&self, digest: Digest) -> Result<Vec<PeerContext>, Failure> {
         let owners = self.locations(digest).await?;
         let contexts = join_all(owners.iter().map(|owner| self.context(owner))).await;

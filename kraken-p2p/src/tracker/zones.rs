@@ -1,9 +1,9 @@
 //! Which peers of a zone fetch for it from outside.
 //!
-//! Between zones links are thin, or dear. If everyone in a zone is told of peers outside of it, each
-//! piece crosses the link as many times as it takes until it is known that somebody inside has it:
-//! in a crowd that begins at once, a dozen times. So few are told, the zone's bridges, and ask for
-//! pieces at random that nobody near has; the others get from them and from each other.
+//! Between zones links are thin, or dear. If everyone in a zone is told of peers outside of it,
+//! each piece crosses the link as many times as it takes until it is known that somebody inside has
+//! it: in a crowd that begins at once, dozens of times. So few are told, the zone's bridges, and
+//! ask for pieces that nobody near has; the others get from them and from each other.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -11,7 +11,8 @@ pub struct SwarmConfig {
     pub dial: bool,
     /// Whether to send pieces to others.
     pub seed: bool,
-    /// Dial while a torrent has fewer connections than this.
+    /// Dial while a torrent has fewer connections than this, and then one more a second up to
+    /// twelve, or two thirds of `accept_max` if those it has leave it waiting.
     pub dial_max: usize,
     /// Accept while a torrent has fewer connections than this.
     pub accept_max: usize,
@@ -39,7 +40,9 @@ pub struct SwarmConfig {
     pub request_timeout_per_mib: Duration,
     /// A piece that has been on order for this long is moved to a peer that would bring it much
     /// sooner; when no piece is left to ask for, it is asked of that one too if the first neither
-    /// brings it nor lets go of it, and this much time is to be won.
+    /// brings it nor lets go of it, and this much time is to be won. At the end of a blob, and for
+    /// pieces that a reader waits for, a peer that is no quicker than most has three times what a
+    /// piece usually takes, if that is less.
     pub duplicate_after: Duration,
     /// How long between announces when the tracker does not say.
     pub announce_interval: Duration,

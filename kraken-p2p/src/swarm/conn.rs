@@ -234,6 +234,11 @@ impl Conn {
         service * (self.requests.len() + self.promised + 1) as f64
     }
 
+    /// Whether nothing says that its pieces take less than so many seconds.
+    pub(super) fn may_be_slower(&self, seconds: f64) -> bool {
+        self.service.is_none_or(|service| service > seconds)
+    }
+
     /// Seconds until an open request is answered, by what is known, if answers come in the order of
     /// requests. What takes three times as long as usual may take as long again.
     pub(super) fn expected_left(&self, now: Time, typical: f64, index: PieceIndex) -> Option<f64> {

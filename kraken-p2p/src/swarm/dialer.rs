@@ -29,7 +29,9 @@ pub(super) struct Dialer {
     /// Since when more could be on order, and is offered, than the connections have room for.
     pub(super) hungry_since: Option<Time>,
     /// How many connections are sought if that is more than usual.
-    pub(super) hungry_for: usize,
+    pub(super) sought: usize,
+    /// When one more than usual was last sought.
+    pub(super) sought_at: Option<Time>,
 }
 
 /// A peer the tracker named.
@@ -190,7 +192,7 @@ impl Torrent {
             Phase::Complete => cx.config.seed,
             Phase::Fetching if starved => !self.demands.is_empty(),
             Phase::Fetching => {
-                let saturated = self.conns.len() + self.dialer.dialing.len() >= cx.config.dial_max;
+                let saturated = self.conns_to_be() >= cx.config.dial_max;
                 if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
                     self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
                     return;
@@ -266,7 +268,7 @@ impl Torrent {
         {
             self.announcer.retry = cx.config.announce_retry;
         }
-        let few = self.conns.len() + self.dialer.dialing.len() < cx.config.conns_few;
+        let few = self.conns_to_be() < cx.config.conns_few;
         let pause = if few { self.announcer.retry } else { self.announcer.interval };
         self.announce_by((after + cx.rng.jitter(pause)).max(cx.now));
     }
@@ -275,7 +277,7 @@ impl Torrent {
 /// Dialling and accepting.
 impl Torrent {
     /// Dials candidates while there is room, each next one at random: a fixed order would send
-    /// everyone to the same few.
+    /// everyone to the same few. Connections beyond the usual go to origins only out of hunger.
     pub(super) fn dial(&mut self, cx: &mut Cx<'_>) {
         self.dialer.dial_at = None;
         if !cx.config.dial || !self.wants_pieces() {
@@ -284,12 +286,13 @@ impl Torrent {
         let mut taken: BTreeSet<PeerId> = self.conns.values().map(|conn| conn.peer_id).collect();
         taken.extend(self.dialer.dialing.values().map(|dial| dial.peer.peer_id));
         let most = self.dial_max(cx);
-        while self.conns.len() + self.dialer.dialing.len() < most
-            && self.dialer.dialing.len() < cx.config.dial_max
-        {
+        while self.conns_to_be() < most && self.dialer.dialing.len() < cx.config.dial_max {
             let (mut ready, mut later) = (Vec::new(), None::<Time>);
+            let usual = self.conns_to_be() < cx.config.dial_max;
+            let origins_too = usual || self.origins_only || self.dialer.hungry_since.is_some();
             for (peer_id, candidate) in &self.dialer.candidates {
-                if taken.contains(peer_id) || self.origins_only && !candidate.peer.origin {
+                let fits = if candidate.peer.origin { origins_too } else { !self.origins_only };
+                if !fits || taken.contains(peer_id) {
                     continue;
                 }
                 if candidate.next_try <= cx.now {
@@ -310,19 +313,29 @@ impl Torrent {
 
     fn dial_max(&self, cx: &Cx<'_>) -> usize {
         // The last third of the room is for those who come.
-        cx.config.dial_max.max(self.dialer.hungry_for.min(cx.config.accept_max * 2 / 3))
+        cx.config.dial_max.max(self.dialer.sought.min(cx.config.accept_max * 2 / 3))
     }
 
-    /// Seeks one connection more when those it has have kept it waiting for a while: a peer shares
-    /// its uplink out over its connections, so whoever has few gets less than its neighbours.
-    pub(super) fn dial_if_hungry(&mut self, cx: &mut Cx<'_>) {
-        let Some(since) = self.dialer.hungry_since else { return };
-        if cx.now.since(since) < HUNGER {
+    /// Seeks one connection more when those it has have kept it waiting for a while, or are still
+    /// few: a peer shares its uplink out over its connections, so whoever has few gets less than
+    /// its neighbours.
+    pub(super) fn dial_one_more(&mut self, cx: &mut Cx<'_>) {
+        let before = *self.dialer.sought_at.get_or_insert(cx.now);
+        let conns = self.conns_to_be();
+        let few_since = (conns < CONNS_ENOUGH).then_some(before);
+        let since = self.dialer.hungry_since.or(few_since);
+        if since.is_none_or(|since| cx.now.since(since) < HUNGER) {
             return;
         }
-        self.dialer.hungry_since = Some(cx.now);
-        self.dialer.hungry_for = self.conns.len() + self.dialer.dialing.len() + 1;
+        self.dialer.hungry_since = self.dialer.hungry_since.map(|_| cx.now);
+        self.dialer.sought_at = Some(cx.now);
+        self.dialer.sought = conns + 1;
         self.dial(cx);
+    }
+
+    /// Connections, and dials under way.
+    fn conns_to_be(&self) -> usize {
+        self.conns.len() + self.dialer.dialing.len()
     }
 
     fn dial_one(&mut self, cx: &mut Cx<'_>, peer_id: &PeerId) {
@@ -559,8 +572,13 @@ const REDIAL: Duration = Duration::from_secs(1);
 /// Who gets nothing for so long tells the tracker.
 const STARVED_AFTER: Duration = Duration::from_secs(10);
 
-/// Waiting for so long for connections with room for a request, a torrent seeks another one.
+/// Waiting for so long for connections with room for a request, a torrent seeks one more.
 const HUNGER: Duration = Duration::from_secs(1);
+
+/// With fewer connections a torrent seeks one more as often: the last of a crowd to join are
+/// dialled by nobody. With the eight that all dial, the slowest of 300 took 4 % longer for a blob
+/// of 20 GB than the median, with twelve 0.6 %.
+const CONNS_ENOUGH: usize = 12;
 
 /// Pause before a peer with nothing to offer is dialled again.
 const REDIAL_IDLE: Duration = Duration::from_secs(10);

@@ -350,7 +350,8 @@ impl Torrent {
 
     /// Closes every connection and dial.
     pub(super) fn close_all(&mut self, cx: &mut Cx<'_>, reason: &CloseReason) {
-        self.dialer.hungry_for = 0;
+        self.dialer.sought = 0;
+        self.dialer.sought_at = None;
         let dials: Vec<_> = self.dialer.dialing.keys().copied().collect();
         for conn in dials {
             self.cancel_dial(cx, conn, reason.clone());

@@ -117,6 +117,11 @@ pub trait Peer: fmt::Debug + Send {
         false
     }
 
+    /// Whether trackers are told of its zone; uber/kraken's announces have no such field.
+    fn tells_zone(&self) -> bool {
+        true
+    }
+
     /// What this peer promises never to exceed; the simulator counts for itself.
     fn limits(&self) -> Limits {
         Limits::default()

@@ -59,13 +59,15 @@ impl Simulation {
         self.note_announce(copy, complete);
         let Copied { host, blob } = self.whose(copy);
         let host = &self.hosts[host as usize];
+        let tells_zone = host.peer.as_deref().is_some_and(|peer| peer.tells_zone());
+        let zone = if tells_zone { host.zone.to_string() } else { String::new() };
         let digest = self.blobs[blob as usize].digest();
         let request = AnnounceRequest {
             name: digest.wire_name(),
             digest: Some(digest),
             info_hash,
             peer: PeerInfo { complete, ..host.local.clone() },
-            zone: host.zone.to_string(),
+            zone,
             starved,
         };
         let announcing = Announcing { copy, life: host.life, request };

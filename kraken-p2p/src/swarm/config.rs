@@ -41,7 +41,7 @@ pub struct SwarmConfig {
     /// A piece that has been on order for this long is moved to a peer that would bring it much
     /// sooner; when no piece is left to ask for, it is asked of that one too if the first neither
     /// brings it nor lets go of it, and this much time is to be won. At the end of a blob, and for
-    /// pieces that a reader waits for, a peer that is no quicker than most has three times what a
+    /// pieces that a reader waits for, a peer that is no quicker than usual has three times what a
     /// piece usually takes, if that is less.
     pub duplicate_after: Duration,
     /// How long between announces when the tracker does not say.

@@ -310,7 +310,7 @@ impl Conn {
 }
 
 /// How many times as long as usual a peer may take for a piece.
-const PATIENCE: f64 = 3.0;
+pub(super) const PATIENCE: f64 = 3.0;
 
 /// How much the newest piece moves the average: about the last six pieces count.
 const SERVICE_WEIGHT: f64 = 0.3;

@@ -254,6 +254,10 @@ impl Peer for Upstream {
         true
     }
 
+    fn tells_zone(&self) -> bool {
+        false
+    }
+
     /// Requests that were given up stay open as far as the other side knows, so only connections
     /// have a limit that shows.
     fn limits(&self) -> Limits {

@@ -10,7 +10,9 @@ use kraken_p2p::swarm::SwarmConfig;
 fn main() -> Result<()> {
     println!("dials  p50    p99    copies from origins");
     for dial_max in [2, 4, 8] {
-        let report = simulate(SwarmConfig { dial_max, ..SwarmConfig::default() })?;
+        // And no more later on.
+        let conns_enough = dial_max;
+        let report = simulate(SwarmConfig { dial_max, conns_enough, ..SwarmConfig::default() })?;
         assert!(report.is_ok(), "{:?} {:?}", report.starving, report.violations);
         let copies: f64 = report.blobs.iter().map(|blob| blob.copies_from_origins).sum();
         let times = report.overall;

@@ -56,6 +56,7 @@ use kraken_core::{Error, Result};
 use kraken_p2p::sim::{Fate, Group, OriginGroup, Rate, Scenario};
 
 use self::keys::{Found, Keys};
+use crate::limits::{FILE_BYTES_MAX, HOSTS_MAX};
 use crate::memory;
 use crate::policy::PolicyName;
 use crate::targets::Targets;
@@ -154,11 +155,10 @@ impl ScenarioFile {
     pub fn scaled(mut self, hosts: usize) -> Result<Self> {
         let total = self.hosts();
         let groups = &mut self.scenario.groups;
-        if hosts > parts::HOSTS_MAX {
+        if hosts > HOSTS_MAX {
             return Err(Error::invalid(format!(
                 "{}: {hosts} hosts are more than {}",
-                self.scenario.name,
-                parts::HOSTS_MAX
+                self.scenario.name, HOSTS_MAX
             )));
         }
         if hosts < groups.len() {
@@ -339,9 +339,6 @@ fn counted(count: usize, name: &str) -> String {
 fn rate_text(rate: Rate) -> String {
     format!("{}/s", units::bytes(rate.bytes_per_sec as u64))
 }
-
-/// More than that is no scenario; the ones kept here have some hundred bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -12,6 +12,7 @@ mod command;
 mod compare;
 mod fair;
 pub mod file;
+mod limits;
 mod memory;
 mod outputs;
 mod plots;

@@ -3,6 +3,7 @@
 use kraken_core::PieceIndex;
 
 use super::engine::Simulation;
+use super::limits::{EARLY_AGAIN, EARLY_ANNOUNCES_MAX, VIOLATIONS_KEPT};
 use super::world::{Host, Nanos};
 use crate::wire::Message;
 
@@ -255,6 +256,29 @@ impl Simulation {
     }
 }
 
+/// Ends.
+impl Simulation {
+    /// Whoever has all pieces has the whole verified, if it does not call it complete at once.
+    pub(super) fn check_committed(&mut self) {
+        for copy in &self.copies {
+            let host = &self.hosts[copy.host as usize];
+            let works = host.peer.is_some() && !host.hung && copy.wanted_at.is_some();
+            if works && copy.have_count == copy.have.len() && !(copy.committed || copy.complete) {
+                self.audit.violate(host, "has all pieces of a blob and does not commit it");
+            }
+        }
+    }
+
+    /// Whoever was told that the whole is verified calls it complete.
+    pub(super) fn check_completed(&mut self, copy: u32) {
+        let it = &self.copies[copy as usize];
+        let host = &self.hosts[it.host as usize];
+        if host.peer.is_some() && !host.hung && !it.complete {
+            self.audit.violate(host, "does not call a blob complete that was committed");
+        }
+    }
+}
+
 /// Counters.
 impl Simulation {
     /// Compares what every peer counted with what it did.
@@ -295,14 +319,6 @@ impl Simulation {
         }
     }
 }
-
-/// Violations that are kept: enough to see what is wrong.
-const VIOLATIONS_KEPT: usize = 64;
-
-/// Announces of one torrent that may come before their time: six pauses that double reach the
-/// usual one, and as many come again within two intervals, in which they may begin anew.
-pub(super) const EARLY_ANNOUNCES_MAX: f64 = 8.0;
-const EARLY_AGAIN: f64 = EARLY_ANNOUNCES_MAX / 2.0;
 
 /// One that comes sooner than after this share of the interval is early: pauses vary by a quarter.
 const EARLY: f64 = 0.7;

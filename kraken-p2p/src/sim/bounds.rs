@@ -2,6 +2,7 @@
 
 use kraken_core::piece::PieceLengths;
 
+use super::limits::{CALLS_PER_PIECE, CALLS_PER_SEC_MIN};
 use super::peer::Limits;
 use super::scenario::{LinkRates, Scenario};
 
@@ -48,13 +49,6 @@ fn rate_max(rates: &LinkRates) -> f64 {
     rate(&rates.up).max(rate(&rates.down))
 }
 
-/// Calls that a piece may lead to at its receiver, its sender and each neighbour: asked for, taken
-/// back, refused, sent, with as many again for what is asked of two.
-const CALLS_PER_PIECE: f64 = 8.0;
-
-/// So many calls are borne in any case: connections come and go besides.
-const CALLS_PER_SEC_MIN: u64 = 500_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +56,8 @@ mod tests {
     #[test]
     fn what_is_a_storm_depends_on_links_pieces_and_neighbours() {
         let mut scenario = Scenario::new("bounds", 60);
+        let slow = LinkRates::symmetric(1e6);
+        (scenario.groups[0].rates, scenario.origins[0].rates) = (slow, slow);
         let limits = Limits { conns_per_torrent: 32, ..Limits::default() };
         let calls = |scenario: &Scenario| Bounds::of(scenario).calls_per_sec(&limits, 1);
         assert_eq!(calls(&scenario), CALLS_PER_SEC_MIN);

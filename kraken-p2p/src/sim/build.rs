@@ -10,7 +10,7 @@ use super::queue::Event;
 use super::rate::Pipe;
 use super::scenario::{Blob, Fate, Reading, Scenario, Spread, Want};
 use super::trackers::Tracker;
-use super::world::{BlobState, Copy, Host, HostTally, NEVER, Nanos, Uplink, peer_info};
+use super::world::{BlobState, Copy, Host, HostTally, NEVER, Nanos, Past, Uplink, peer_info};
 
 /// All tables, and the first events.
 pub(super) fn simulation(scenario: &Scenario, seed: u64) -> Result<Simulation> {
@@ -223,6 +223,7 @@ fn push_host(
         timer_at: NEVER,
         look_at: 0,
         tally: HostTally::default(),
+        before: Past::default(),
     });
     host as u32
 }

@@ -1,5 +1,6 @@
 //! Connections: how they come to be, what is said over them, how they end.
 
+use kraken_core::rng::Rng;
 use kraken_core::{PeerInfo, Time};
 
 use super::engine::Simulation;
@@ -26,6 +27,7 @@ impl Simulation {
             self.fail_dial(self.zones.usual_latency(), host, conn, "no such host or blob");
             return;
         };
+        self.check_dials(copy, to);
         let it = &mut self.hosts[host as usize];
         it.dials.insert(conn, copy);
         let life = it.life;
@@ -59,6 +61,7 @@ impl Simulation {
         let theirs = self.copy_of(to, &handshake.digest);
         match (self.answer_to(from, to, theirs, handshake), theirs) {
             (Ok((accepted, reply)), Some(theirs)) => {
+                self.check_accepts(theirs, from);
                 let end = self.ends.len() as u32;
                 self.ends.push(End::new(from, copy, conn, life));
                 self.ends.push(End::new(to, theirs, accepted, self.hosts[to as usize].life));
@@ -117,7 +120,7 @@ impl Simulation {
         }
         self.open(end);
         if let Some(life) = self.scenario.network.conn_life {
-            let until = -(1.0 - self.rng.fraction()).ln() * life.as_secs_f64() * 1e9;
+            let until = exponential(&mut self.rng) * life.as_secs_f64() * 1e9;
             self.queue.push(self.now + until as Nanos, Event::Break { end });
         }
         self.call(host, |peer, now| peer.handle_dialed(now, conn, Ok(reply)));
@@ -282,5 +285,41 @@ impl Simulation {
     }
 }
 
+/// A draw from the exponential distribution of mean 1, by comparisons alone (J. von Neumann, 1951):
+/// a logarithm has not the same last digit on every machine.
+fn exponential(rng: &mut Rng) -> f64 {
+    let mut whole = 0.0;
+    loop {
+        let first = rng.fraction();
+        let (mut last, mut falling) = (first, 1);
+        loop {
+            let next = rng.fraction();
+            if next >= last {
+                break;
+            }
+            (last, falling) = (next, falling + 1);
+        }
+        if falling % 2 == 1 {
+            return whole + first;
+        }
+        whole += 1.0;
+    }
+}
+
 /// How long a dialer waits for the other side's handshake, in nanoseconds, as the node does.
 const HANDSHAKE_TIMEOUT: Nanos = 5_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_of_connections_are_exponential() {
+        let mut rng = Rng::new(1);
+        let draws: Vec<f64> = (0..100_000).map(|_| exponential(&mut rng)).collect();
+        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        assert!((mean - 1.0).abs() < 0.02, "{mean}");
+        let longer = draws.iter().filter(|draw| **draw > 2.0).count() as f64 / draws.len() as f64;
+        assert!((longer - (-2.0_f64).exp()).abs() < 0.01, "{longer}");
+    }
+}

@@ -12,6 +12,7 @@ use super::audit::Audit;
 use super::bounds::Bounds;
 use super::build;
 use super::lies::Lies;
+use super::limits::OUTPUTS_MAX;
 use super::peer::{Peer, Policy};
 use super::queue::{Event, Next, Queue};
 use super::report::{self, Report};
@@ -194,6 +195,7 @@ impl Simulation {
     /// Compares what everyone counted, and tells what happened so far.
     pub fn into_report(mut self) -> Report {
         self.compare_counters();
+        self.check_committed();
         report::of(&self, self.over)
     }
 
@@ -388,6 +390,3 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// And after how many events they are told besides: a tenth of a second of many hosts with small
 /// slices takes minutes.
 const LOOK_EVENTS: u64 = 1 << 16;
-
-/// More outputs after one call than these have no end.
-const OUTPUTS_MAX: u32 = 1_000_000;

@@ -48,7 +48,7 @@ impl Simulation {
             let Some((_, left)) = flow.sending else { continue };
             flow.note_taken(now);
             let len = left.min(slice_len);
-            let at = if flow.in_flight == 0 || flow.in_flight + len <= window {
+            let at = if fits(flow.in_flight, len, window) {
                 let (from, to) = self.zones_of(end);
                 if self.zones.enter(from, to, end, len) {
                     let stretch = self.stretch();
@@ -287,7 +287,7 @@ impl super::world::End {
         let mut in_flight = self.in_flight;
         for &(at, taken) in &self.taken {
             in_flight -= taken;
-            if in_flight == 0 || in_flight + len <= window {
+            if fits(in_flight, len, window) {
                 return at;
             }
         }
@@ -323,6 +323,12 @@ impl Uplink {
         self.pieces = 0;
         self.sent = 0;
     }
+}
+
+/// Whether so many more bytes may be on the way. A piece that goes out whole may follow another one
+/// that is longer than a window: of a stream of bytes no part waits for the end of what is before.
+fn fits(in_flight: u64, len: u64, window: u64) -> bool {
+    in_flight == 0 || in_flight + len <= window.max(2 * len)
 }
 
 /// Bytes that a connection which is slow, but not stalled, takes at once: as many may wait unsent

@@ -8,8 +8,9 @@ use crate::swarm::PieceOutcome;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lies {
     pieces: u32,
-    due: bool,
-    banned: bool,
+    /// It is banned: may not come, and may not be dialled.
+    barred: bool,
+    not_dialed: bool,
 }
 
 impl Simulation {
@@ -18,25 +19,50 @@ impl Simulation {
         matches!(outcome, PieceOutcome::Corrupt { .. }).then(|| self.bans_of(host))
     }
 
-    /// A host was told of a wrong piece: a ban that came of it is its sender's, and is due after so
-    /// many.
+    /// A host was told of a wrong piece. After so many it is to ban the sender: the connection ends
+    /// at once, and there is none again.
     pub(super) fn note_wrong_piece(&mut self, end: u32, bans_before: u64) {
-        let host = self.ends[end as usize].host;
-        let bans = self.bans_of(host).saturating_sub(bans_before);
-        self.hosts[host as usize].tally.bans += bans.min(1);
+        let it = &self.ends[end as usize];
+        let (host, copy, ended) = (it.host, it.copy, !it.open);
+        let says_so = self.bans_of(host) > bans_before;
         let liar = self.ends[(end ^ 1) as usize].host;
         let forged = self.hosts[liar as usize].fate == Fate::Lies { forged: true };
-        let lies = self.lies.entry((self.ends[end as usize].copy, liar)).or_default();
+        let most = if forged { FORGED_MAX } else { FLIPPED_MAX };
+        let lies = self.lies.entry((copy, liar)).or_default();
         lies.pieces += 1;
-        if lies.pieces >= if forged { FORGED_MAX } else { FLIPPED_MAX } && !lies.due {
-            lies.due = true;
+        let made = lies.pieces >= most && ended && says_so;
+        if lies.pieces == most {
             self.tally.bans_due += 1;
-            self.tally.bans_made += u64::from(lies.banned);
+            self.tally.bans_made += u64::from(made);
         }
-        if bans > 0 && !lies.banned {
-            lies.banned = true;
-            self.tally.bans_made += u64::from(lies.due);
+        if made {
+            lies.barred = true;
+            lies.not_dialed |= Self::has_dialed(end);
+            self.hosts[host as usize].tally.bans += 1;
+        } else if says_so {
+            self.audit.violate(&self.hosts[host as usize], "counts a ban that it has not made");
         }
+    }
+
+    /// A host dials another one for a blob.
+    pub(super) fn check_dials(&mut self, copy: u32, to: u32) {
+        if self.lies.get(&(copy, to)).is_some_and(|lies| lies.not_dialed) {
+            let host = self.copies[copy as usize].host;
+            self.audit.violate(&self.hosts[host as usize], "dials one that it has banned");
+        }
+    }
+
+    /// A host accepts another one for a blob.
+    pub(super) fn check_accepts(&mut self, copy: u32, from: u32) {
+        if self.lies.get(&(copy, from)).is_some_and(|lies| lies.barred) {
+            let host = self.copies[copy as usize].host;
+            self.audit.violate(&self.hosts[host as usize], "accepts one that it has banned");
+        }
+    }
+
+    /// Whether this end's host made the connection.
+    fn has_dialed(end: u32) -> bool {
+        end & 1 == 0
     }
 
     /// A process that ends remembers nobody.

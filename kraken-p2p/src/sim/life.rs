@@ -116,7 +116,7 @@ impl Simulation {
         it.dials.clear();
         it.up.stop();
         it.timer_at = NEVER;
-        it.tally = Default::default();
+        it.end_tally();
         self.forget_lies(host);
     }
 
@@ -124,7 +124,9 @@ impl Simulation {
     fn restart(&mut self, host: u32) {
         self.start_process(host);
         for copy in self.hosts[host as usize].copies.clone() {
-            self.copies[copy as usize].begin_announcing();
+            let it = &mut self.copies[copy as usize];
+            it.begin_announcing();
+            it.committed = it.complete;
             if self.copies[copy as usize].wanted_at.is_some() {
                 self.add_torrent(copy);
                 self.set_demand(copy);
@@ -214,6 +216,7 @@ impl Simulation {
             self.audit.violate(&self.hosts[host as usize], "commits a blob that is not all there");
             return;
         }
+        self.copies[copy as usize].committed = true;
         let life = self.hosts[host as usize].life;
         let at = self.now + nanos(self.scenario.network.commit_time);
         self.queue.push(at, Event::Committed { copy, life });
@@ -224,6 +227,7 @@ impl Simulation {
         if self.hosts[host as usize].life == life {
             let digest = self.blobs[blob as usize].digest();
             self.call(host, |peer, now| peer.handle_committed(now, &digest, Ok(())));
+            self.check_completed(copy);
         }
     }
 
@@ -235,7 +239,7 @@ impl Simulation {
         let it: &mut Copy = &mut self.copies[copy as usize];
         it.have = Bitfield::new(it.have.len());
         (it.have_count, it.cursor) = (0, 0);
-        it.announced_complete = false;
+        (it.announced_complete, it.committed) = (false, false);
         let digest = self.blobs[blob as usize].digest();
         self.call(host, |peer, now: Time| peer.handle_discarded(now, &digest, Ok(())));
     }

@@ -17,6 +17,7 @@ mod engine;
 mod flows;
 mod lies;
 mod life;
+mod limits;
 mod peer;
 mod queue;
 mod rate;

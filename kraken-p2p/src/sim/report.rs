@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::engine::{EPOCH, Ending, Simulation};
+use super::limits::{MISSING_KEPT, STARVING_KEPT};
 use super::tally::CURVE_STEP;
 use super::world::{Copy, Host, Nanos};
 
@@ -256,7 +257,7 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
         bans_made: tally.bans_made,
         zone_bytes: simulation.zones.bytes().collect(),
         events: tally.events,
-        calls_per_sec_max: hosts_max(simulation, |host| host.tally.calls_max),
+        calls_per_sec_max: hosts_max(simulation, |host| host.lifetime().calls_max),
         starving_total: starving.len(),
         starving: starving
             .iter()
@@ -310,8 +311,8 @@ fn groups(simulation: &Simulation) -> Vec<GroupReport> {
             hosts: hosts().count(),
             times: Figures::of(hosts().filter_map(|host| by_link(simulation, host)).collect()),
             first_piece_secs: Figures::of(copies.filter_map(first_piece).collect()),
-            bytes_sent: hosts().map(|host| host.tally.bytes_sent).sum(),
-            bytes_stored: hosts().map(|host| host.tally.bytes_stored).sum(),
+            bytes_sent: hosts().map(|host| host.lifetime().bytes_sent).sum(),
+            bytes_stored: hosts().map(|host| host.lifetime().bytes_stored).sum(),
         }
     };
     simulation.groups.iter().enumerate().map(group).collect()
@@ -362,7 +363,7 @@ fn host_report(simulation: &Simulation, host: &Host) -> HostReport {
         joined_secs: secs(host.joined_at.saturating_sub(EPOCH)),
         took_secs: took(simulation, host).map(secs),
         took_by_link: by_link(simulation, host),
-        bytes_sent: host.tally.bytes_sent,
+        bytes_sent: host.lifetime().bytes_sent,
         blobs: copies
             .map(|copy| CopyReport {
                 blob: copy.blob as usize,
@@ -417,9 +418,3 @@ fn starves(simulation: &Simulation, copy: &Copy) -> Starving {
 fn secs(nanos: Nanos) -> f64 {
     nanos as f64 / 1e9
 }
-
-/// Hosts whose lack is told in full.
-const STARVING_KEPT: usize = 100;
-
-/// Missing pieces that are named.
-const MISSING_KEPT: usize = 8;

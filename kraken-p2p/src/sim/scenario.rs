@@ -190,7 +190,7 @@ pub struct Network {
     /// coarser. The node hands 256 KiB to the system at once.
     pub slice_len: u64,
     /// Bytes of one connection on the way that its receiver has not taken: what TCP has in flight
-    /// and in its buffers.
+    /// and in its buffers. At least two slices, or whole pieces.
     pub window: u64,
     /// How much the time that a slice takes on a link may differ from what its rate says: ± this
     /// share, at random.

@@ -7,7 +7,7 @@ use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, Namespace, PeerContext, PeerId, PeerInfo, PieceIndex,
 };
 
-use super::audit::EARLY_ANNOUNCES_MAX;
+use super::limits::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
 use super::rate::Pipe;
 use super::scenario::{Fate, Reading};
@@ -37,6 +37,8 @@ pub(super) struct Host {
     /// The group it is reported with.
     pub(super) group: u32,
     pub(super) tally: HostTally,
+    /// What processes did that have ended.
+    pub(super) before: Past,
     pub(super) down: Pipe,
     pub(super) up: Uplink,
     /// The end of each open connection.
@@ -102,6 +104,14 @@ pub(super) struct HostTally {
     pub(super) bans: u64,
 }
 
+/// What is kept of the tally of a process that has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Past {
+    pub(super) calls_max: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_stored: u64,
+}
+
 /// A blob on the disk of a host, or wanted there.
 #[derive(Debug)]
 pub(super) struct Copy {
@@ -123,6 +133,8 @@ pub(super) struct Copy {
     pub(super) fetching_since: Nanos,
     /// Pieces whose requests were taken back: asked for again they are on order as before.
     pub(super) moved: Vec<u32>,
+    /// Whether its peer has had the whole verified, and called it complete.
+    pub(super) committed: bool,
     pub(super) complete: bool,
     /// When the host began to want it.
     pub(super) wanted_at: Option<Nanos>,
@@ -198,6 +210,24 @@ pub(super) struct BlobState {
     pub(super) origin_bytes: u64,
 }
 
+impl Host {
+    /// The process ends, and the next one begins to count anew.
+    pub(super) fn end_tally(&mut self) {
+        self.before = self.lifetime();
+        self.tally = HostTally::default();
+    }
+
+    /// What all its processes did.
+    pub(super) fn lifetime(&self) -> Past {
+        let (before, tally) = (self.before, &self.tally);
+        Past {
+            calls_max: before.calls_max.max(tally.calls_max),
+            bytes_sent: before.bytes_sent + tally.bytes_sent,
+            bytes_stored: before.bytes_stored + tally.bytes_stored,
+        }
+    }
+}
+
 impl End {
     pub(super) fn new(host: u32, copy: u32, conn: ConnId, life: u32) -> Self {
         Self {
@@ -242,6 +272,7 @@ impl Copy {
             requests: 0,
             fetching_since: 0,
             moved: Vec::new(),
+            committed: complete,
             complete,
             wanted_at: None,
             first_at: None,

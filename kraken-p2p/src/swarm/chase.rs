@@ -21,6 +21,8 @@ use crate::wire::Message;
 /// A request that was taken back and whose answer has not come yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recall {
+    /// Who was asked.
+    pub(super) from: ConnId,
     /// Who is to be asked instead; nobody in particular once the answer took too long.
     pub(super) to: Option<ConnId>,
     at: Time,
@@ -35,7 +37,9 @@ impl Torrent {
         if !self.wants_pieces() || cx.now < self.pause_until {
             return;
         }
-        self.free_promised(cx);
+        // Peers that do not answer keep nobody from being asked for something else.
+        let late = |at| cx.now.since(at) >= cx.config.duplicate_after;
+        self.free_promised(|_, recall| late(recall.at));
         self.dial_one_more(cx);
         let (spare, ending) = (self.room(cx) > 0, self.is_ending());
         let slow: Vec<PieceIndex> = self
@@ -71,7 +75,8 @@ impl Torrent {
             return false;
         };
         let after = self.hasten_after(cx, conn, twice);
-        let recalled = self.recalled.get(&index).map(|recall| recall.at);
+        let recalled = self.recalled.get(&index).filter(|recall| recall.from == owner);
+        let recalled = recalled.map(|recall| recall.at);
         let since = recalled.or_else(|| conn.requests.get(&index).copied());
         if since.is_none_or(|since| cx.now.since(since) < after) {
             return false;
@@ -92,7 +97,8 @@ impl Torrent {
         if !(twice || hangs) || left < wait + after.as_secs_f64() || !self.may_double() {
             return false;
         }
-        self.forget_recall(index);
+        // The first may still let go of it.
+        self.free_promised(|of, _| of == index);
         self.request(cx, other, index);
         true
     }
@@ -165,19 +171,18 @@ impl Torrent {
         if let Some(conn) = self.conns.get_mut(&to) {
             conn.promised += 1;
         }
-        self.recalled.insert(index, Recall { to: Some(to), at: cx.now });
+        self.recalled.insert(index, Recall { from: owner, to: Some(to), at: cx.now });
         cx.send(owner, Message::CancelPiece { index });
     }
 
     /// The other side will not send a piece that was taken back.
     pub(super) fn on_recalled(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
-        let Some(&Recall { to, .. }) = self.recalled.get(&index) else {
+        let to = match self.recalled.get(&index) {
+            Some(recall) if recall.from == id => recall.to,
             // It was given up, or came from elsewhere.
-            return;
+            _ => return,
         };
-        if !self.release(id, index) {
-            return;
-        }
+        self.release(id, index);
         let able = |conn: &Conn| {
             conn.bits.contains(index) && conn.has_room(cx.now, self.typical_service, cx.config)
         };
@@ -199,10 +204,10 @@ impl Torrent {
         }
     }
 
-    /// Those who were to be asked instead of a peer that does not answer are asked for others.
-    fn free_promised(&mut self, cx: &Cx<'_>) {
-        for recall in self.recalled.values_mut() {
-            if cx.now.since(recall.at) >= cx.config.duplicate_after
+    /// Those who were to be asked for some of the pieces instead of others are not any more.
+    fn free_promised(&mut self, which: impl Fn(PieceIndex, &Recall) -> bool) {
+        for (&index, recall) in &mut self.recalled {
+            if which(index, recall)
                 && let Some(conn) = recall.to.take().and_then(|to| self.conns.get_mut(&to))
             {
                 conn.promised -= 1;

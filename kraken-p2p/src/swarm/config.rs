@@ -11,9 +11,12 @@ pub struct SwarmConfig {
     pub dial: bool,
     /// Whether to send pieces to others.
     pub seed: bool,
-    /// Dial while a torrent has fewer connections than this, and then one more a second up to
-    /// twelve, or two thirds of `accept_max` if those it has leave it waiting.
+    /// Dial while a torrent has fewer connections than this.
     pub dial_max: usize,
+    /// Then dial one more a second while it has fewer than this, though no origin, or up to two
+    /// thirds of `accept_max` if those it has leave it waiting: the last of a crowd to join are
+    /// dialled by nobody.
+    pub conns_enough: usize,
     /// Accept while a torrent has fewer connections than this.
     pub accept_max: usize,
     /// How many whole pieces are sent at once, over all torrents: many sockets written at once
@@ -79,6 +82,9 @@ impl Default for SwarmConfig {
             dial: true,
             seed: true,
             dial_max: 8,
+            // With 8 the slowest of 300 took 4 % longer for a blob of 20 GB than the median, with
+            // 12 it took 0.6 % longer.
+            conns_enough: 12,
             accept_max: 24,
             upload_pieces_at_once: 4,
             upload_pieces_max: 16,

@@ -68,7 +68,9 @@ impl Torrent {
         if !was_open {
             return false;
         }
-        self.forget_recall(index);
+        if self.recalled.get(&index).is_some_and(|recall| recall.from == id) {
+            self.forget_recall(index);
+        }
         if let Some(owners) = self.owners.get_mut(&index) {
             owners.retain(|owner| *owner != id);
             if owners.is_empty() {

@@ -36,7 +36,7 @@ pub(super) struct Torrent {
     pub(super) requested: Bitfield,
     /// With whom each piece is on order.
     pub(super) owners: BTreeMap<PieceIndex, Vec<ConnId>>,
-    /// Requests that were taken back and may still be answered; each with one owner.
+    /// Requests that were taken back and may still be answered, of each piece one.
     pub(super) recalled: BTreeMap<PieceIndex, Recall>,
     /// Pieces that were here already when they came, or were being written.
     pub(super) in_vain: u64,

@@ -168,7 +168,11 @@ fn upstream(file: &ScenarioFile, runs: &Runs) -> String {
             || "-".to_owned(),
             |report| {
                 let times = table::three(file.targets.times(report));
-                if report.is_ok() { times } else { format!("{times} ({})", report.ending) }
+                match (report.is_ok(), report.starving_total) {
+                    (true, _) => times,
+                    (false, 0) => format!("{times} ({})", report.ending),
+                    (false, lost) => format!("{times} ({}: {lost} downloads)", report.ending),
+                }
             },
         ),
     }

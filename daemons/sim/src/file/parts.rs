@@ -14,6 +14,7 @@ use kraken_p2p::tracker::HandoutPolicy;
 use super::Runs;
 use super::keys::Keys;
 use super::values;
+use crate::limits::{BLOBS_MAX, HOSTS_MAX, ORIGINS_MAX, TRACKERS_MAX};
 use crate::policy::PolicyName;
 
 /// The blobs; there are so many origins.
@@ -334,18 +335,6 @@ fn between(least: u64, most: u64, at: usize, count: usize) -> u64 {
 
 /// How many origins hold a blob if nothing is said.
 const HOLDERS: usize = 3;
-
-/// As many as anyone can look at; each has tables of its own on every host that wants it.
-const BLOBS_MAX: usize = 10_000;
-
-/// Half of the addresses that hosts have in the simulator: those that die may be replaced.
-pub(super) const HOSTS_MAX: usize = 1 << 21;
-
-/// More are no origins.
-const ORIGINS_MAX: usize = 10_000;
-
-/// More are no trackers.
-const TRACKERS_MAX: usize = 10_000;
 
 /// In place of one that is wrong.
 const ANY_RATE: f64 = 1e6;

@@ -7,6 +7,8 @@ use kraken_common::durations;
 use kraken_common::upstream::{nearest, quote};
 use kraken_p2p::sim::Spread;
 
+use crate::limits::{NAME_CHARS_MAX, PORTION_MAX, PORTION_MIN, RATE_MAX, RATE_MIN, TIME_MAX};
+
 /// Any text.
 pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.trim_end().to_owned())
@@ -159,24 +161,6 @@ fn not_negative(text: &str) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// As long as a table has room for.
-const NAME_CHARS_MAX: usize = 60;
-
-/// Every portion is an event: of smaller ones a gigabyte would take days.
-const PORTION_MIN: u64 = 1 << 10;
-
-/// Far more than any piece, and sums of some of them still are numbers.
-const PORTION_MAX: u64 = 1 << 40;
-
-/// Below that a piece takes an hour.
-const RATE_MIN: f64 = 1e3;
-
-/// No link is as fast; and a slice on it takes some nanoseconds still.
-const RATE_MAX: f64 = 1e12;
-
-/// A run's times fit the clock several times over.
-const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
 
 #[cfg(test)]
 mod tests {

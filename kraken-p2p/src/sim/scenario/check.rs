@@ -5,6 +5,7 @@ use std::time::Duration;
 use kraken_core::{Error, Geometry, Result};
 
 use super::{Fate, Group, LinkRates, Network, Rate, Reading, Scenario, Spread, Want};
+use crate::sim::limits::{HOSTS_MAX, SLICE_MAX, TIME_MAX};
 
 /// The first thing that is wrong with a scenario.
 pub(super) fn scenario(scenario: &Scenario) -> Result<()> {
@@ -161,12 +162,3 @@ fn is_rate(bytes_per_sec: f64) -> bool {
 fn require(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::invalid(what())) }
 }
-
-/// Hosts have addresses in 10.0.0.0/8, one each, and their replacements too.
-const HOSTS_MAX: usize = 1 << 22;
-
-/// Sums of times stay far from what a clock of nanoseconds holds.
-const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
-
-/// No piece is longer.
-const SLICE_MAX: u64 = 1 << 32;

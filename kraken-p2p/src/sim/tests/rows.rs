@@ -44,7 +44,7 @@ fn readme_joins_within_thirty_seconds() {
     check(readme(30.0), 1.35);
 }
 
-/// The same on real links takes 1.15 to 1.21, and the origin sends 1.16 copies.
+/// The same on real links takes 1.17, the median of five runs, and the origin sends 1.11 copies.
 #[test]
 fn eight_hosts_take_what_they_take_on_real_links() {
     let mut scenario = Scenario::new("eight", 8);
@@ -60,5 +60,5 @@ fn eight_hosts_take_what_they_take_on_real_links() {
         slowest.push(report.overall.max);
     }
     let median = Figures::of(slowest).p50;
-    assert!((1.18 * 0.85..=1.18 * 1.15).contains(&median), "{median}");
+    assert!((1.17 * 0.85..=1.17 * 1.15).contains(&median), "{median}");
 }

@@ -64,6 +64,11 @@ impl Model {
             let there: BTreeSet<PieceIndex> =
                 swarm.torrents[&line.torrent].conns[conn].requests.keys().copied().collect();
             assert!(there.is_subset(&open.requests), "{conn:?}: {there:?} of {:?}", open.requests);
+            let released =
+                taken_back.filter(|(of, index)| of == conn && open.taken_back.contains(index));
+            let still = released.is_some_and(|(_, index)| there.contains(&index));
+            assert!(!still, "{released:?} is on order although its peer has let go of it");
+            open.taken_back.retain(|index| there.contains(index));
             for index in open.requests.difference(&there) {
                 lost += u64::from(taken_back != Some((*conn, *index)));
             }

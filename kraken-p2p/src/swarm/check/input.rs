@@ -219,6 +219,7 @@ pub(super) fn config(choice: u8) -> SwarmConfig {
         dial: odd(1, &[0]) == 1,
         seed: odd(1, &[0]) == 1,
         dial_max: odd(8, &[0, 1, 2]),
+        conns_enough: odd(12, &[0, 1, 100]),
         accept_max: odd(24, &[0, 1, 2, 5]),
         upload_pieces_at_once: odd(4, &[0, 1, 2]),
         upload_pieces_max: odd(16, &[0, 1, 2]),

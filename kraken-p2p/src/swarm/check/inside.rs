@@ -112,8 +112,11 @@ impl Torrent {
         assert!(self.owners.values().all(|owners| (1..=OWNERS_MAX).contains(&owners.len())));
         assert!(self.owners.keys().all(|index| !self.have.contains(*index)));
         for (index, recall) in &self.recalled {
-            assert_eq!(self.owners[index].len(), 1, "what is asked for twice is not taken back");
-            assert!(recall.to.is_none_or(|to| !self.owners[index].contains(&to)));
+            let owners = &self.owners[index];
+            assert!(owners.contains(&recall.from));
+            let to = recall.to;
+            assert!(to.is_none() || owners.len() == 1, "what is on order twice is not moved");
+            assert!(to.is_none_or(|to| !owners.contains(&to)));
         }
         assert!(self.contended.keys().all(|index| !self.have.contains(*index)));
     }

@@ -86,6 +86,8 @@ pub(super) struct Open {
     /// What is on order with it, and what ever was.
     pub(super) requests: BTreeSet<PieceIndex>,
     pub(super) asked: BTreeSet<PieceIndex>,
+    /// What is on order and was taken back: it is not any more once the other side says so.
+    pub(super) taken_back: BTreeSet<PieceIndex>,
     /// What it waits for.
     pub(super) queue: VecDeque<PieceIndex>,
     /// What is being sent, and whether that holds a slot.
@@ -187,6 +189,7 @@ impl Line {
             told,
             requests: BTreeSet::new(),
             asked: BTreeSet::new(),
+            taken_back: BTreeSet::new(),
             queue: VecDeque::new(),
             sending: None,
             received: 0,

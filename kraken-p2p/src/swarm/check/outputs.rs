@@ -210,6 +210,9 @@ impl Model {
         match message {
             Message::CancelPiece { index } => {
                 assert!(open.ours && open.asked.contains(index), "takes back what it asked for");
+                if open.requests.contains(index) {
+                    open.taken_back.insert(*index);
+                }
             }
             Message::AnnouncePiece { index } => {
                 assert!(now.config.seed && known.have.contains(*index));
@@ -261,6 +264,7 @@ impl Model {
         let is_news = open.requests.insert(index) || taken_back == Some((conn, index));
         assert!(is_news, "{index} is on order there");
         open.asked.insert(index);
+        open.taken_back.remove(&index);
         self.step.asked.insert(conn);
     }
 

@@ -107,10 +107,6 @@ impl Alone {
     }
 
     pub(super) fn dials(&mut self) -> Vec<(ConnId, PeerInfo)> {
-        let dial = |output| match output {
-            Output::Dial { conn, peer, .. } => Some((conn, peer)),
-            _ => None,
-        };
         self.outputs().into_iter().filter_map(dial).collect()
     }
 
@@ -145,6 +141,13 @@ impl Alone {
 
     pub(super) fn conns(&self) -> usize {
         self.swarm.snapshot(&self.meta.digest()).map_or(0, |snapshot| snapshot.conns.len())
+    }
+}
+
+fn dial(output: Output) -> Option<(ConnId, PeerInfo)> {
+    match output {
+        Output::Dial { conn, peer, .. } => Some((conn, peer)),
+        _ => None,
     }
 }
 
@@ -602,4 +605,32 @@ fn a_peer_that_moved_is_dialled_at_its_new_address() {
     assert!(announces.iter().any(|output| matches!(output, Output::Announce { .. })));
     let dials = alone.introduce(vec![moved]);
     assert_eq!(dials[0].1.port, 81);
+}
+
+#[test]
+fn who_is_dialled_by_nobody_seeks_more_connections_but_no_origins() {
+    let mut alone = Alone::leecher();
+    alone.outputs();
+    let mut dials = alone.introduce((1..=20).map(|at| peer(at, false)).collect());
+    assert_eq!(dials.len(), alone.swarm.config().dial_max);
+    alone.introduce((30..=40).map(|at| peer(at, true)).collect());
+    let (mut conns, mut outputs) = (Vec::new(), Vec::new());
+    for second in 0..8 {
+        assert!(dials.len() <= if second == 0 { 8 } else { 1 }, "{dials:?}");
+        for (conn, dialed) in dials.drain(..) {
+            assert!(!dialed.origin, "{dialed:?}");
+            let reply = Handshake { peer_id: dialed.peer_id, ..alone.handshake(0, &full()) };
+            alone.swarm.handle_dialed(alone.now, conn, Ok(reply));
+            conns.push(conn);
+        }
+        for &conn in &conns {
+            let index = alone.open(conn).first().copied();
+            if let Some(index) = index {
+                outputs.extend(alone.piece(conn, index, PieceOutcome::Stored));
+            }
+        }
+        outputs.extend(alone.later(Duration::from_millis(1300)));
+        dials = outputs.drain(..).filter_map(dial).collect();
+    }
+    assert_eq!(conns.len(), alone.swarm.config().conns_enough);
 }

@@ -1,0 +1,38 @@
+//! Every bound of the simulator, with its reason.
+
+use std::time::Duration;
+
+/// Hosts have addresses in 10.0.0.0/8, one each, and their replacements too.
+pub(super) const HOSTS_MAX: usize = 1 << 22;
+
+/// Sums of times stay far from what a clock of nanoseconds holds.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
+
+/// No piece is longer.
+pub(super) const SLICE_MAX: u64 = 1 << 32;
+
+/// More outputs after one call than these have no end.
+pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
+
+/// Calls that a piece may lead to at its receiver, its sender and each neighbour: asked for, taken
+/// back, refused, sent, with as many again for what is asked of two.
+pub(super) const CALLS_PER_PIECE: f64 = 8.0;
+
+/// So many calls in a second are borne in any case: connections come and go besides.
+pub(super) const CALLS_PER_SEC_MIN: u64 = 20_000;
+
+/// Announces of one torrent that may come before their time: six pauses that double reach the
+/// usual one, and a few more.
+pub(super) const EARLY_ANNOUNCES_MAX: f64 = 8.0;
+
+/// So many are allowed again in each interval.
+pub(super) const EARLY_AGAIN: f64 = 0.5;
+
+/// Violations that are kept: enough to see what is wrong.
+pub(super) const VIOLATIONS_KEPT: usize = 64;
+
+/// Hosts whose lack is told in full.
+pub(super) const STARVING_KEPT: usize = 100;
+
+/// Missing pieces that are named.
+pub(super) const MISSING_KEPT: usize = 8;

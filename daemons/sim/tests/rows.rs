@@ -33,31 +33,31 @@ macro_rules! rows {
 }
 
 rows! {
-    readme_j0 1.05;
-    readme_j1 1.05;
-    readme_j5 1.06;
-    readme_j10 1.06;
-    readme_j30 1.05;
-    one_origin 1.20;
-    one_origin_1m 1.18;
+    readme_j0 1.03;
+    readme_j1 1.03;
+    readme_j5 1.03;
+    readme_j10 1.03;
+    readme_j30 1.03;
+    one_origin 1.16;
+    one_origin_1m 1.12;
     hosts_64 1.03;
-    hosts_500 1.05;
-    uplink_200 1.00;
-    rtt_10ms 1.07;
-    slow_2pct 1.05;
-    slow_10pct 1.10;
-    hang_3pct 1.06;
-    kill_20pct 1.06;
-    small_blob 1.25;
-    blob_20g 1.07 |file| shorten(file, 4_000_000_000);
+    hosts_500 1.03;
+    uplink_200 0.93;
+    rtt_10ms 1.04;
+    slow_2pct 1.03;
+    slow_10pct 1.05;
+    hang_3pct 1.04;
+    kill_20pct 1.04;
+    small_blob 1.22;
+    blob_20g 1.04 |file| shorten(file, 4_000_000_000);
     blob_100g 1.05 |file| shorten(file, 16_000_000_000);
     many_blobs 26.0 |file| file.scenario.blobs.truncate(40);
-    zones 1.25;
-    liar 1.06;
+    zones 1.20;
+    liar 1.04;
     mixed 1.20;
-    streaming 1.05;
-    small_swarm 1.10;
-    small_swarm_1m 1.04;
+    streaming 1.04;
+    small_swarm 1.16;
+    small_swarm_1m 1.10;
 }
 
 /// With 200 hosts, unless it has fewer anyway.
@@ -69,8 +69,10 @@ fn small(name: &str) -> ScenarioFile {
     file
 }
 
-/// Shorter blobs, in pieces as long as before.
+/// Shorter blobs, in pieces as long as before. The beginning and the end are more of them then than
+/// the targets are for.
 fn shorten(file: &mut ScenarioFile, len: u64) {
+    file.targets.list.clear();
     for blob in &mut file.scenario.blobs {
         blob.piece_len.get_or_insert_with(|| PieceLengths::default().for_blob(blob.len));
         blob.len = len;
@@ -109,15 +111,25 @@ fn check(file: &ScenarioFile, p999_max: f64) {
     let mut runs = Runs::default();
     runs.insert(Variant::AsWritten, simulate(file, Variant::AsWritten));
     for variant in file.targets.needs(file) {
-        runs.insert(variant, run(&variant.scenario(file), 1).unwrap());
+        let report = run(&variant.scenario(file), 1).unwrap();
+        assert!(report.is_ok(), "{} {:?} {:?}", report.ending, report.starving, report.violations);
+        runs.insert(variant, report);
     }
     let times = file.targets.times(runs.report(Variant::AsWritten).unwrap());
     println!("{:.3} / {:.3} / {:.3} max {:.3}", times.p50, times.p99, times.p999, times.max);
     assert!(times.hosts > 0 && times.p999 <= p999_max, "{times:?}");
     for outcome in file.targets.outcomes(file, &runs) {
-        assert!(outcome.value.is_some_and(f64::is_finite), "{outcome:?}");
+        println!("{} {}", outcome.what, outcome.shown);
+        let known = MISSED.iter().find(|(name, ..)| *name == file.scenario.name);
+        let missed = known.is_some_and(|(_, what, most)| {
+            outcome.what == *what && outcome.value.is_some_and(|value| value <= *most)
+        });
+        assert!(outcome.met || missed, "{outcome:?}");
     }
 }
+
+/// The targets that are missed, and by how much at the most.
+const MISSED: [(&str, &str, f64); 1] = [("many-blobs", "slowest blob ÷ fair share", 2.0)];
 
 /// How much of a run is done twice: all of it would take twice as long.
 const AGAIN: Duration = Duration::from_secs(2);

@@ -45,6 +45,7 @@ fn readme_joins_within_thirty_seconds() {
 }
 
 /// The same on real links takes 1.17, the median of five runs, and the origin sends 1.11 copies.
+/// Their caps hold back 50 ms of bytes each way.
 #[test]
 fn eight_hosts_take_what_they_take_on_real_links() {
     let mut scenario = Scenario::new("eight", 8);
@@ -53,6 +54,7 @@ fn eight_hosts_take_what_they_take_on_real_links() {
     scenario.origins = vec![OriginGroup::new(1, rates)];
     scenario.blobs =
         vec![Blob { holders: 1, piece_len: Some(4 << 20), ..Blob::new("blob", 512 << 20) }];
+    scenario.network.latency = Duration::from_millis(50);
     let mut slowest = Vec::new();
     for seed in 1..=5 {
         let report = run(&scenario, seed).unwrap();
@@ -60,5 +62,5 @@ fn eight_hosts_take_what_they_take_on_real_links() {
         slowest.push(report.overall.max);
     }
     let median = Figures::of(slowest).p50;
-    assert!((1.17 * 0.85..=1.17 * 1.15).contains(&median), "{median}");
+    assert!((1.17 * 0.95..=1.17 * 1.05).contains(&median), "{median}");
 }

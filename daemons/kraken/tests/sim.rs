@@ -112,7 +112,7 @@ fn rows_make_a_table() {
     let rows: Vec<&str> = out.lines().filter(|line| line.starts_with("| ")).collect();
     assert!(rows[0].starts_with("| scenario |") && rows.len() == 3, "{out}");
     assert!(rows[1].starts_with("| liar |") && rows[1].contains("; liars banned 100.0 %"), "{out}");
-    assert!(rows[2].contains("the same again, others ") && rows[2].contains("± 15 %"), "{out}");
+    assert!(rows[2].contains("the same again, others ") && rows[2].contains("± 5 %"), "{out}");
     assert_eq!(sim(dir.path(), &["all", "lair"]).0, 64);
 }
 

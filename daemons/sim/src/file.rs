@@ -157,8 +157,8 @@ impl ScenarioFile {
         let groups = &mut self.scenario.groups;
         if hosts > HOSTS_MAX {
             return Err(Error::invalid(format!(
-                "{}: {hosts} hosts are more than {}",
-                self.scenario.name, HOSTS_MAX
+                "{}: {hosts} hosts are more than {HOSTS_MAX}",
+                self.scenario.name
             )));
         }
         if hosts < groups.len() {
@@ -265,7 +265,7 @@ fn read(keys: &mut Keys<'_>, name: &str) -> Option<ScenarioFile> {
     let zone_links = parts::zone_links(keys);
     let trackers = parts::trackers(keys);
     let patience = keys.value("patience", values::some_time).unwrap_or(PATIENCE);
-    let time_max = keys.value("time_max", values::some_time).unwrap_or(TIME_MAX);
+    let time_max = keys.value("time_max", values::some_time).unwrap_or(TIME_MAX_DEFAULT);
     let names: Vec<&str> = groups.iter().map(|(group, _)| group.name.as_str()).collect();
     let targets = targets::read(keys, &names);
     let (groups, agents): (Vec<Group>, Vec<Runs>) = groups.into_iter().unzip();
@@ -342,7 +342,7 @@ fn rate_text(rate: Rate) -> String {
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const TIME_MAX: Duration = Duration::from_secs(4 * 3600);
+const TIME_MAX_DEFAULT: Duration = Duration::from_secs(4 * 3600);
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ rows! {
     small_blob 1.22;
     blob_20g 1.04 |file| shorten(file, 4_000_000_000);
     blob_100g 1.05 |file| shorten(file, 16_000_000_000);
-    many_blobs 26.0 |file| file.scenario.blobs.truncate(40);
+    many_blobs 25.0 |file| file.scenario.blobs.truncate(40);
     zones 1.20;
     liar 1.04;
     mixed 1.20;
@@ -69,10 +69,8 @@ fn small(name: &str) -> ScenarioFile {
     file
 }
 
-/// Shorter blobs, in pieces as long as before. The beginning and the end are more of them then than
-/// the targets are for.
+/// Shorter blobs, in pieces as long as before.
 fn shorten(file: &mut ScenarioFile, len: u64) {
-    file.targets.list.clear();
     for blob in &mut file.scenario.blobs {
         blob.piece_len.get_or_insert_with(|| PieceLengths::default().for_blob(blob.len));
         blob.len = len;
@@ -128,8 +126,10 @@ fn check(file: &ScenarioFile, p999_max: f64) {
     }
 }
 
-/// The targets that are missed, and by how much at the most.
-const MISSED: [(&str, &str, f64); 1] = [("many-blobs", "slowest blob ÷ fair share", 2.0)];
+/// The targets that are missed here, and by how much at the most. That of 20 GB is for a blob five
+/// times as long: beginning and end are more of a shorter one.
+const MISSED: [(&str, &str, f64); 2] =
+    [("many-blobs", "slowest blob ÷ fair share", 2.0), ("blob-20g", "p99.9", 1.04)];
 
 /// How much of a run is done twice: all of it would take twice as long.
 const AGAIN: Duration = Duration::from_secs(2);

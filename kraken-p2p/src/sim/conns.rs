@@ -27,7 +27,7 @@ impl Simulation {
             self.fail_dial(self.zones.usual_latency(), host, conn, "no such host or blob");
             return;
         };
-        self.check_dials(copy, to);
+        self.check_contact(copy, to, true);
         let it = &mut self.hosts[host as usize];
         it.dials.insert(conn, copy);
         let life = it.life;
@@ -61,7 +61,7 @@ impl Simulation {
         let theirs = self.copy_of(to, &handshake.digest);
         match (self.answer_to(from, to, theirs, handshake), theirs) {
             (Ok((accepted, reply)), Some(theirs)) => {
-                self.check_accepts(theirs, from);
+                self.check_contact(theirs, from, false);
                 let end = self.ends.len() as u32;
                 self.ends.push(End::new(from, copy, conn, life));
                 self.ends.push(End::new(to, theirs, accepted, self.hosts[to as usize].life));

@@ -8,7 +8,7 @@ use crate::swarm::PieceOutcome;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lies {
     pieces: u32,
-    /// It is banned: may not come, and may not be dialled.
+    /// It was banned: it may not come, and may not be dialled.
     barred: bool,
     not_dialed: bool,
 }
@@ -37,32 +37,21 @@ impl Simulation {
         }
         if made {
             lies.barred = true;
-            lies.not_dialed |= Self::has_dialed(end);
+            // The first of the two ends dialled. Who came by itself may be met at its own address.
+            lies.not_dialed |= end & 1 == 0;
             self.hosts[host as usize].tally.bans += 1;
         } else if says_so {
             self.audit.violate(&self.hosts[host as usize], "counts a ban that it has not made");
         }
     }
 
-    /// A host dials another one for a blob.
-    pub(super) fn check_dials(&mut self, copy: u32, to: u32) {
-        if self.lies.get(&(copy, to)).is_some_and(|lies| lies.not_dialed) {
-            let host = self.copies[copy as usize].host;
-            self.audit.violate(&self.hosts[host as usize], "dials one that it has banned");
+    /// A host dials another one for a blob, or accepts it: none that it has banned.
+    pub(super) fn check_contact(&mut self, copy: u32, other: u32, dials: bool) {
+        let Some(lies) = self.lies.get(&(copy, other)) else { return };
+        if if dials { lies.not_dialed } else { lies.barred } {
+            let host = &self.hosts[self.copies[copy as usize].host as usize];
+            self.audit.violate(host, "dials or accepts one that it has banned");
         }
-    }
-
-    /// A host accepts another one for a blob.
-    pub(super) fn check_accepts(&mut self, copy: u32, from: u32) {
-        if self.lies.get(&(copy, from)).is_some_and(|lies| lies.barred) {
-            let host = self.copies[copy as usize].host;
-            self.audit.violate(&self.hosts[host as usize], "accepts one that it has banned");
-        }
-    }
-
-    /// Whether this end's host made the connection.
-    fn has_dialed(end: u32) -> bool {
-        end & 1 == 0
     }
 
     /// A process that ends remembers nobody.

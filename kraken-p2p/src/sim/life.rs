@@ -127,7 +127,7 @@ impl Simulation {
             let it = &mut self.copies[copy as usize];
             it.begin_announcing();
             it.committed = it.complete;
-            if self.copies[copy as usize].wanted_at.is_some() {
+            if it.wanted_at.is_some() {
                 self.add_torrent(copy);
                 self.set_demand(copy);
             }

@@ -6,7 +6,8 @@
 //! is a pure function of its [`Scenario`] and a seed: the same digits on every machine.
 //!
 //! It does not model TCP's congestion control or loss of packets, disks that are slower than the
-//! link, or the fetch of metainfo.
+//! link, or the fetch of metainfo; and what is said over a connection waits for the pieces that go
+//! out over it, not for those of others on the same link.
 #![forbid(unsafe_code)]
 
 mod audit;

@@ -133,8 +133,9 @@ pub(super) struct Copy {
     pub(super) fetching_since: Nanos,
     /// Pieces whose requests were taken back: asked for again they are on order as before.
     pub(super) moved: Vec<u32>,
-    /// Whether its peer has had the whole verified, and called it complete.
+    /// Whether its peer has asked for the whole to be verified.
     pub(super) committed: bool,
+    /// Whether its peer calls it complete.
     pub(super) complete: bool,
     /// When the host began to want it.
     pub(super) wanted_at: Option<Nanos>,

@@ -23,7 +23,8 @@ use crate::wire::Message;
 pub(super) struct Recall {
     /// Who was asked.
     pub(super) from: ConnId,
-    /// Who is to be asked instead; nobody in particular once the answer took too long.
+    /// Who is to be asked instead; nobody in particular once the answer took too long, or another
+    /// peer was asked besides.
     pub(super) to: Option<ConnId>,
     at: Time,
 }
@@ -39,7 +40,10 @@ impl Torrent {
         }
         // Peers that do not answer keep nobody from being asked for something else.
         let late = |at| cx.now.since(at) >= cx.config.duplicate_after;
-        self.free_promised(|_, recall| late(recall.at));
+        let late = self.recalled.iter().filter(|(_, recall)| late(recall.at));
+        for index in late.map(|(index, _)| *index).collect::<Vec<_>>() {
+            self.promise_to_nobody(index);
+        }
         self.dial_one_more(cx);
         let (spare, ending) = (self.room(cx) > 0, self.is_ending());
         let slow: Vec<PieceIndex> = self
@@ -98,7 +102,7 @@ impl Torrent {
             return false;
         }
         // The first may still let go of it.
-        self.free_promised(|of, _| of == index);
+        self.promise_to_nobody(index);
         self.request(cx, other, index);
         true
     }
@@ -198,20 +202,15 @@ impl Torrent {
 
     /// A request is no longer being taken back.
     pub(super) fn forget_recall(&mut self, index: PieceIndex) {
-        let to = self.recalled.remove(&index).and_then(|recall| recall.to);
-        if let Some(conn) = to.and_then(|to| self.conns.get_mut(&to)) {
-            conn.promised -= 1;
-        }
+        self.promise_to_nobody(index);
+        self.recalled.remove(&index);
     }
 
-    /// Those who were to be asked for some of the pieces instead of others are not any more.
-    fn free_promised(&mut self, which: impl Fn(PieceIndex, &Recall) -> bool) {
-        for (&index, recall) in &mut self.recalled {
-            if which(index, recall)
-                && let Some(conn) = recall.to.take().and_then(|to| self.conns.get_mut(&to))
-            {
-                conn.promised -= 1;
-            }
+    /// Whoever was to be asked for a piece instead of the one it was taken back from no longer is.
+    fn promise_to_nobody(&mut self, index: PieceIndex) {
+        let to = self.recalled.get_mut(&index).and_then(|recall| recall.to.take());
+        if let Some(conn) = to.and_then(|to| self.conns.get_mut(&to)) {
+            conn.promised -= 1;
         }
     }
 

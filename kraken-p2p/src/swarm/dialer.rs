@@ -192,7 +192,7 @@ impl Torrent {
             Phase::Complete => cx.config.seed,
             Phase::Fetching if starved => !self.demands.is_empty(),
             Phase::Fetching => {
-                let saturated = self.conns_to_be() >= self.dial_max(cx);
+                let saturated = self.conns_to_be() >= cx.config.dial_max;
                 if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
                     self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
                     return;

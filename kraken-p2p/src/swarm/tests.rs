@@ -139,29 +139,19 @@ fn full_queues_on_the_way_cost_little() {
 
 #[test]
 fn a_whole_blob_comes_nearly_in_order() {
-    // How many pieces are ahead of the order after 3.2, 6.4 and 9.6 s, with each of five seeds.
-    let mut ahead = [const { Vec::new() }; 3];
-    for seed in 0..5 {
-        let mut crowd = Crowd::new(512, MIB);
-        crowd.seed = 1000 * seed;
-        crowd.origin(40.0);
-        let first = crowd.leecher(40.0);
-        for _ in 0..7 {
-            crowd.leecher(40.0);
-        }
-        for (seconds, ahead) in [3.2, 6.4, 9.6].into_iter().zip(&mut ahead) {
-            crowd.run_for(3.2);
-            let here = &crowd.hosts[first].on_disk;
-            let in_order = here.iter().zip(0..).take_while(|(index, at)| index.0 == *at).count();
-            let all = here.count() as usize;
-            assert!(all as f64 > seconds * 30.0, "{all} after {seconds} s");
-            ahead.push(all - in_order);
-        }
+    let mut crowd = Crowd::new(512, MIB);
+    crowd.origin(40.0);
+    let first = crowd.leecher(40.0);
+    for _ in 0..7 {
+        crowd.leecher(40.0);
     }
-    for mut ahead in ahead {
-        ahead.sort_unstable();
-        println!("of five seeds {ahead:?} ahead of the order");
-        assert!(ahead[2] < 130, "{ahead:?}");
+    for seconds in [3.2, 6.4, 9.6] {
+        crowd.run_for(3.2);
+        let here = &crowd.hosts[first].on_disk;
+        let in_order = here.iter().zip(0..).take_while(|(index, at)| index.0 == *at).count();
+        let all = here.count() as usize;
+        println!("after {seconds} s {in_order} of {all} in order");
+        assert!(all as f64 > seconds * 30.0 && in_order + 120 > all, "{in_order} of {all}");
     }
 }
 

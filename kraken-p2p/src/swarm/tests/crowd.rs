@@ -31,8 +31,6 @@ pub(super) struct Crowd {
     links: BTreeMap<(usize, ConnId), (usize, ConnId)>,
     next: u64,
     rng: Rng,
-    /// Of the hosts that are added.
-    pub(super) seed: u64,
     /// From when to when the piece sent last over each end goes out; what a writer sends next
     /// waits for its last byte.
     sending: BTreeMap<(usize, ConnId), (Time, Time)>,
@@ -99,7 +97,6 @@ impl Crowd {
             links: BTreeMap::new(),
             next: 0,
             rng: Rng::new(7),
-            seed: 0,
             sending: BTreeMap::new(),
             said_after_pieces: false,
             latency: Duration::from_micros(250),
@@ -121,7 +118,7 @@ impl Crowd {
             complete: origin,
         };
         self.hosts.push(Host {
-            swarm: Swarm::new(config, local, self.seed + at as u64),
+            swarm: Swarm::new(config, local, at as u64),
             rate: mib_s * f64::from(1 << 20),
             up_free: Time::ZERO,
             down_free: Time::ZERO,

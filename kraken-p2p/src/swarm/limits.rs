@@ -58,7 +58,7 @@ pub(super) const COMMIT_FAILURES_MAX: u32 = 5;
 pub(super) const PASSED_OVER_MAX: u32 = 16;
 
 /// And how often by a node that has not all pieces itself: who is behind the crowd asks for what
-/// was sent often, and with 16 comes 8 % later than the others where uplinks are slower than
+/// was sent often, and with 16 came 8 % later than the others where uplinks are slower than
 /// downlinks; with none the slowest of sixteen on slow links came 3 % later.
 pub(super) const PASSED_OVER_BY_LEECHER_MAX: u32 = 4;
 

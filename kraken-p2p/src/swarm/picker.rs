@@ -573,8 +573,7 @@ const IN_FLIGHT_MIN_BYTES: u64 = 64 << 20;
 const IN_FLIGHT_EACH_MIN: u64 = 4;
 
 /// So many are on order before the first one has come: more stand in the lines of the few that have
-/// any, of which neighbours soon have some. With all at once the median of 2,600 hosts that join at
-/// once came 1 % later, with two the slowest of 500 that join within 5 s.
+/// any, of which neighbours soon have some.
 const FIRST_IN_FLIGHT: u64 = 3;
 
 /// But not for longer than this: on slow links all that have pieces are to send some.

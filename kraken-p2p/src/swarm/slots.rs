@@ -113,9 +113,8 @@ impl Slots {
 }
 
 /// Pieces that go out at once are all there within this time, if that makes them more than the
-/// least: receivers that get from others too leave no gap then. Under virtual time the slowest of
-/// 200 hosts at 300 MB/s came 4 % sooner for it, of 1,000 with origins of 1.2 GB/s more; with twice
-/// as long those of a single origin as slow as a host come later.
+/// least: receivers that get from others too leave no gap then. The slowest of 200 hosts at
+/// 300 MB/s came 4 % sooner for it.
 const SOON: Duration = Duration::from_millis(100);
 
 /// Looks at shorter times say little: a piece takes a tenth of a second and more where the uplink
@@ -125,8 +124,7 @@ const LOOK_MIN: Duration = Duration::from_millis(200);
 /// After a longer pause it was this node that did not get to look, or nothing to send.
 const LOOK_MAX: Duration = Duration::from_millis(800);
 
-/// Less than this share of the most that was seen leaves room for one piece more. With 0.85 the
-/// slowest of eight agents on equal links came 2 % later.
+/// Less than this share of the most that was seen leaves room for one piece more.
 const ROOM: f64 = 0.7;
 
 /// A slot is given back when this share goes out without it.

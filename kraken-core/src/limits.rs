@@ -19,6 +19,12 @@ pub const BLOB_LEN_MAX: u64 = 1 << 44;
 /// digests in base64, and some frame.
 pub const METAINFO_BYTES_MAX: usize = 16 << 20;
 
+/// Longest provisional metainfo document taken, in bytes: a few names and numbers, and its keys.
+pub const PROVISIONAL_BYTES_MAX: usize = 8 << 10;
+
+/// Origins whose proofs count for one blob: its owners, more than any ring gives it.
+pub const ORIGIN_KEYS_MAX: usize = 64;
+
 /// A repository name's longest length, as in docker/distribution.
 pub const REPOSITORY_LEN_MAX: usize = 255;
 

@@ -251,7 +251,7 @@ fn decode_sums(text: &str, pieces: u32) -> Result<Vec<[u8; 32]>> {
 }
 
 /// SHA-1 over the bencoded `Info`: a dictionary of four keys in bytewise order.
-fn info_hash(digest: &Digest, geometry: &Geometry, sums: &[u32]) -> InfoHash {
+pub(crate) fn info_hash(digest: &Digest, geometry: &Geometry, sums: &[u32]) -> InfoHash {
     InfoHash::new(sha1::Sha1::digest(bencode_info(digest, geometry, sums).as_bytes()).into())
 }
 

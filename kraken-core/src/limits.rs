@@ -22,6 +22,10 @@ pub const METAINFO_BYTES_MAX: usize = 16 << 20;
 /// Longest provisional metainfo document taken, in bytes: a few names and numbers, and its keys.
 pub const PROVISIONAL_BYTES_MAX: usize = 8 << 10;
 
+/// Longest version of a backend's object in provisional metainfo, in bytes: entity tags and
+/// generations are far shorter.
+pub const VERSION_LEN_MAX: usize = 1024;
+
 /// Origins whose proofs count for one blob: its owners, more than any ring gives it.
 pub const ORIGIN_KEYS_MAX: usize = 64;
 

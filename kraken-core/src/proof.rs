@@ -181,8 +181,8 @@ mod tests {
         let key = SigningKey::from_seed(&[3; 32]);
         let geometry = Geometry::new(12, 5).unwrap();
         let attempt = AttemptId([9; 16]);
-        let blob =
-            Provisional::new(Digest::sha256(b"x"), geometry, attempt, vec![key.public()]).unwrap();
+        let (digest, keys) = (Digest::sha256(b"x"), vec![key.public()]);
+        let blob = Provisional::new(digest, geometry, String::new(), attempt, keys).unwrap();
         let proof = key.prove(&blob, PieceIndex(2), 0x0102_0304, [5; 32]);
         assert_eq!(PieceProof::from_bytes(&proof.to_bytes()), proof);
         blob.check(PieceIndex(2), &proof).unwrap();

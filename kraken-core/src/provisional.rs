@@ -26,6 +26,7 @@ pub struct AttemptId(pub [u8; 16]);
 pub struct Provisional {
     digest: Digest,
     geometry: Geometry,
+    version: String,
     attempt: AttemptId,
     keys: Vec<OriginKey>,
 }
@@ -40,13 +41,22 @@ pub enum TorrentMeta {
 }
 
 impl Provisional {
-    /// `keys` are those of the origins whose proofs count, best first.
+    /// `version` is the backend's of the object that arrives, empty where it has none; `keys` are
+    /// those of the origins whose proofs count.
     pub fn new(
         digest: Digest,
         geometry: Geometry,
+        version: String,
         attempt: AttemptId,
         keys: Vec<OriginKey>,
     ) -> Result<Self> {
+        if version.len() > limits::VERSION_LEN_MAX {
+            return Err(Error::invalid(format!(
+                "provisional metainfo of {digest}: a version of {} bytes, more than {}",
+                version.len(),
+                limits::VERSION_LEN_MAX
+            )));
+        }
         if keys.is_empty() || keys.len() > limits::ORIGIN_KEYS_MAX {
             return Err(Error::invalid(format!(
                 "provisional metainfo of {digest}: {} keys, not 1 to {}",
@@ -54,7 +64,7 @@ impl Provisional {
                 limits::ORIGIN_KEYS_MAX
             )));
         }
-        Ok(Self { digest, geometry, attempt, keys })
+        Ok(Self { digest, geometry, version, attempt, keys })
     }
 
     /// The blob's digest.
@@ -65,6 +75,11 @@ impl Provisional {
     /// The blob's length and how it is cut.
     pub fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// The backend's version of the object that arrives; empty where it has none.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The attempt that brings it.
@@ -186,6 +201,8 @@ struct ProvisionalForm {
     name: String,
     length: u64,
     piece_length: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    version: String,
     /// 32 hex characters.
     attempt: String,
     /// 32 bytes each, in base64.
@@ -198,6 +215,7 @@ impl ProvisionalForm {
             name: provisional.digest.wire_name(),
             length: provisional.geometry.blob_len(),
             piece_length: provisional.geometry.piece_len(),
+            version: provisional.version.clone(),
             attempt: encode_hex(&provisional.attempt.0),
             keys: provisional.keys.iter().map(|key| BASE64.encode(key.as_bytes())).collect(),
         }
@@ -217,7 +235,7 @@ impl ProvisionalForm {
             bytes.map(OriginKey::new).ok_or_else(|| Error::invalid(about("Keys")))
         };
         let keys = self.keys.iter().map(key).collect::<Result<_>>()?;
-        Provisional::new(digest, geometry, attempt, keys)
+        Provisional::new(digest, geometry, self.version, attempt, keys)
     }
 }
 
@@ -231,7 +249,8 @@ mod tests {
     fn provisional(key: &SigningKey, attempt: u8) -> Provisional {
         let geometry = Geometry::new(BYTES.len() as u64, 5).unwrap();
         let keys = vec![key.public()];
-        Provisional::new(Digest::sha256(BYTES), geometry, AttemptId([attempt; 16]), keys).unwrap()
+        let attempt = AttemptId([attempt; 16]);
+        Provisional::new(Digest::sha256(BYTES), geometry, "v1".into(), attempt, keys).unwrap()
     }
 
     fn proofs(key: &SigningKey, of: &Provisional) -> Vec<PieceProof> {

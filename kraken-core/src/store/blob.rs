@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metainfo::MetaInfo;
 use crate::piece::{Geometry, PieceIndex};
+use crate::provisional::TorrentMeta;
 use crate::range_set::RangeSet;
 use crate::store::index::{Cached, Exclusive, Inner, lock, unix_now};
 use crate::store::sidecar::{self, Sidecar};
@@ -35,6 +36,8 @@ pub struct Blob {
     file: Arc<File>,
     /// `_status`, where it was opened as a download.
     status: Option<File>,
+    /// `_proofs`, where it was opened before there were sums.
+    pub(super) proofs: Option<File>,
     progress: Mutex<Progress>,
     /// Apart from `progress`, so that readers never wait for a hash.
     frontier: Mutex<Frontier>,
@@ -44,7 +47,7 @@ pub struct Blob {
 #[derive(Debug)]
 struct Progress {
     phase: Phase,
-    meta: Option<MetaInfo>,
+    meta: Option<TorrentMeta>,
     /// May be seeded.
     pieces: Bitfield,
     /// May be read.
@@ -62,9 +65,10 @@ enum Phase {
 /// What an arriving blob begins with.
 #[derive(Debug)]
 pub(super) struct Arriving {
-    pub(super) meta: MetaInfo,
+    pub(super) meta: TorrentMeta,
     pub(super) file: File,
     pub(super) status: File,
+    pub(super) proofs: Option<File>,
     pub(super) pieces: Bitfield,
 }
 
@@ -80,6 +84,7 @@ impl Blob {
         let mut readable = RangeSet::new();
         readable.insert(0..len);
         let pieces = Bitfield::full(meta.as_ref().map_or(0, |meta| meta.geometry().pieces()));
+        let meta = meta.map(TorrentMeta::Final);
         let progress = Progress::new(Phase::Complete, meta, pieces, readable);
         Arc::new(Self {
             store: Arc::clone(store),
@@ -87,6 +92,7 @@ impl Blob {
             len,
             file: Arc::new(file),
             status: None,
+            proofs: None,
             progress: Mutex::new(progress),
             frontier: Mutex::new(Frontier::new(digest.algorithm())),
         })
@@ -104,6 +110,7 @@ impl Blob {
             len,
             file: Arc::new(parts.file),
             status: Some(parts.status),
+            proofs: parts.proofs,
             progress: Mutex::new(progress),
             frontier: Mutex::new(Frontier::new(digest.algorithm())),
         })
@@ -129,8 +136,13 @@ impl Blob {
         lock(&self.progress).phase == Phase::Complete
     }
 
-    /// Its metainfo; an arriving blob always has one.
+    /// Its metainfo. An arriving blob whose metainfo is provisional has none yet.
     pub fn metainfo(&self) -> Option<MetaInfo> {
+        lock(&self.progress).meta.as_ref()?.as_final().cloned()
+    }
+
+    /// Its metainfo, final or provisional; an arriving blob always has one.
+    pub fn torrent_meta(&self) -> Option<TorrentMeta> {
         lock(&self.progress).meta.clone()
     }
 
@@ -251,11 +263,16 @@ impl Blob {
     /// Checks every marked piece against `meta`, which is the blob's or about to be: one that does
     /// not match, or cannot be read, is no longer marked; one that matches its BLAKE3 may be read.
     /// Blocks, for up to the time it takes to read what is there.
-    pub(super) fn check_marks(&self, meta: &MetaInfo) -> Result<()> {
+    pub(super) fn check_marks(&self, meta: &TorrentMeta) -> Result<()> {
         let Some(status) = &self.status else { return Ok(()) };
         let marked = self.pieces();
+        let has_digests = meta.as_final().is_none_or(|meta| meta.sums().blake3.is_some());
         for index in marked.iter() {
-            let matches = matches_piece(&self.file, meta, index).unwrap_or(false);
+            let matches = match meta {
+                TorrentMeta::Final(meta) => matches_piece(&self.file, meta, index),
+                TorrentMeta::Provisional(meta) => self.matches_proof(meta, index),
+            };
+            let matches = matches.unwrap_or(false);
             if !matches {
                 status.write_all_at(&[0], u64::from(index.0)).map_err(|error| {
                     Error::io(format!("unmark piece {index} of {}", self.digest), error)
@@ -266,7 +283,7 @@ impl Blob {
                 let progress = &mut *guard;
                 if !matches {
                     progress.pieces.clear(index);
-                } else if meta.sums().blake3.is_some() {
+                } else if has_digests {
                     progress.readable.insert(meta.geometry().range(index));
                 }
                 progress.waiters.take_readable(&progress.readable)
@@ -301,6 +318,7 @@ impl Blob {
         }
         self.verify()?;
         let download = self.store.layout.download(&self.digest)?;
+        self.settle_metainfo(&download)?;
         if self.store.layout.durable() {
             self.file
                 .sync_data()
@@ -389,13 +407,29 @@ impl Blob {
         };
         if let Some(dir) = dir {
             sidecar::write(&dir, Sidecar::TORRENT_META, &meta.to_json(), layout.durable())?;
+            sidecar::remove(&dir, sidecar::PROVISIONAL)?;
         }
         let mut progress = lock(&self.progress);
         if complete {
             progress.pieces = Bitfield::full(geometry.pieces());
         }
-        progress.meta = Some(meta.clone());
+        progress.meta = Some(TorrentMeta::Final(meta.clone()));
         Ok(())
+    }
+
+    /// The bytes are those of the digest: what vouched for its pieces is its metainfo now.
+    fn settle_metainfo(&self, dir: &Path) -> Result<()> {
+        if self.proofs.is_none() {
+            return Ok(());
+        }
+        if let Some(TorrentMeta::Provisional(provisional)) = self.torrent_meta() {
+            let meta = self.finish_metainfo(&provisional)?;
+            let durable = self.store.layout.durable();
+            sidecar::write(dir, Sidecar::TORRENT_META, &meta.to_json(), durable)?;
+            sidecar::remove(dir, sidecar::PROVISIONAL)?;
+            lock(&self.progress).meta = Some(TorrentMeta::Final(meta));
+        }
+        sidecar::remove(dir, sidecar::PROOFS).map(drop)
     }
 
     /// Computes metainfo of a complete blob with pieces of `piece_len` bytes, by reading it once.
@@ -578,12 +612,12 @@ impl fmt::Debug for Blob {
 }
 
 impl Progress {
-    fn new(phase: Phase, meta: Option<MetaInfo>, pieces: Bitfield, readable: RangeSet) -> Self {
+    fn new(phase: Phase, meta: Option<TorrentMeta>, pieces: Bitfield, readable: RangeSet) -> Self {
         Self { phase, meta, pieces, readable, waiters: Waiters::default() }
     }
 
     fn geometry(&self) -> Option<Geometry> {
-        self.meta.as_ref().map(MetaInfo::geometry)
+        self.meta.as_ref().map(TorrentMeta::geometry)
     }
 }
 

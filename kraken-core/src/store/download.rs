@@ -11,6 +11,8 @@ use crate::bitfield::Bitfield;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metainfo::MetaInfo;
+use crate::proof::PieceProof;
+use crate::provisional::TorrentMeta;
 use crate::store::blob::{Arriving, Blob};
 use crate::store::cache::Store;
 use crate::store::evict::Charge;
@@ -28,6 +30,12 @@ impl Store {
     ///
     /// Idempotent. Blocks, for up to the time it takes to read what is there.
     pub fn open_download(&self, meta: &MetaInfo) -> Result<Arc<Blob>> {
+        self.open_torrent(&TorrentMeta::Final(meta.clone()))
+    }
+
+    /// As [`Store::open_download`], also of a blob that has no sums yet. What was begun in another
+    /// attempt, or with sums that are of no use, is begun anew; what has sums keeps them.
+    pub fn open_torrent(&self, meta: &TorrentMeta) -> Result<Arc<Blob>> {
         let exclusive = self.inner.exclusive(&meta.digest());
         if let Some(blob) = exclusive.load_cached()? {
             exclusive.adopt(&blob, meta)?;
@@ -71,16 +79,23 @@ impl Exclusive<'_> {
     }
 
     /// Gives a complete blob the metainfo it is asked for by, if that is true of its bytes.
-    fn adopt(&self, blob: &Blob, meta: &MetaInfo) -> Result<()> {
-        if blob.metainfo().is_some_and(|held| says_no_less(&held, meta)) {
+    fn adopt(&self, blob: &Blob, meta: &TorrentMeta) -> Result<()> {
+        let lie = || Error::new(ErrorKind::Mismatch, format!("metainfo of {}", self.digest()));
+        let meta = match meta {
+            TorrentMeta::Final(meta) => meta,
+            TorrentMeta::Provisional(meta) if meta.geometry().blob_len() == blob.len() => {
+                return Ok(());
+            }
+            TorrentMeta::Provisional(_) => return Err(lie()),
+        };
+        if blob.metainfo().is_some_and(|held| sums_say_no_less(&held, meta)) {
             return Ok(());
         }
-        let lie = || Error::new(ErrorKind::Mismatch, format!("metainfo of {}", self.digest()));
         if meta.geometry().blob_len() != blob.len() {
             return Err(lie());
         }
         let found = metainfo_of(&blob.file(), *self.digest(), meta.geometry())?;
-        if !says_no_less(&found, meta) {
+        if !sums_say_no_less(&found, meta) {
             return Err(lie());
         }
         blob.replace_metainfo_locked(self, &found)
@@ -88,12 +103,12 @@ impl Exclusive<'_> {
 
     /// Gives an arriving blob what `meta` has beyond its own metainfo, with every marked piece
     /// checked against it.
-    fn join(&self, blob: &Blob, meta: &MetaInfo) -> Result<()> {
-        match blob.metainfo() {
-            Some(held) if says_no_less(&held, meta) => Ok(()),
-            Some(held) if says_no_less(meta, &held) => {
+    fn join(&self, blob: &Blob, meta: &TorrentMeta) -> Result<()> {
+        match (blob.torrent_meta(), meta) {
+            (Some(held), _) if says_no_less(&held, meta) => Ok(()),
+            (Some(held), TorrentMeta::Final(sums)) if says_no_less(meta, &held) => {
                 blob.check_marks(meta)?;
-                blob.replace_metainfo_locked(self, meta)
+                blob.replace_metainfo_locked(self, sums)
             }
             _ => Err(Error::new(
                 ErrorKind::Conflict,
@@ -104,7 +119,7 @@ impl Exclusive<'_> {
 
     /// Opens what is on disk and checks its marked pieces; `None` where there is nothing, or
     /// nothing that fits `wanted`: then the rest has been removed.
-    fn resume(&self, wanted: Option<&MetaInfo>) -> Result<Option<Arc<Blob>>> {
+    fn resume(&self, wanted: Option<&TorrentMeta>) -> Result<Option<Arc<Blob>>> {
         let store = self.store();
         if !store.index().has_partial(self.digest()) {
             return Ok(None);
@@ -122,17 +137,20 @@ impl Exclusive<'_> {
 
     /// What the files of an arriving blob say; `None` where they do not fit one another or
     /// `wanted`.
-    fn read_partial(&self, dir: &Path, wanted: Option<&MetaInfo>) -> Result<Option<Arriving>> {
-        let stored = sidecar::read(dir, Sidecar::TORRENT_META)?
-            .and_then(|json| MetaInfo::from_json(&json).ok())
+    fn read_partial(&self, dir: &Path, wanted: Option<&TorrentMeta>) -> Result<Option<Arriving>> {
+        let json = match sidecar::read(dir, Sidecar::TORRENT_META)? {
+            Some(json) => Some(json),
+            None => sidecar::read(dir, sidecar::PROVISIONAL)?,
+        };
+        let stored = json
+            .and_then(|json| TorrentMeta::from_json(&json).ok())
             .filter(|meta| meta.digest() == *self.digest());
         let Some(stored) = stored else { return Ok(None) };
         let meta = match wanted {
             None => stored,
             Some(wanted) if says_no_less(&stored, wanted) => stored,
             Some(wanted) if says_no_less(wanted, &stored) => {
-                let durable = self.store().layout.durable();
-                sidecar::write(dir, Sidecar::TORRENT_META, &wanted.to_json(), durable)?;
+                write_meta(dir, wanted, self.store().layout.durable())?;
                 wanted.clone()
             }
             Some(_) => return Ok(None),
@@ -156,31 +174,34 @@ impl Exclusive<'_> {
                 .map_err(|error| Error::io(format!("open {name} in {}", dir.display()), error))
         };
         let (file, status) = (open(DATA)?, open(sidecar::STATUS)?);
+        // There are none where sums were there from the start.
+        let proofs = open(sidecar::PROOFS).ok();
         let stat =
             file.metadata().map_err(|error| Error::io(format!("stat {}", dir.display()), error))?;
         let fits = stat.len() == geometry.blob_len();
-        Ok(fits.then_some(Arriving { meta, file, status, pieces }))
+        let provable = proofs.is_some() || meta.as_final().is_some();
+        Ok((fits && provable).then_some(Arriving { meta, file, status, proofs, pieces }))
     }
 
     /// Makes the files of a blob of which nothing is here.
-    fn begin(&self, meta: &MetaInfo) -> Result<Arc<Blob>> {
+    fn begin(&self, meta: &TorrentMeta) -> Result<Arc<Blob>> {
         let store = self.store();
         let dir = store.layout.download(self.digest())?;
         let len = meta.geometry().blob_len();
         let charge = Charge::admit(store, len)?;
         let created = store.with_room(len, || self.create_files(&dir, meta));
-        let (file, status) = created.inspect_err(|_| {
+        let (file, status, proofs) = created.inspect_err(|_| {
             // The first failure counts; what is left is cleaned at the next start.
             let _ = store.layout.remove_entry(&dir);
         })?;
         let pieces = Bitfield::new(meta.geometry().pieces());
         store.index().put_partial(self.digest(), Partial { len, open: Weak::new() });
         charge.hand_over();
-        Ok(self.hand_out(Arriving { meta: meta.clone(), file, status, pieces }))
+        Ok(self.hand_out(Arriving { meta: meta.clone(), file, status, proofs, pieces }))
     }
 
-    /// `_torrentmeta` comes last: an entry without it is not begun.
-    fn create_files(&self, dir: &Path, meta: &MetaInfo) -> Result<(File, File)> {
+    /// The metainfo comes last: an entry without it is not begun.
+    fn create_files(&self, dir: &Path, meta: &TorrentMeta) -> Result<(File, File, Option<File>)> {
         let layout = &self.store().layout;
         layout.remove_entry(dir)?;
         layout.make_dir(dir)?;
@@ -196,9 +217,16 @@ impl Exclusive<'_> {
                 })
         };
         let file = create(DATA, meta.geometry().blob_len())?;
-        let status = create(sidecar::STATUS, u64::from(meta.geometry().pieces()))?;
-        sidecar::write(dir, Sidecar::TORRENT_META, &meta.to_json(), layout.durable())?;
-        Ok((file, status))
+        let pieces = u64::from(meta.geometry().pieces());
+        let status = create(sidecar::STATUS, pieces)?;
+        let proofs = match meta {
+            TorrentMeta::Provisional(_) => {
+                Some(create(sidecar::PROOFS, pieces * PieceProof::LEN as u64)?)
+            }
+            TorrentMeta::Final(_) => None,
+        };
+        write_meta(dir, meta, layout.durable())?;
+        Ok((file, status, proofs))
     }
 
     /// Makes the one handle.
@@ -231,9 +259,37 @@ impl Exclusive<'_> {
     }
 }
 
+/// Writes metainfo beside the bytes; what is provisional gives way to what is final.
+fn write_meta(dir: &Path, meta: &TorrentMeta, durable: bool) -> Result<()> {
+    match meta {
+        TorrentMeta::Provisional(_) => {
+            sidecar::write(dir, sidecar::PROVISIONAL, &meta.to_json(), durable)
+        }
+        TorrentMeta::Final(_) => {
+            sidecar::write(dir, Sidecar::TORRENT_META, &meta.to_json(), durable)?;
+            sidecar::remove(dir, sidecar::PROVISIONAL).map(drop)
+        }
+    }
+}
+
+/// Whether nothing is missing from `held` that `wanted` says. What is final says all that the
+/// provisional metainfo of the same geometry does.
+fn says_no_less(held: &TorrentMeta, wanted: &TorrentMeta) -> bool {
+    match (held, wanted) {
+        (TorrentMeta::Final(held), TorrentMeta::Final(wanted)) => sums_say_no_less(held, wanted),
+        (TorrentMeta::Final(held), TorrentMeta::Provisional(wanted)) => {
+            held.geometry() == wanted.geometry()
+        }
+        (TorrentMeta::Provisional(held), TorrentMeta::Provisional(wanted)) => {
+            held.geometry() == wanted.geometry() && held.attempt() == wanted.attempt()
+        }
+        (TorrentMeta::Provisional(_), TorrentMeta::Final(_)) => false,
+    }
+}
+
 /// Whether `held` says all that `wanted` says: the same geometry and sums, and the same piece
 /// digests if `wanted` has any.
-fn says_no_less(held: &MetaInfo, wanted: &MetaInfo) -> bool {
+fn sums_say_no_less(held: &MetaInfo, wanted: &MetaInfo) -> bool {
     held.info_hash() == wanted.info_hash()
         && held.geometry() == wanted.geometry()
         && (wanted.sums().blake3.is_none() || held.sums().blake3 == wanted.sums().blake3)

@@ -24,6 +24,7 @@ mod evict;
 mod index;
 mod layout;
 pub mod limits;
+mod proofs;
 mod recall;
 mod recovery;
 mod sidecar;

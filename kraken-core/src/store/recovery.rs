@@ -82,23 +82,23 @@ fn scan_cached(layout: &Layout, dir: &Path) -> Result<Option<Cached>> {
 }
 
 fn scan_partial(layout: &Layout, dir: &Path) -> Result<Option<(Partial, u64)>> {
-    let needed = [Sidecar::TORRENT_META, sidecar::STATUS];
+    let needed: [&[&str]; 2] = [&[Sidecar::TORRENT_META, sidecar::PROVISIONAL], &[sidecar::STATUS]];
     let Some(data) = clean_entry(layout, dir, &needed)? else { return Ok(None) };
     let touched = u64::try_from(data.mtime()).unwrap_or(0);
     Ok(Some((Partial { len: data.len(), open: Weak::new() }, touched)))
 }
 
-/// Removes half-written sidecars, and the whole entry where `data` or a sidecar it needs is
-/// missing; what `data` looks like otherwise.
-fn clean_entry(layout: &Layout, dir: &Path, needed: &[&str]) -> Result<Option<fs::Metadata>> {
-    let mut missing = needed.len();
+/// Removes half-written sidecars, and the whole entry where `data` is missing, or all of the
+/// sidecars of which it needs one; what `data` looks like otherwise.
+fn clean_entry(layout: &Layout, dir: &Path, needed: &[&[&str]]) -> Result<Option<fs::Metadata>> {
+    let mut missing: Vec<&[&str]> = needed.to_vec();
     for child in children(dir)? {
         let name = child.file_name();
         let name = name.to_string_lossy();
         if name.ends_with(sidecar::TMP_SUFFIX) {
             sidecar::remove(dir, &name)?;
-        } else if needed.contains(&&*name) {
-            missing -= 1;
+        } else {
+            missing.retain(|any_of| !any_of.contains(&&*name));
         }
     }
     let data = match fs::metadata(dir.join(DATA)) {
@@ -106,7 +106,7 @@ fn clean_entry(layout: &Layout, dir: &Path, needed: &[&str]) -> Result<Option<fs
         stat => Some(stat.map_err(|error| Error::io(format!("stat {}", dir.display()), error))?),
     };
     match data {
-        Some(data) if missing == 0 && data.is_file() => Ok(Some(data)),
+        Some(data) if missing.is_empty() && data.is_file() => Ok(Some(data)),
         _ => layout.remove_entry(dir).map(|()| None),
     }
 }

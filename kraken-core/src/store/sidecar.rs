@@ -74,6 +74,11 @@ impl Sidecar {
 
 /// One byte a piece: 0 or 1.
 pub(super) const STATUS: &str = "_status";
+/// Provisional metainfo as JSON, in place of `_torrentmeta`. uber/kraken has no such file.
+pub(super) const PROVISIONAL: &str = "_provisional";
+/// A proof of [`PieceProof::LEN`](crate::PieceProof::LEN) bytes for each piece, zeros where there
+/// is none. uber/kraken has no such file.
+pub(super) const PROOFS: &str = "_proofs";
 /// When the blob was last opened.
 pub(super) const ACCESS_TIME: &str = "_last_access_time";
 /// What the data file looked like when its digest was last checked.
@@ -86,7 +91,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     let valid = name.len() <= limits::SIDECAR_NAME_LEN_MAX
         && name.strip_prefix('_').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(word))
-        && ![STATUS, ACCESS_TIME, VERIFIED].contains(&name);
+        && ![STATUS, PROVISIONAL, PROOFS, ACCESS_TIME, VERIFIED].contains(&name);
     if valid {
         Ok(())
     } else {

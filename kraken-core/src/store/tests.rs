@@ -4,6 +4,7 @@ mod cache;
 mod cleanup;
 mod download;
 mod evict;
+mod provisional;
 mod upload;
 mod write_backs;
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
@@ -68,15 +69,20 @@ pub(super) fn matches_digest(file: &File, len: u64, digest: &Digest) -> Result<b
 pub(super) fn matches_piece(file: &File, meta: &MetaInfo, index: PieceIndex) -> Result<bool> {
     let range = meta.geometry().range(index);
     if let Some(wanted) = meta.blake3_of(index) {
-        let mut hasher = blake3::Hasher::new();
-        read_chunks(file, range.start, range.end, |chunk| {
-            hasher.update(chunk);
-        })?;
-        return Ok(*hasher.finalize().as_bytes() == wanted);
+        return matches_blake3(file, range, &wanted);
     }
     let mut hasher = crc32fast::Hasher::new();
     read_chunks(file, range.start, range.end, |chunk| hasher.update(chunk))?;
     Ok(meta.crc32_of(index) == Some(hasher.finalize()))
+}
+
+/// Whether a run of bytes has this BLAKE3.
+pub(super) fn matches_blake3(file: &File, range: Range<u64>, wanted: &[u8; 32]) -> Result<bool> {
+    let mut hasher = blake3::Hasher::new();
+    read_chunks(file, range.start, range.end, |chunk| {
+        hasher.update(chunk);
+    })?;
+    Ok(hasher.finalize().as_bytes() == wanted)
 }
 
 /// Computes all sums of a blob on disk.

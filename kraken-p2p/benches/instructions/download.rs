@@ -11,7 +11,7 @@ use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, PeerId, PeerInfo, PieceIndex, PieceSums, Time,
 };
 use kraken_p2p::swarm::{
-    ConnId, DemandId, Output, PieceOutcome, Sums, Swarm, SwarmConfig, TorrentSpec,
+    ConnId, DemandId, Output, PieceOutcome, Swarm, SwarmConfig, TorrentSpec,
 };
 use kraken_p2p::wire::{Capabilities, ErrorCode, Handshake, Message};
 
@@ -131,10 +131,8 @@ impl Play {
     /// Adds the torrent and accepts everyone.
     fn begin(&mut self) {
         let spec = TorrentSpec {
-            digest: self.meta.digest(),
+            meta: TorrentMeta::Final(self.meta.clone()),
             namespace: "library/bench".parse().unwrap(),
-            geometry: self.meta.geometry(),
-            sums: Sums::Final(self.meta.clone()),
             have: self.have.clone(),
             complete: self.have.is_full(),
         };

@@ -44,10 +44,8 @@ impl Torrent {
     /// What the swarm is told of it. Blocks on disk.
     pub(super) fn spec(&self) -> TorrentSpec {
         TorrentSpec {
-            digest: self.meta.digest(),
+            meta: TorrentMeta::Final(self.meta.clone()),
             namespace: self.namespace.clone(),
-            geometry: self.meta.geometry(),
-            sums: Sums::Final(self.meta.clone()),
             have: self.file.pieces(),
             complete: self.file.is_complete(),
         }

@@ -317,10 +317,8 @@ impl BlobState {
     /// What a peer is told of it.
     pub(super) fn spec(&self, copy: &Copy) -> TorrentSpec {
         TorrentSpec {
-            digest: self.meta.digest(),
+            meta: TorrentMeta::Final(self.meta.clone()),
             namespace: namespace(),
-            geometry: self.geometry,
-            sums: Sums::Final(self.meta.clone()),
             have: copy.have.clone(),
             complete: copy.complete,
         }

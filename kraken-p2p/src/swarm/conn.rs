@@ -10,7 +10,6 @@ use super::config::SwarmConfig;
 use super::io::ConnId;
 use super::limits::{RECEIVE_PACE_MIN, REQUEST_TIMEOUT_MAX, SIGN_OF_LIFE, TIMEOUTS_MAX};
 use super::snapshot::ConnSnapshot;
-use super::torrent::CANCELS_ANSWERED;
 use crate::limits::REQUESTS_PER_CONN_MAX;
 use crate::wire::Capabilities;
 
@@ -23,6 +22,8 @@ pub(super) struct Conn {
     pub(super) ours: bool,
     /// Whether it says so when it has taken a cancelled request out of its line.
     pub(super) answers_cancels: bool,
+    /// Whether it takes pieces without sums, and has none: each needs something that vouches for it.
+    pub(super) lacks_sums: bool,
     /// What the other side has; pieces sent to it count as had.
     pub(super) bits: Bitfield,
     pub(super) bits_count: u32,
@@ -50,6 +51,8 @@ pub(super) struct Conn {
     bytes_since_timeout: u64,
     /// Requests it refused in a row.
     pub(super) errors: u32,
+    /// Pieces for which nothing vouched that counts here.
+    pub(super) unproven: u32,
     /// Requests of the other side, oldest first.
     pub(super) queue: VecDeque<PieceIndex>,
     pub(super) sending: Option<Sending>,
@@ -85,6 +88,7 @@ impl Conn {
         peer_id: PeerId,
         remote: Remote,
         capabilities: Option<Capabilities>,
+        lacks_sums: bool,
         bits: Bitfield,
         now: Time,
     ) -> Self {
@@ -94,7 +98,8 @@ impl Conn {
             remote,
             ours: capabilities.is_some(),
             answers_cancels: capabilities
-                .is_some_and(|Capabilities(bits)| bits & CANCELS_ANSWERED != 0),
+                .is_some_and(|known| known.has(Capabilities::CANCELS_ANSWERED)),
+            lacks_sums,
             bits,
             bits_count,
             requests: BTreeMap::new(),
@@ -109,6 +114,7 @@ impl Conn {
             timeouts: 0,
             bytes_since_timeout: 0,
             errors: 0,
+            unproven: 0,
             queue: VecDeque::new(),
             sending: None,
             in_line: false,

@@ -12,9 +12,9 @@ use super::io::{Announced, CloseReason, ConnId, Output, Refused};
 use super::limits::{FAILED_ANNOUNCE_RETRY_MAX, INTERVAL_MAX};
 use super::snapshot::Blacklisted;
 use super::torrent::{Cx, Phase, Torrent};
-use super::upload::CANCELLED;
+use super::upload::{CANCELLED, UNPROVABLE};
 use crate::limits::{BANS_MAX, CANDIDATES_MAX, HANDOUT_MAX};
-use crate::wire::{Handshake, Message};
+use crate::wire::{Capabilities, Handshake, Message};
 
 /// A torrent's candidates, dials and bans.
 #[derive(Debug, Default)]
@@ -199,7 +199,7 @@ impl Torrent {
                 }
                 !self.demands.is_empty()
             }
-            Phase::Arriving | Phase::Committing | Phase::Discarding => false,
+            Phase::Committing | Phase::Discarding => false,
         };
         self.announcer.at = None;
         if !needed {
@@ -372,7 +372,8 @@ impl Torrent {
                     return;
                 };
                 let (remote, known) = (Remote::Dialed(dial.peer), handshake.capabilities);
-                let conn = Conn::new(peer_id, remote, known, bits, cx.now);
+                let lacks_sums = self.lacks_sums(&handshake);
+                let conn = Conn::new(peer_id, remote, known, lacks_sums, bits, cx.now);
                 self.attach(cx, id, conn);
                 self.catch_up(cx, id, &dial.claimed);
                 return;
@@ -390,6 +391,27 @@ impl Torrent {
         self.announce_soon(cx);
     }
 
+    /// Whether a peer that says this has no sums.
+    fn lacks_sums(&self, handshake: &Handshake) -> bool {
+        takes_provisional(handshake) && handshake.info_hash == self.provisional_hash
+    }
+
+    /// A peer has sums.
+    fn on_final(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.lacks_sums = false;
+        }
+        self.refresh(cx);
+    }
+
+    /// There may be sums to be had, or another attempt.
+    pub(super) fn refresh(&mut self, cx: &mut Cx<'_>) {
+        if !self.is_final && self.refresh_at <= cx.now {
+            self.refresh_at = cx.now + REFRESH_INTERVAL;
+            cx.out.push_back(Output::Refresh { torrent: self.digest });
+        }
+    }
+
     /// What is wrong with a handshake, if anything.
     fn problem_of(&self, handshake: &Handshake, expected: Option<&PeerId>) -> Option<String> {
         if expected.is_some_and(|expected| *expected != handshake.peer_id) {
@@ -398,7 +420,15 @@ impl Torrent {
         if handshake.digest != self.digest {
             return Some(format!("peer answers for {}", handshake.digest));
         }
-        if handshake.info_hash != self.info_hash {
+        let takes_provisional = takes_provisional(handshake);
+        if !self.is_final && !takes_provisional {
+            return Some("peer takes nothing without sums, and there are none yet".into());
+        }
+        // One that has sums knows whether they are of the same geometry: it knows both hashes.
+        let known = handshake.info_hash == self.info_hash
+            || takes_provisional && handshake.info_hash == self.provisional_hash
+            || !self.is_final;
+        if !known {
             return Some(format!("peer has info hash {}", handshake.info_hash));
         }
         let bits = Bitfield::from_wire(&handshake.bitfield, self.geometry.pieces());
@@ -412,8 +442,11 @@ impl Torrent {
         handshake: &Handshake,
     ) -> Result<(ConnId, Handshake), Refused> {
         let peer_id = handshake.peer_id;
-        if matches!(self.phase, Phase::Arriving | Phase::Discarding) || self.origins_only {
+        if self.phase == Phase::Discarding || self.origins_only {
             return Err(Refused::Full);
+        }
+        if !self.is_final && !takes_provisional(handshake) {
+            return Err(Refused::Provisional);
         }
         if let Some(problem) = self.problem_of(handshake, None) {
             return Err(Refused::Invalid(problem));
@@ -449,8 +482,8 @@ impl Torrent {
         let reply = self.handshake(cx, false);
         let id = cx.fresh_conn(self.digest);
         cx.counters.accepted += 1;
-        let known = handshake.capabilities;
-        let conn = Conn::new(peer_id, Remote::Accepted(ip), known, bits, cx.now);
+        let (known, lacks_sums) = (handshake.capabilities, self.lacks_sums(handshake));
+        let conn = Conn::new(peer_id, Remote::Accepted(ip), known, lacks_sums, bits, cx.now);
         self.attach(cx, id, conn);
         Ok((id, reply))
     }
@@ -489,11 +522,16 @@ impl Torrent {
             Message::AnnouncePiece { index } => self.on_announced_piece(cx, id, index),
             Message::CancelPiece { index } => self.on_cancel(cx, id, index),
             Message::Error { index, code: CANCELLED, .. } => self.on_recalled(cx, id, index),
+            Message::Error { index, code: UNPROVABLE, .. } => self.on_unprovable(cx, id, index),
             Message::Error { index, .. } => self.on_refused(cx, id, index),
             Message::Complete => self.on_peer_complete(cx, id),
+            Message::Final { .. } => self.on_final(cx, id),
             // A second handshake, a stray payload header and what newer peers may say are
             // skipped, as uber/kraken does.
-            Message::Handshake(_) | Message::PiecePayload { .. } | Message::Unknown(_) => {}
+            Message::Handshake(_)
+            | Message::PiecePayload { .. }
+            | Message::PieceProof { .. }
+            | Message::Unknown(_) => {}
         }
     }
 
@@ -513,6 +551,14 @@ impl Torrent {
         }));
     }
 }
+
+/// Whether a peer can do with what vouches for each piece in place of sums.
+fn takes_provisional(handshake: &Handshake) -> bool {
+    handshake.capabilities.is_some_and(|known| known.has(Capabilities::PROVISIONAL))
+}
+
+/// How often metainfo is asked for at the most while there are no sums.
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When to announce next.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kraken_core::{
-    Bitfield, Digest, Geometry, InfoHash, MetaInfo, Namespace, PeerInfo, PieceIndex,
+    Bitfield, Digest, InfoHash, Namespace, PeerInfo, PieceIndex, TorrentMeta,
 };
 
 use crate::wire::{Handshake, Message};
@@ -17,30 +17,13 @@ pub struct ConnId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DemandId(pub u64);
 
-/// The sums that vouch for a torrent's pieces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sums {
-    /// The blob is still arriving at its origin: there are no sums yet. Nothing provisional goes
-    /// over the wire yet.
-    Arriving {
-        /// The info hash of the same `Info` without sums.
-        info_hash: InfoHash,
-    },
-    /// The blob's metainfo.
-    Final(MetaInfo),
-}
-
 /// A torrent to add.
 #[derive(Debug, Clone)]
 pub struct TorrentSpec {
-    /// The blob: torrents are keyed by it, info hashes are its aliases.
-    pub digest: Digest,
+    /// The blob and how it is cut. Torrents are keyed by its digest, info hashes are its aliases.
+    pub meta: TorrentMeta,
     /// Sent in handshakes, so that an origin can look the blob up.
     pub namespace: Namespace,
-    /// How the blob is cut.
-    pub geometry: Geometry,
-    /// What vouches for its pieces.
-    pub sums: Sums,
     /// The pieces on disk that may be seeded.
     pub have: Bitfield,
     /// Whether the blob is verified as a whole.
@@ -96,6 +79,9 @@ pub enum Output {
         torrent: Digest,
         /// Which piece.
         index: PieceIndex,
+        /// Whether the receiver lacks sums: what vouches for the piece goes before it, or it cannot
+        /// be sent.
+        proven: bool,
     },
     /// Close the connection; no `handle_closed` is expected for it.
     Close {
@@ -106,6 +92,13 @@ pub enum Output {
     },
     /// All pieces are here: verify the blob and commit it; answer with `handle_committed`.
     Commit {
+        /// The torrent.
+        torrent: Digest,
+    },
+    /// Somebody knows sums of a blob of which there are none here, or vouches for pieces in a way
+    /// that is not understood: ask for its metainfo. Add it, if it is final; nothing is to be
+    /// answered.
+    Refresh {
         /// The torrent.
         torrent: Digest,
     },
@@ -143,6 +136,9 @@ pub enum PieceOutcome {
         /// Whether CRC32 alone would have let it pass.
         lied: bool,
     },
+    /// Of a blob that has no sums, and nothing vouches for it that counts here: thrown away. That
+    /// may be nobody's fault.
+    Unproven,
     /// The local disk refused it.
     StorageFailed,
 }
@@ -164,6 +160,8 @@ pub enum Refused {
     Myself,
     /// Seeding is switched off.
     NotSeeding,
+    /// There are no sums yet, and the peer takes nothing without: try again when there are.
+    Provisional,
 }
 
 /// Why a connection ended.

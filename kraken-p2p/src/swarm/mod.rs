@@ -38,11 +38,11 @@ use kraken_core::{Digest, Error, ErrorKind, InfoHash, PeerInfo, PieceIndex, Time
 
 pub use config::SwarmConfig;
 pub use io::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, TorrentSpec,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
 pub use snapshot::{Blacklisted, ConnSnapshot, Counters, TorrentSnapshot};
 
-use self::torrent::{Cx, Phase, Torrent, info_hash_of};
+use self::torrent::{Cx, Phase, Torrent};
 use self::upload::Uplink;
 use crate::limits::TORRENTS_MAX;
 use crate::wire::{Handshake, Message};
@@ -90,37 +90,39 @@ impl Swarm {
     }
 
     /// Adds a torrent. Idempotent: one that is here stays as it is, but final sums replace the
-    /// lack of sums. Refused with `Conflict` when geometry or sums are others, with `NoSpace` when
+    /// lack of sums (that its pieces fit them is for the caller to know). Refused with `Conflict` when geometry or sums are others, with `NoSpace` when
     /// there are too many torrents at work, with `Cancelled` after [`Swarm::shutdown`].
     pub fn add_torrent(&mut self, now: Time, spec: TorrentSpec) -> Result<(), Error> {
         if self.shut_down {
-            return Err(Error::new(
-                ErrorKind::Cancelled,
-                format!("add torrent {}: shutting down", spec.digest),
-            ));
+            let text = format!("add torrent {}: shutting down", spec.meta.digest());
+            return Err(Error::new(ErrorKind::Cancelled, text));
         }
         check_spec(&spec)?;
-        let (digest, info_hash) = (spec.digest, info_hash_of(&spec.sums));
+        let (digest, info_hash) = (spec.meta.digest(), spec.meta.info_hash());
         if let Some(torrent) = self.torrents.get(&digest) {
-            let arriving = torrent.phase == Phase::Arriving;
-            if torrent.geometry != spec.geometry || !arriving && torrent.info_hash != info_hash {
+            let other_sums = torrent.is_final
+                && spec.meta.as_final().is_some()
+                && torrent.info_hash != info_hash;
+            if torrent.geometry != spec.meta.geometry() || other_sums {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!("add torrent {digest}: it is here with other metainfo"),
                 ));
             }
-            if arriving && matches!(spec.sums, Sums::Final(_)) {
+            if !torrent.is_final && spec.meta.as_final().is_some() {
                 self.aliases.insert(info_hash, digest);
-                self.with(now, &digest, |torrent, cx| torrent.start(cx, Some(spec)));
+                self.with(now, &digest, |torrent, cx| torrent.settle(cx, info_hash));
             }
             return Ok(());
         }
         if self.torrents.len() >= TORRENTS_MAX {
             self.evict(now)?;
         }
+        let torrent = Torrent::new(now, spec, &self.config);
+        self.aliases.insert(torrent.provisional_hash, digest);
         self.aliases.insert(info_hash, digest);
-        self.torrents.insert(digest, Torrent::new(now, spec, &self.config));
-        self.with(now, &digest, |torrent, cx| torrent.start(cx, None));
+        self.torrents.insert(digest, torrent);
+        self.with(now, &digest, Torrent::start);
         Ok(())
     }
 
@@ -242,6 +244,12 @@ impl Swarm {
         outcome: PieceOutcome,
     ) {
         self.with(now, torrent, |torrent, cx| torrent.on_piece(cx, conn, index, outcome));
+    }
+
+    /// A piece is written and marked that came another way than from a peer: an origin has it from
+    /// its backend.
+    pub fn handle_landed(&mut self, now: Time, torrent: &Digest, index: PieceIndex) {
+        self.with(now, torrent, |torrent, cx| torrent.on_landed(cx, index));
     }
 
     /// So many more bytes of a requested piece arrived: the peer is alive. To be told about every
@@ -453,12 +461,10 @@ impl Swarm {
 }
 
 fn check_spec(spec: &TorrentSpec) -> Result<(), Error> {
-    let meta_fits = match &spec.sums {
-        Sums::Arriving { .. } => !spec.complete,
-        Sums::Final(meta) => meta.digest() == spec.digest && meta.geometry() == spec.geometry,
-    };
-    if meta_fits && spec.have.len() == spec.geometry.pieces() {
+    let proven = !spec.complete || spec.meta.as_final().is_some();
+    if proven && spec.have.len() == spec.meta.geometry().pieces() {
         return Ok(());
     }
-    Err(Error::invalid(format!("add torrent {}: its parts do not fit together", spec.digest)))
+    let digest = spec.meta.digest();
+    Err(Error::invalid(format!("add torrent {digest}: its parts do not fit together")))
 }

@@ -366,6 +366,7 @@ impl Torrent {
                 cx.counters.pieces_corrupt += 1;
                 self.on_corrupt(cx, id, index, lied);
             }
+            PieceOutcome::Unproven => self.on_unproven(cx, id),
             PieceOutcome::StorageFailed => self.on_storage_failed(cx),
         }
         if !self.gone {
@@ -399,6 +400,18 @@ impl Torrent {
     /// A piece is marked on disk; `id` has it too.
     fn on_present(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         self.learn(id, index);
+        self.on_marked(cx, index);
+    }
+
+    /// A piece came another way than from a peer.
+    pub(super) fn on_landed(&mut self, cx: &mut Cx<'_>, index: PieceIndex) {
+        if self.geometry.contains(index) {
+            self.on_marked(cx, index);
+        }
+    }
+
+    /// A piece is marked on disk.
+    fn on_marked(&mut self, cx: &mut Cx<'_>, index: PieceIndex) {
         if self.phase != Phase::Fetching || !self.have.set(index) {
             return;
         }
@@ -482,6 +495,27 @@ impl Torrent {
         }
     }
 
+    /// The other side will not send a piece without sums since it has nothing that vouches for it.
+    pub(super) fn on_unprovable(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        if self.release(id, index) {
+            self.on_unproven(cx, id);
+            self.fill(cx);
+        }
+    }
+
+    /// Nothing that counts here vouches for what a peer has: it rests until there may be sums.
+    fn on_unproven(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.rest_until = cx.now + REFRESH_INTERVAL;
+        conn.unproven += 1;
+        if conn.unproven >= ERRORS_MAX {
+            self.expel(cx, id, CloseReason::Protocol("nothing vouches for its pieces".into()));
+        } else {
+            self.plan_resume(cx.now);
+        }
+        self.refresh(cx);
+    }
+
     /// The other side announces a piece.
     pub(super) fn on_announced_piece(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
         if !self.geometry.contains(index) {
@@ -520,8 +554,14 @@ impl Torrent {
     /// A connection stands: its pieces count, and it may be asked.
     pub(super) fn attach(&mut self, cx: &mut Cx<'_>, id: ConnId, conn: Conn) {
         self.availability.add_all(&conn.bits);
+        let lacks_sums = conn.lacks_sums;
         self.conns.insert(id, conn);
         self.active_at = cx.now;
+        match (self.is_final, lacks_sums) {
+            (true, true) => cx.send(id, Message::Final { info_hash: self.info_hash }),
+            (false, false) => self.refresh(cx),
+            _ => {}
+        }
         self.fill(cx);
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kraken_core::rng::Rng;
 use kraken_core::{
     Bitfield, Digest, Error, ErrorKind, Geometry, InfoHash, Namespace, PeerId, PeerInfo,
-    PieceIndex, Time,
+    PieceIndex, Time, provisional,
 };
 
 use super::availability::Availability;
@@ -16,7 +16,7 @@ use super::chase::Recall;
 use super::config::SwarmConfig;
 use super::conn::Conn;
 use super::dialer::{Announcer, Dialer};
-use super::io::{CloseReason, ConnId, DemandId, Output, Sums, TorrentSpec};
+use super::io::{CloseReason, ConnId, DemandId, Output, TorrentSpec};
 use super::limits::COMMIT_FAILURES_MAX;
 use super::snapshot::{Counters, TorrentSnapshot};
 use super::upload::Uplink;
@@ -29,6 +29,10 @@ pub(super) struct Torrent {
     pub(super) namespace: Namespace,
     pub(super) geometry: Geometry,
     pub(super) info_hash: InfoHash,
+    /// What it is called by who has no sums.
+    pub(super) provisional_hash: InfoHash,
+    /// Whether there are sums.
+    pub(super) is_final: bool,
     pub(super) phase: Phase,
     pub(super) have: Bitfield,
     pub(super) have_count: u32,
@@ -71,6 +75,8 @@ pub(super) struct Torrent {
     pub(super) sweep_at: Time,
     /// When a piece was last stored, or someone began to wait.
     pub(super) stored_at: Time,
+    /// Metainfo is not asked for again before this.
+    pub(super) refresh_at: Time,
     /// If it fetches for its zone, as the tracker said last: the piece it begins at.
     pub(super) bridge: Option<u32>,
     /// When a piece was last stored or sent, or a connection closed.
@@ -85,8 +91,6 @@ pub(super) struct Torrent {
 /// Where a torrent is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// There are no sums yet.
-    Arriving,
     /// Pieces are missing.
     Fetching,
     /// All pieces are here, the blob is being verified.
@@ -155,15 +159,19 @@ impl Cx<'_> {
 
 impl Torrent {
     pub(super) fn new(now: Time, spec: TorrentSpec, config: &SwarmConfig) -> Self {
-        let pieces = spec.geometry.pieces();
-        let mut torrent = Self {
-            digest: spec.digest,
-            namespace: spec.namespace.clone(),
-            geometry: spec.geometry,
-            info_hash: info_hash_of(&spec.sums),
-            phase: Phase::Arriving,
-            have: Bitfield::new(pieces),
-            have_count: 0,
+        let (digest, geometry) = (spec.meta.digest(), spec.meta.geometry());
+        let pieces = geometry.pieces();
+        let have = if spec.complete { Bitfield::full(pieces) } else { spec.have };
+        Self {
+            digest,
+            namespace: spec.namespace,
+            geometry,
+            info_hash: spec.meta.info_hash(),
+            provisional_hash: provisional::info_hash(&digest, &geometry),
+            is_final: spec.meta.as_final().is_some(),
+            phase: if spec.complete { Phase::Complete } else { Phase::Fetching },
+            have_count: have.count(),
+            have,
             requested: Bitfield::new(pieces),
             owners: BTreeMap::new(),
             recalled: BTreeMap::new(),
@@ -186,16 +194,13 @@ impl Torrent {
             tick_at: now,
             sweep_at: now + SWEEP_INTERVAL,
             stored_at: now,
+            refresh_at: now,
             bridge: None,
             active_at: now,
             totals: Totals::default(),
             wake: None,
             gone: false,
-        };
-        if matches!(spec.sums, Sums::Final(_)) {
-            torrent.settle(spec);
         }
-        torrent
     }
 
     /// Bytes of each piece but the last.
@@ -203,28 +208,26 @@ impl Torrent {
         self.geometry.piece_len()
     }
 
-    /// Takes final sums and what is on disk.
-    fn settle(&mut self, spec: TorrentSpec) {
-        self.info_hash = info_hash_of(&spec.sums);
-        self.phase = if spec.complete { Phase::Complete } else { Phase::Fetching };
-        let pieces = self.geometry.pieces();
-        self.have = if spec.complete { Bitfield::full(pieces) } else { spec.have };
-        self.have_count = self.have.count();
+    /// There are sums now, and what is here fits them. Peers are told, and told so once.
+    pub(super) fn settle(&mut self, cx: &mut Cx<'_>, info_hash: InfoHash) {
+        self.info_hash = info_hash;
+        self.is_final = true;
+        for (&id, conn) in &self.conns {
+            if conn.lacks_sums {
+                cx.send(id, Message::Final { info_hash });
+            }
+        }
+        self.announce_by(cx.now);
+        self.wake_up(cx);
+        self.fill(cx);
     }
 
-    /// Begins to work: a torrent was added or got its final sums.
-    pub(super) fn start(&mut self, cx: &mut Cx<'_>, spec: Option<TorrentSpec>) {
-        if let Some(spec) = spec {
-            self.settle(spec);
-            // Whoever waits has waited for sums so far, and not in vain for pieces.
-            self.stored_at = cx.now;
-            self.active_at = cx.now;
-            self.advance_cursors();
-        }
+    /// Begins to work: a torrent was added, or emptied.
+    pub(super) fn start(&mut self, cx: &mut Cx<'_>) {
         match self.phase {
             Phase::Fetching if self.have_all() => self.commit(cx),
             Phase::Fetching | Phase::Complete => self.wake_up(cx),
-            Phase::Arriving | Phase::Committing | Phase::Discarding => {}
+            Phase::Committing | Phase::Discarding => {}
         }
     }
 
@@ -325,6 +328,9 @@ impl Torrent {
                 cx,
                 format!("the blob failed its digest and cannot be discarded: {error}"),
             );
+        } else if !self.is_final {
+            // What was vouched for was not the blob: its origin begins anew, if it does.
+            self.give_up(cx, "the blob that arrived failed its digest".into());
         } else if self.mismatches > cx.config.discard_attempts {
             self.give_up(cx, format!("the blob failed its digest {} times", self.mismatches));
         } else {
@@ -337,7 +343,7 @@ impl Torrent {
             for demand in self.demands.values_mut() {
                 demand.cursor = demand.pieces.start;
             }
-            self.start(cx, None);
+            self.start(cx);
         }
     }
 
@@ -472,9 +478,6 @@ impl Torrent {
 
     /// When the next timer is due.
     pub(super) fn next_wake(&self, config: &SwarmConfig) -> Option<Time> {
-        if self.phase == Phase::Arriving {
-            return None;
-        }
         let tick = (!self.owners.is_empty()).then_some(self.tick_at);
         [
             Some(self.sweep_at),
@@ -521,7 +524,7 @@ impl Torrent {
             namespace: if dialing { self.namespace.clone() } else { no_namespace() },
             bitfield: Bytes::from(self.claimed(cx).to_wire()),
             remote_peers: Vec::new(),
-            capabilities: Some(Capabilities(CANCELS_ANSWERED)),
+            capabilities: Some(CAPABILITIES),
         }
     }
 
@@ -543,20 +546,13 @@ impl Torrent {
     }
 }
 
-/// The info hash a torrent goes by.
-pub(super) fn info_hash_of(sums: &Sums) -> InfoHash {
-    match sums {
-        Sums::Arriving { info_hash } => *info_hash,
-        Sums::Final(meta) => meta.info_hash(),
-    }
-}
-
 fn no_namespace() -> Namespace {
     "".parse().expect("the empty text is short enough for a namespace")
 }
 
-/// The capability of a peer that answers a cancel which came in time: the piece will not be sent.
-pub(super) const CANCELS_ANSWERED: u64 = 1;
+/// What this side can do.
+pub(super) const CAPABILITIES: Capabilities =
+    Capabilities(Capabilities::CANCELS_ANSWERED | Capabilities::PROVISIONAL);
 
 /// Seconds a piece is thought to take before any was seen.
 const SERVICE_GUESS: f64 = 0.1;

@@ -42,8 +42,9 @@ impl Uplink {
             };
             let Some(torrent) = torrents.get_mut(&digest) else { continue };
             let Some(index) = torrent.next_to_send(id) else { continue };
+            let proven = torrent.conns.get(&id).is_some_and(|conn| conn.lacks_sums);
             self.used += 1;
-            out.push_back(Output::SendPiece { conn: id, torrent: digest, index });
+            out.push_back(Output::SendPiece { conn: id, torrent: digest, index, proven });
         }
     }
 
@@ -203,7 +204,12 @@ impl Torrent {
             cx.counters.bytes_sent += bytes;
         } else {
             self.sent[index.as_usize()] -= 1;
-            cx.send(id, refusal(index, "piece cannot be read"));
+            let message = if conn.lacks_sums {
+                Message::Error { index, code: UNPROVABLE, text: "nothing vouches for it".into() }
+            } else {
+                refusal(index, "piece cannot be read")
+            };
+            cx.send(id, message);
         }
         cx.uplink.join(self.digest, id, conn);
         if sent {
@@ -240,6 +246,10 @@ impl Conn {
 pub(super) fn refusal(index: PieceIndex, text: &str) -> Message {
     Message::Error { index, code: ErrorCode::PieceRequestFailed, text: text.into() }
 }
+
+/// The code of the answer to a request of a peer that has no sums, for a piece that nothing vouches
+/// for here.
+pub(super) const UNPROVABLE: ErrorCode = ErrorCode::Unknown(101);
 
 /// The code of the answer to a cancel that came in time. uber/kraken has none such, and is not sent
 /// it.

@@ -1,10 +1,10 @@
 //! Frames to messages.
 
 use bytes::{Buf, Bytes, BytesMut};
-use kraken_core::{Digest, Error, ErrorKind, PieceIndex, Result};
+use kraken_core::{Digest, Error, ErrorKind, PieceIndex, PieceProof, Result};
 
 use super::message::{Capabilities, ErrorCode, Handshake, Message};
-use super::proto::{RawBitfield, RawError, RawMessage, RawSpan};
+use super::proto::{RawBitfield, RawError, RawMessage, RawProof, RawSpan};
 use crate::limits;
 
 /// Takes one frame off the front of `buffer`. `None` while it is not all there: read more and ask
@@ -79,6 +79,11 @@ fn message(raw: RawMessage<'_>) -> Result<Message> {
         5 => error(&raw.error.ok_or_else(|| missing("error"))?),
         // uber/kraken sets nothing but the type.
         6 => Ok(Message::Complete),
+        100 => piece_proof(&raw.piece_proof.ok_or_else(|| missing("piece proof"))?),
+        101 => {
+            let raw = raw.final_sums.ok_or_else(|| missing("final"))?;
+            Ok(Message::Final { info_hash: raw.parse()? })
+        }
         kind => Ok(Message::Unknown(enumeration(kind))),
     }
 }
@@ -109,6 +114,15 @@ fn error(raw: &RawError<'_>) -> Result<Message> {
         },
         text: clip_error_text(raw.text).to_owned(),
     })
+}
+
+fn piece_proof(raw: &RawProof<'_>) -> Result<Message> {
+    let proof = raw.proof.try_into().map_err(|_| {
+        let (len, expected) = (raw.proof.len(), PieceProof::LEN);
+        Error::invalid(format!("a piece proof of {len} bytes, not {expected}"))
+    })?;
+    let index = PieceIndex(natural("index", raw.index)?);
+    Ok(Message::PieceProof { index, proof: Box::new(PieceProof::from_bytes(proof)) })
 }
 
 impl RawSpan {

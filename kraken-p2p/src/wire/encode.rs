@@ -41,6 +41,13 @@ pub fn encode(message: &Message, out: &mut BytesMut) {
             put_frame(out, 5, 8, &fields);
         }
         Message::Complete => put_bare_frame(out, 6),
+        Message::PieceProof { index, proof } => {
+            let proof = proof.to_bytes();
+            put_frame(out, 100, 100, &[Field::Varint(2, index.0.into()), Field::Bytes(3, &proof)]);
+        }
+        Message::Final { info_hash } => {
+            put_frame(out, 101, 101, &[Field::Bytes(2, info_hash.to_string().as_bytes())]);
+        }
         Message::Unknown(kind) => put_bare_frame(out, *kind),
     }
 }

@@ -1,12 +1,25 @@
 //! The messages of the peer wire protocol.
 
 use bytes::Bytes;
-use kraken_core::{Digest, InfoHash, Namespace, PeerId, PieceIndex};
+use kraken_core::{Digest, InfoHash, Namespace, PeerId, PieceIndex, PieceProof};
 
 /// What this side can do beyond uber/kraken's protocol: field 100 of the handshake's bitfield
 /// message, a sub-message `{1: uint64}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// A cancel that comes in time is answered: the piece will not be sent.
+    pub const CANCELS_ANSWERED: u64 = 1;
+    /// Blobs that have no sums yet: info hashes of such, [`Message::PieceProof`] and
+    /// [`Message::Final`].
+    pub const PROVISIONAL: u64 = 2;
+
+    /// Whether all of these bits are set.
+    pub const fn has(self, bits: u64) -> bool {
+        self.0 & bits == bits
+    }
+}
 
 /// The first message of each side: uber/kraken's `BITFIELD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +86,20 @@ pub enum Message {
     },
     /// `COMPLETE`: the sender has the whole blob, verified.
     Complete,
+    /// Ours, type 100: what vouches for the piece whose payload comes next, of a blob that has no
+    /// sums yet. Only to peers with [`Capabilities::PROVISIONAL`].
+    PieceProof {
+        /// The piece.
+        index: PieceIndex,
+        /// Not yet checked.
+        proof: Box<PieceProof>,
+    },
+    /// Ours, type 101: the sender knows the blob's sums now. Only to peers with
+    /// [`Capabilities::PROVISIONAL`].
+    Final {
+        /// The torrent's info hash with them.
+        info_hash: InfoHash,
+    },
     /// A type of message this side does not know, by number; skipped.
     Unknown(u64),
 }

@@ -5,7 +5,8 @@ use kraken_core::{Error, Result};
 
 use crate::limits;
 
-/// The fields of `p2p.Message`. `version` is checked to be text and dropped; `complete` is empty.
+/// The fields of `p2p.Message`, and fields 100 and 101, which are ours. `version` is checked to be
+/// text and dropped; `complete` is empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RawMessage<'a> {
     pub(super) kind: i32,
@@ -15,6 +16,9 @@ pub(super) struct RawMessage<'a> {
     pub(super) announce_piece: Option<RawSpan>,
     pub(super) cancel_piece: Option<RawSpan>,
     pub(super) error: Option<RawError<'a>>,
+    pub(super) piece_proof: Option<RawProof<'a>>,
+    /// The info hash of our `Final`.
+    pub(super) final_sums: Option<&'a str>,
 }
 
 /// The fields of `p2p.BitfieldMessage`, and field 100, which is ours.
@@ -47,6 +51,13 @@ pub(super) struct RawError<'a> {
     pub(super) code: i32,
 }
 
+/// The fields of our `PieceProof`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RawProof<'a> {
+    pub(super) index: i32,
+    pub(super) proof: &'a [u8],
+}
+
 /// Which fields of a [`RawSpan`] a message has; others are unknown to it, and skipped.
 #[derive(Clone, Copy)]
 enum Spanned {
@@ -74,6 +85,8 @@ impl<'a> RawMessage<'a> {
                 7 => merge_span(&mut raw.cancel_piece, value.bytes(number)?, Spanned::Index)?,
                 8 => raw.error.get_or_insert_default().merge(value.bytes(number)?)?,
                 9 => skip_all(value.bytes(number)?)?,
+                100 => raw.piece_proof.get_or_insert_default().merge(value.bytes(number)?)?,
+                101 => merge_text(raw.final_sums.get_or_insert_default(), value.bytes(number)?)?,
                 _ => {}
             }
         }
@@ -142,6 +155,31 @@ impl<'a> RawError<'a> {
         }
         Ok(())
     }
+}
+
+impl<'a> RawProof<'a> {
+    fn merge(&mut self, bytes: &'a [u8]) -> Result<()> {
+        let mut fields = Fields(bytes);
+        while let Some((number, value)) = fields.next_field()? {
+            match number {
+                2 => self.index = value.int32(number)?,
+                3 => self.proof = value.bytes(number)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sub-message of which nothing but the text of field 2 is known.
+fn merge_text<'a>(text: &mut &'a str, bytes: &'a [u8]) -> Result<()> {
+    let mut fields = Fields(bytes);
+    while let Some((number, value)) = fields.next_field()? {
+        if number == 2 {
+            *text = value.text(number)?;
+        }
+    }
+    Ok(())
 }
 
 fn merge_span(span: &mut Option<RawSpan>, bytes: &[u8], spanned: Spanned) -> Result<()> {

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use kraken_core::{Bitfield, Digest, ErrorKind, PieceIndex};
+use kraken_core::{Bitfield, Digest, ErrorKind, InfoHash, PieceIndex, PieceProof};
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::proto::{RawBitfield, RawError, RawMessage, RawSpan};
+use super::proto::{RawBitfield, RawError, RawMessage, RawProof, RawSpan};
 use super::*;
 use crate::limits;
 
-/// uber/kraken's `p2p.proto`, with field 100.
+/// uber/kraken's `p2p.proto`, with fields 100 and 101.
 mod oracle {
     use std::collections::BTreeMap;
 
@@ -35,6 +35,10 @@ mod oracle {
         pub(super) error: Option<Error>,
         #[prost(message, optional, tag = "9")]
         pub(super) complete: Option<Complete>,
+        #[prost(message, optional, tag = "100")]
+        pub(super) piece_proof: Option<PieceProof>,
+        #[prost(message, optional, tag = "101")]
+        pub(super) final_sums: Option<Final>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -97,6 +101,20 @@ mod oracle {
         pub(super) index: i32,
         #[prost(int32, tag = "4")]
         pub(super) code: i32,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct PieceProof {
+        #[prost(int32, tag = "2")]
+        pub(super) index: i32,
+        #[prost(bytes = "vec", tag = "3")]
+        pub(super) proof: Vec<u8>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Final {
+        #[prost(string, tag = "2")]
+        pub(super) info_hash: String,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -220,6 +238,10 @@ fn what_crashes_the_go_original_is_refused_with_a_reason() {
         (vec![0x10, 3], "announce piece, but it has none"),
         (vec![0x10, 4], "cancel piece, but it has none"),
         (vec![0x10, 5], "error, but it has none"),
+        (vec![0x10, 100], "piece proof, but it has none"),
+        (vec![0x10, 100, 0xa2, 6, 3, 0x1a, 1, 0], "a piece proof of 1 bytes, not 148"),
+        (vec![0x10, 101], "final, but it has none"),
+        (vec![0x10, 101, 0xaa, 6, 0], "0 hex characters, not 40"),
         (negative(3, 6, 2), "index -1 is negative"),
         (negative(1, 4, 2), "index -1 is negative"),
         (negative(1, 4, 3), "offset -1 is negative"),
@@ -290,7 +312,7 @@ fn unknown_fields_are_skipped_and_submessages_merge() {
 
 #[test]
 fn unknown_types_and_codes_keep_their_numbers() {
-    for kind in [7, 100, u64::MAX] {
+    for kind in [7, 102, u64::MAX] {
         let frame = frame_of(&Message::Unknown(kind));
         assert_eq!(decode_message(&frame[4..]).unwrap(), Message::Unknown(kind));
     }
@@ -340,6 +362,11 @@ fn arb_handshake() -> impl Strategy<Value = Handshake> {
         })
 }
 
+fn arb_proof() -> impl Strategy<Value = Box<PieceProof>> {
+    prop::collection::vec(any::<u8>(), PieceProof::LEN)
+        .prop_map(|bytes| Box::new(PieceProof::from_bytes(bytes.as_slice().try_into().unwrap())))
+}
+
 fn arb_message() -> impl Strategy<Value = Message> {
     let index = || natural().prop_map(PieceIndex);
     let span = || (index(), natural(), natural());
@@ -359,7 +386,9 @@ fn arb_message() -> impl Strategy<Value = Message> {
             text
         }),
         Just(Message::Complete),
-        (7..=i32::MAX as u64).prop_map(Message::Unknown),
+        (index(), arb_proof()).prop_map(|(index, proof)| Message::PieceProof { index, proof }),
+        any::<[u8; 20]>().prop_map(|id| Message::Final { info_hash: InfoHash::new(id) }),
+        prop_oneof![7..=99u64, 102..=i32::MAX as u64].prop_map(Message::Unknown),
     ]
 }
 
@@ -412,6 +441,15 @@ fn to_oracle(message: &Message) -> oracle::Message {
             out.error = Some(oracle::Error { text: text.clone(), index: int(index.0), code });
         }
         Message::Complete => out.kind = 6,
+        Message::PieceProof { index, proof } => {
+            out.kind = 100;
+            let (index, proof) = (int(index.0), proof.to_bytes().to_vec());
+            out.piece_proof = Some(oracle::PieceProof { index, proof });
+        }
+        Message::Final { info_hash } => {
+            out.kind = 101;
+            out.final_sums = Some(oracle::Final { info_hash: info_hash.to_string() });
+        }
         Message::Unknown(kind) => out.kind = i32::try_from(*kind).unwrap(),
     }
     out
@@ -448,6 +486,11 @@ fn to_raw(message: &oracle::Message) -> RawMessage<'_> {
             index: error.index,
             code: error.code,
         }),
+        piece_proof: message
+            .piece_proof
+            .as_ref()
+            .map(|piece| RawProof { index: piece.index, proof: &piece.proof }),
+        final_sums: message.final_sums.as_ref().map(|sums| &*sums.info_hash),
     }
 }
 
@@ -478,7 +521,8 @@ fn arb_field() -> impl Strategy<Value = Vec<u8>> {
         prost::encoding::encode_varint(value, &mut out);
         out
     };
-    let number = prop_oneof![8 => 1u64..10, 1 => Just(100), 1 => any::<u16>().prop_map(u64::from)];
+    let number =
+        prop_oneof![8 => 1u64..10, 1 => 100u64..102, 1 => any::<u16>().prop_map(u64::from)];
     let value = prop_oneof![
         any::<u64>().prop_map(move |value| (0u64, varint(value))),
         (0u64..4).prop_map(move |value| (0u64, varint(value))),
@@ -496,7 +540,7 @@ fn arb_field() -> impl Strategy<Value = Vec<u8>> {
 fn arb_fields() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop::collection::vec(arb_field(), 0..5).prop_map(|fields| fields.concat());
     leaf.prop_recursive(3, 24, 4, |inner| {
-        let number = prop_oneof![3 => Just(3u64), 1 => Just(7), 1 => Just(100), 2 => 4u64..10];
+        let number = prop_oneof![3 => Just(3u64), 1 => Just(7), 1 => 100u64..102, 2 => 4u64..10];
         let nested = (number, inner).prop_map(|(number, bytes)| {
             let mut out = Vec::new();
             prost::encoding::encode_varint(number << 3 | 2, &mut out);

@@ -9,7 +9,7 @@ use kraken_core::{Bitfield, Digest, Error, PeerInfo, PieceIndex, Time};
 
 use crate::sim::{Limits, Peer, Policy};
 use crate::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, TorrentSpec,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
 use crate::wire::{Handshake, Message};
 
@@ -63,7 +63,7 @@ impl StarPeer {
 
     fn handshake(&self, digest: &Digest) -> Handshake {
         let (spec, _) = &self.torrents[digest];
-        let Sums::Final(meta) = &spec.sums else { unreachable!("sums are final") };
+        let TorrentMeta::Final(meta) = &spec.meta else { unreachable!("sums are final") };
         Handshake {
             peer_id: self.local.peer_id,
             info_hash: meta.info_hash(),
@@ -80,9 +80,9 @@ impl StarPeer {
         let Some((spec, next)) = self.torrents.get_mut(digest) else { return };
         for _ in 0..count {
             let index = PieceIndex(*next);
-            if index.0 < spec.geometry.pieces() {
+            if index.0 < spec.meta.geometry().pieces() {
                 *next += 1;
-                let length = spec.geometry.len_of(index) as u32;
+                let length = spec.meta.geometry().len_of(index) as u32;
                 let message = Message::PieceRequest { index, offset: 0, length };
                 self.outputs.push_back(Output::Send { conn, message });
             }
@@ -92,7 +92,7 @@ impl StarPeer {
 
 impl Peer for StarPeer {
     fn add_torrent(&mut self, _now: Time, spec: TorrentSpec) -> Result<(), Error> {
-        self.torrents.insert(spec.digest, (spec, 0));
+        self.torrents.insert(spec.meta.digest(), (spec, 0));
         Ok(())
     }
 

@@ -62,16 +62,17 @@ struct Control {
 /// Life.
 impl Torrent {
     pub(super) fn new(config: &UpstreamConfig, spec: TorrentSpec) -> Result<Self, Error> {
-        let Sums::Final(meta) = &spec.sums else {
+        let TorrentMeta::Final(meta) = &spec.meta else {
             return Err(Error::invalid("uber/kraken has no torrents without metainfo"));
         };
-        let pieces = spec.geometry.pieces();
-        let piece_len = spec.geometry.len_of(PieceIndex(0));
+        let geometry = meta.geometry();
+        let pieces = geometry.pieces();
+        let piece_len = geometry.len_of(PieceIndex(0));
         let timeout = config.request_timeout(piece_len);
         Ok(Self {
-            digest: spec.digest,
+            digest: meta.digest(),
             namespace: spec.namespace,
-            geometry: spec.geometry,
+            geometry,
             info_hash: meta.info_hash(),
             have: spec.have,
             control: None,

@@ -144,7 +144,8 @@ pub(super) fn handshake(
             0 => None,
             1 => Some(Capabilities(0)),
             2 => Some(Capabilities(u64::MAX)),
-            _ => Some(Capabilities(1)),
+            3 => Some(Capabilities(1)),
+            _ => Some(Capabilities(3)),
         },
     };
     match odd {
@@ -166,36 +167,45 @@ pub(super) fn spec(metas: &[MetaInfo], which: usize, input: &mut Input<'_>) -> T
     let (state, have, odd) = (input.byte(), input.byte(), input.byte());
     let pieces = meta.geometry().pieces();
     let mut spec = TorrentSpec {
-        digest: meta.digest(),
+        meta: TorrentMeta::Final(meta.clone()),
         namespace: namespace("library/test"),
-        geometry: meta.geometry(),
-        sums: Sums::Final(meta.clone()),
         // Mostly empty: what is here is not fetched.
         have: bits(pieces, if have < 128 { 0 } else { have }),
         complete: state % 4 == 1,
     };
     if state % 8 == 2 {
-        spec.sums = Sums::Arriving { info_hash: InfoHash::new([which as u8; 20]) };
+        spec.meta = provisional(meta);
     }
     match odd {
         250.. => spec.have = Bitfield::new(pieces + 1),
         245..250 => {
-            spec.digest = Digest::sha256(b"another");
-            if let Sums::Arriving { info_hash } = &mut spec.sums {
-                *info_hash = InfoHash::new([which as u8 + 100; 20]);
-            }
+            // Another geometry of the same blob.
+            let geometry = metas[(which + 1) % metas.len()].geometry();
+            let sums = PieceSums { crc32: vec![3; geometry.pieces() as usize], blake3: None };
+            let other = MetaInfo::new(meta.digest(), geometry, sums);
+            spec.meta = TorrentMeta::Final(other.expect("as many sums as pieces"));
+            spec.have = Bitfield::new(geometry.pieces());
         }
-        240..245 => spec.geometry = metas[(which + 1) % metas.len()].geometry(),
-        235..240 => spec.sums = Sums::Arriving { info_hash: InfoHash::new([which as u8; 20]) },
+        // Complete as it may be.
+        235..240 => spec.meta = provisional(meta),
         230..235 => {
             let crc32 = vec![2; pieces as usize];
             let sums = PieceSums { crc32, blake3: None };
-            let other = MetaInfo::new(spec.digest, spec.geometry, sums);
-            spec.sums = Sums::Final(other.expect("as many sums as pieces"));
+            let other = MetaInfo::new(meta.digest(), meta.geometry(), sums);
+            spec.meta = TorrentMeta::Final(other.expect("as many sums as pieces"));
         }
         _ => {}
     }
     spec
+}
+
+/// What is known of a blob without its sums.
+fn provisional(meta: &MetaInfo) -> TorrentMeta {
+    let keys = vec![OriginKey::new([1; 32])];
+    let attempt = AttemptId([1; 16]);
+    let provisional =
+        Provisional::new(meta.digest(), meta.geometry(), String::new(), attempt, keys);
+    TorrentMeta::Provisional(provisional.expect("it has a key"))
 }
 
 fn namespace(text: &str) -> Namespace {

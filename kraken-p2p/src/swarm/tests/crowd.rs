@@ -492,11 +492,9 @@ impl Event {
 
 pub(super) fn spec(meta: &MetaInfo, complete: bool) -> TorrentSpec {
     TorrentSpec {
-        digest: meta.digest(),
+        meta: TorrentMeta::Final(meta.clone()),
         namespace: "library/test".parse().unwrap(),
-        geometry: meta.geometry(),
         have: Bitfield::new(meta.geometry().pieces()),
-        sums: Sums::Final(meta.clone()),
         complete,
     }
 }

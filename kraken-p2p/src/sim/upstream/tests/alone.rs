@@ -135,10 +135,8 @@ fn meta(number: u32, pieces: u32) -> MetaInfo {
 fn spec(meta: &MetaInfo, complete: bool) -> TorrentSpec {
     let pieces = meta.geometry().pieces();
     TorrentSpec {
-        digest: meta.digest(),
+        meta: TorrentMeta::Final(meta.clone()),
         namespace: "library".parse().unwrap(),
-        geometry: meta.geometry(),
-        sums: Sums::Final(meta.clone()),
         have: if complete { Bitfield::full(pieces) } else { Bitfield::new(pieces) },
         complete,
     }

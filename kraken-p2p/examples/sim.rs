@@ -24,6 +24,6 @@ fn main() -> Result<()> {
 /// 100 hosts that join within a second fetch two blobs of 1.5 GB.
 fn simulate(config: SwarmConfig) -> Result<Report> {
     let mut scenario = Scenario::readme(100, Duration::from_secs(1));
-    scenario.groups[0].policy = Arc::new(SwarmPolicy(config));
+    scenario.groups[0].policy = Arc::new(SwarmPolicy::new("fewer connections", config));
     run(&scenario, 42)
 }

@@ -26,7 +26,7 @@ pub(crate) fn main(args: AllArgs) -> ExitCode {
     };
     let most = args.hosts.map(|hosts| format!("With {hosts} hosts each at most.\n\n"));
     let code = print(&most.unwrap_or_default())
-        .and_then(|()| Outputs::new(args.json, None))
+        .and_then(|()| Outputs::new(args.json, None, None))
         .and_then(|outputs| run(rows, jobs, outputs));
     code.unwrap_or_else(|error| command::failed(&error))
 }
@@ -61,9 +61,11 @@ fn at_most(file: ScenarioFile, hosts: Option<usize>) -> Result<ScenarioFile> {
 
 fn run(rows: Vec<Row>, jobs: usize, mut outputs: Outputs) -> Result<ExitCode> {
     let begun = Instant::now();
+    let runs = rows.iter().map(Row::runs_count).sum();
+    Line::announce(&format!("{} scenarios, {runs} runs; each row once it is done", rows.len()));
     print(row::HEADING)?;
     let (done, interrupted) = until_interrupted(move |stop| {
-        let line = Line::of_runs(rows.iter().map(Row::runs_count).sum());
+        let line = Line::of_runs(runs);
         let done = runs::all(rows, jobs, stop, &line);
         line.finish();
         done

@@ -31,7 +31,8 @@ pub(crate) fn main(args: CompareArgs) -> ExitCode {
         Ok(file) => file,
         Err(error) => return command::wrong(&error),
     };
-    let code = Outputs::new(json, svg).and_then(|outputs| run(file, policies, seed, outputs));
+    let code = Outputs::new(json, svg, Some(&scenario))
+        .and_then(|outputs| run(file, policies, seed, outputs));
     code.unwrap_or_else(|error| command::failed(&error))
 }
 

@@ -148,7 +148,9 @@ impl ScenarioFile {
             "a run with {hosts} hosts needs about {needed} MiB of memory, and {available} MiB are \
              there"
         );
-        Err(Problem::error(&self.most, what).advise("take fewer hosts".to_owned()).into())
+        Err(Problem::error(&self.most, what)
+            .advise("take fewer hosts, shorter blobs or longer pieces".to_owned())
+            .into())
     }
 
     /// The same with `hosts` hosts, groups in proportion, each with one at least.
@@ -188,6 +190,15 @@ impl ScenarioFile {
         }
         self.scenario.check()?;
         Ok(self)
+    }
+
+    /// How many hosts the targets are about.
+    pub(crate) fn hosts_counted(&self) -> usize {
+        let counted = |group: &&Group| match &self.targets.of {
+            Some(of) => group.name == *of,
+            None => group.counted && sense::counts(group.fate),
+        };
+        self.scenario.groups.iter().filter(counted).map(|group| group.count).sum()
     }
 
     /// How many hosts want blobs.

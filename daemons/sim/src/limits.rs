@@ -23,10 +23,10 @@ pub(crate) const NAME_CHARS_MAX: usize = 60;
 /// Every portion is an event: of smaller ones a gigabyte would take days.
 pub(crate) const PORTION_MIN: u64 = 1 << 10;
 
-/// Far more than any piece, and sums of some of them still are numbers.
-pub(crate) const PORTION_MAX: u64 = 1 << 40;
+/// Longer than any piece.
+pub(crate) const PORTION_MAX: u64 = 1 << 32;
 
-/// Below that a piece takes an hour.
+/// Below that a piece of 4 MiB takes more than an hour.
 pub(crate) const RATE_MIN: f64 = 1e3;
 
 /// No link is as fast; and a slice on it takes some nanoseconds still.

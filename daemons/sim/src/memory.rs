@@ -56,7 +56,8 @@ fn events_within(scenario: &Scenario, group: usize, secs: f64) -> f64 {
     let (mut of_all, mut per_byte) = (0.0, 0.0_f64);
     for blob in wanted(scenario, group).filter(|blob| blob.wanted_by > 0.0) {
         let piece_len = piece_len(blob).min(blob.len);
-        let slices = piece_len.div_ceil(scenario.network.slice_len.max(1)) as f64;
+        let slice_len = scenario.groups[group].rates.slice_len(&scenario.network);
+        let slices = piece_len.div_ceil(slice_len.max(1)) as f64;
         let crossing = if scenario.zone_links.is_empty() { 1.0 } else { 2.0 };
         let events = EVENTS_PER_PIECE + slices * crossing;
         of_all += blob.wanted_by * pieces(blob) * events;
@@ -72,7 +73,8 @@ fn conns_lost(scenario: &Scenario, group: &Group) -> f64 {
     let rate = group.rates.down.bytes_per_sec.min(group.rates.up.bytes_per_sec);
     let joins = group.joins.from + group.joins.over;
     let secs = (2.0 * bytes / rate + joins.as_secs_f64()).min(scenario.time_max.as_secs_f64());
-    CONNS_PER_COPY * secs / life.as_secs_f64()
+    // Who breaks at once is dialled again no sooner than after a handshake and a pause.
+    CONNS_PER_COPY * secs / life.as_secs_f64().max(CONN_SECS_MIN + 4.0 * latency_secs(scenario))
 }
 
 /// The longest way.
@@ -144,6 +146,9 @@ const LANE_BYTES: f64 = 140.0;
 
 /// The two ends of a connection that is over.
 const CONN_BYTES: f64 = 1e3;
+
+/// Seconds from one connection with a peer to the next one, if each breaks at once.
+const CONN_SECS_MIN: f64 = 0.1;
 
 /// Connections of a copy, each counted at one of its ends.
 const CONNS_PER_COPY: f64 = 16.0;

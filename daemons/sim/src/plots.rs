@@ -22,7 +22,8 @@ pub(crate) fn completion(file: &ScenarioFile, runs: &[(String, &Report)]) -> Str
 /// What all origins together sent over time, a line for each run.
 pub(crate) fn origins(file: &ScenarioFile, runs: &[(String, &Report)]) -> String {
     let curve = |report: &Report| {
-        report.origin_bytes_curve.iter().map(|bytes| *bytes as f64 / STEP_SECS / 1e9).collect()
+        let step = report.curve_step_secs;
+        report.origin_bytes_curve.iter().map(|bytes| *bytes as f64 / step / 1e9).collect()
     };
     let plot = Plot::new("sent by all origins, GB/s", runs, curve);
     plot.draw(&format!("{}: what origins send", file.scenario.name), &file.set_up())
@@ -31,7 +32,8 @@ pub(crate) fn origins(file: &ScenarioFile, runs: &[(String, &Report)]) -> String
 /// A value over time, a line for each run.
 struct Plot {
     title: &'static str,
-    lines: Vec<(String, Vec<f64>)>,
+    /// Each with its name and the step of its values in seconds.
+    lines: Vec<(String, f64, Vec<f64>)>,
     most: f64,
     /// In seconds.
     end: f64,
@@ -44,9 +46,11 @@ impl Plot {
         runs: &[(String, &Report)],
         curve: impl Fn(&Report) -> Vec<f64>,
     ) -> Self {
-        let lines: Vec<(String, Vec<f64>)> =
-            runs.iter().map(|(name, report)| (name.clone(), curve(report))).collect();
-        let values = lines.iter().flat_map(|(_, values)| values);
+        let line = |(name, report): &(String, &Report)| {
+            (name.clone(), report.curve_step_secs, curve(report))
+        };
+        let lines: Vec<(String, f64, Vec<f64>)> = runs.iter().map(line).collect();
+        let values = lines.iter().flat_map(|(.., values)| values);
         let most = values.copied().fold(0.0, f64::max) * 1.05;
         let ends = runs.iter().map(|(_, report)| report.ended_secs);
         let end = ends.fold(0.0, f64::max) * 1.02;
@@ -68,9 +72,9 @@ impl Plot {
             let text = format!("what the link alone takes, {seconds:.1} s (dashed)");
             legend.push((GREY, text));
         }
-        for (at, (name, values)) in self.lines.iter().enumerate() {
+        for (at, (name, step, values)) in self.lines.iter().enumerate() {
             let points = values.iter().enumerate();
-            let points = points.map(|(at, value)| ((at + 1) as f64 * STEP_SECS, *value));
+            let points = points.map(|(at, value)| ((at + 1) as f64 * step, *value));
             let points: Vec<(f64, f64)> = std::iter::once((0.0, 0.0)).chain(points).collect();
             canvas.line(&frame, &points, color(at), THICK);
             legend.push((color(at), name.clone()));
@@ -87,6 +91,3 @@ fn link_time(file: &ScenarioFile) -> Option<f64> {
     let rates = &file.scenario.groups.first().filter(|_| all)?.rates;
     Some(bytes as f64 / rates.up.bytes_per_sec.min(rates.down.bytes_per_sec))
 }
-
-/// The step of a report's curves.
-const STEP_SECS: f64 = 0.1;

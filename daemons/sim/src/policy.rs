@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use kraken_p2p::sim::{Policy, SwarmPolicy, UpstreamConfig, UpstreamPolicy};
-use kraken_p2p::swarm::SwarmConfig;
 use kraken_p2p::tracker::HandoutPolicy;
 
 /// What a host runs.
@@ -51,7 +50,7 @@ impl PolicyName {
 
     pub(crate) fn origin(self) -> Arc<dyn Policy> {
         match self {
-            Self::Swarm => Arc::new(SwarmPolicy(SwarmConfig::origin())),
+            Self::Swarm => Arc::new(SwarmPolicy::origin()),
             Self::UberKraken => Arc::new(UpstreamPolicy::default()),
             Self::UberKrakenReconfigured => {
                 Arc::new(UpstreamPolicy(UpstreamConfig::reconfigured(true)))

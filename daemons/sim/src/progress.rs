@@ -16,7 +16,17 @@ pub(crate) struct Line {
 impl Line {
     /// One for a single run: copies of blobs, and virtual time.
     pub(crate) fn of_run() -> Self {
-        Self::new("{elapsed} {bar:30} {pos} of {len} copies, {msg}")
+        // Until it has begun nobody knows of how many copies: a bar of none looks full.
+        let line = Self::new("{elapsed} {bar:30} {pos} of {len} copies, {msg}");
+        line.bar.set_length(1);
+        line
+    }
+
+    /// Says what is about to be done where no line will.
+    pub(crate) fn announce(text: &str) {
+        if !std::io::stderr().is_terminal() {
+            eprintln!("kraken sim: {text}");
+        }
     }
 
     /// One for many runs.

@@ -41,7 +41,7 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
         Err(error) => return command::wrong(&error),
     };
     let plan = Plan { file, seed, policy };
-    let code = Outputs::new(json, svg).and_then(|outputs| plan.run(outputs));
+    let code = Outputs::new(json, svg, Some(&scenario)).and_then(|outputs| plan.run(outputs));
     code.unwrap_or_else(|error| command::failed(&error))
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, Stri
     let mut push = |name: &str, value: String| lines.push((name.to_owned(), value));
     let times = file.targets.times(report);
     let of = file.targets.of.as_ref().map_or(String::new(), |of| format!(" of {of}"));
-    push(&format!("time ÷ link{of}: p50 / p99 / p99.9"), three(times));
+    push(&format!("time ÷ link{of}: p50 / p99 / p99.9"), of_hosts(file, report));
     push("max, mean", format!("{:.3}, {:.3}", times.max, times.mean));
     let agents = report.groups.iter().filter(|group| group.times.hosts > 0);
     let agents: Vec<_> = agents.collect();
@@ -112,6 +112,17 @@ fn lacking(report: &Report) -> String {
         let _ = writeln!(text, "and {more} more that lack something");
     }
     text
+}
+
+/// The times that targets are about; of how many hosts, if not of all: those who come last are not
+/// among them.
+pub(crate) fn of_hosts(file: &ScenarioFile, report: &Report) -> String {
+    let times = file.targets.times(report);
+    let all = file.hosts_counted();
+    match times.hosts {
+        hosts if hosts < all => format!("{} (of {hosts} of {all} hosts)", three(times)),
+        _ => three(times),
+    }
 }
 
 /// `1.016 / 1.049 / 1.063`

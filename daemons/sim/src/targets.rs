@@ -83,6 +83,21 @@ pub struct Outcome {
     pub met: bool,
 }
 
+impl Outcome {
+    /// How much it differs from the same figure of another run, as a share of it. Shares of bans
+    /// and of time lost are small and no figures of that kind.
+    pub(crate) fn differs(&self, other: &Self) -> f64 {
+        let is_share = [Measure::LaterThanHonest, Measure::LiarsBanned]
+            .iter()
+            .any(|measure| measure.title() == self.what);
+        match (self.value, other.value) {
+            _ if is_share => 0.0,
+            (Some(this), Some(that)) if this != 0.0 => (that / this - 1.0).abs(),
+            (this, that) => f64::from(u8::from(this != that)),
+        }
+    }
+}
+
 impl Targets {
     /// The runs that are needed besides the scenario's own.
     pub fn needs(&self, file: &ScenarioFile) -> Vec<Variant> {
@@ -191,8 +206,14 @@ impl Measure {
         let text = self.show(value);
         match text.strip_suffix('0').filter(|_| text.contains('.')) {
             Some(shorter) => shorter.to_owned(),
-            None => text,
+            None if text.parse() == Ok(value) || !self.is_shown_as_it_is() => text,
+            // Not rounded: what it is compared with would read as if it were reached.
+            None => value.to_string(),
         }
+    }
+
+    fn is_shown_as_it_is(&self) -> bool {
+        !matches!(self, Self::LaterThanHonest | Self::LiarsBanned)
     }
 
     /// Whether it is one of the figures that every scenario has.
@@ -205,10 +226,11 @@ impl Limit {
     /// Whether a value is as it is to be.
     pub fn holds(self, value: f64) -> bool {
         // As many digits as tables show: a figure that reads as its target meets it.
-        let rounded = (value * 1e4).round() / 1e4;
+        let rounded = (value * 1e3).round() / 1e3;
         match self {
             Self::AtMost(most) => rounded <= most,
-            Self::AtLeast(least) => rounded >= least,
+            // Nearly all are not all.
+            Self::AtLeast(least) => value >= least,
             Self::Within { of, share } => (rounded - of).abs() <= of * share + 1e-9,
         }
     }

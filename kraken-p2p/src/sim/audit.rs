@@ -70,6 +70,20 @@ impl Simulation {
         }
     }
 
+    /// A host dials for a copy.
+    pub(super) fn note_dial(&mut self, host: u32, copy: u32) {
+        let it = &self.hosts[host as usize];
+        let dials = it.dials.values().filter(|dialed| **dialed == copy).count();
+        let conns = self.copies[copy as usize].conns as usize;
+        if dials > it.limits.dials_per_torrent {
+            self.audit.violate(it, &format!("{dials} dials of a torrent"));
+        }
+        if conns + dials > it.limits.conns_once_dialed {
+            let what = format!("dials with {conns} connections and {dials} dials of a torrent");
+            self.audit.violate(it, &what);
+        }
+    }
+
     pub(super) fn note_open(&mut self, end: u32) {
         let it = &self.ends[end as usize];
         let copy = &mut self.copies[it.copy as usize];
@@ -106,8 +120,9 @@ impl Simulation {
             }
             Message::CancelPiece { index } => {
                 it.took_back = true;
+                let was_asked = it.asked.contains(&index.0);
                 let copy = &mut self.copies[it.copy as usize];
-                if !copy.have.contains(*index) && !copy.moved.contains(&index.0) {
+                if was_asked && !copy.have.contains(*index) && !copy.moved.contains(&index.0) {
                     copy.moved.push(index.0);
                 }
                 self.note_late(end);
@@ -141,6 +156,7 @@ impl Simulation {
 
     /// Bytes come over an end.
     pub(super) fn note_alive(&mut self, end: u32) {
+        self.moved_at = self.now;
         self.note_late(end);
         self.ends[end as usize].heard_at = self.now;
     }

@@ -189,8 +189,7 @@ fn push_host(
 ) -> u32 {
     let host = simulation.hosts.len();
     let origin = simulation.groups[group as usize].origin;
-    let slice_len =
-        if rates.whole_pieces { u64::MAX } else { simulation.scenario.network.slice_len };
+    let slice_len = rates.slice_len(&simulation.scenario.network);
     simulation.hosts.push(Host {
         group,
         origin,
@@ -220,6 +219,7 @@ fn push_host(
             pieces: 0,
         },
         down: Pipe::new(rates.down),
+        window: rates.window(&simulation.scenario.network),
         timer_at: NEVER,
         look_at: 0,
         tally: HostTally::default(),

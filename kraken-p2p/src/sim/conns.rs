@@ -31,6 +31,8 @@ impl Simulation {
         let it = &mut self.hosts[host as usize];
         it.dials.insert(conn, copy);
         let life = it.life;
+        self.note_dial(host, copy);
+        let it = &self.hosts[host as usize];
         let latency = self.zones.latency(it.zone, self.hosts[to as usize].zone);
         let arrival = Arrival { from: host, life, conn, copy, to, handshake };
         self.queue.push(self.now + 3 * latency, Event::Arrive(Box::new(arrival)));

@@ -36,7 +36,7 @@ impl Simulation {
 
     /// Lets the next flow send a slice, unless one is going out.
     pub(super) fn next_slice(&mut self, host: u32) {
-        let (now, window) = (self.now, self.scenario.network.window);
+        let now = self.now;
         let it = &mut self.hosts[host as usize];
         if it.up.current.is_some() || it.hung {
             return;
@@ -44,6 +44,7 @@ impl Simulation {
         it.up.unblock(now);
         let slice_len = it.up.slice_len;
         while let Some(end) = self.hosts[host as usize].up.ready.pop_front() {
+            let window = self.window_of(end);
             let flow = &mut self.ends[end as usize];
             let Some((_, left)) = flow.sending else { continue };
             flow.note_taken(now);
@@ -160,10 +161,12 @@ impl Simulation {
         }
         let Some((_, left)) = flow.sending else { return };
         let host = flow.host;
+        let window = self.window_of(end);
+        let flow = &self.ends[end as usize];
         let up = &mut self.hosts[host as usize].up;
         if let Some(blocked) = up.blocked.iter_mut().find(|(_, blocked)| *blocked == end) {
             let len = left.min(up.slice_len);
-            blocked.0 = flow.free_at(len, self.scenario.network.window);
+            blocked.0 = flow.free_at(len, window);
             self.next_slice(host);
         }
     }
@@ -190,6 +193,10 @@ impl Simulation {
         if let Some((end, len, _)) = self.hosts[host as usize].up.current.take() {
             self.leave_zones(end, len);
         }
+    }
+
+    fn window_of(&self, end: u32) -> u64 {
+        self.hosts[self.ends[(end ^ 1) as usize].host as usize].window
     }
 
     pub(super) fn zones_of(&self, end: u32) -> (usize, usize) {

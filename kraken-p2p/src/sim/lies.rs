@@ -2,7 +2,6 @@
 
 use super::engine::Simulation;
 use super::scenario::Fate;
-use crate::swarm::PieceOutcome;
 
 /// Wrong pieces of one copy that came from one host.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,23 +13,17 @@ pub(super) struct Lies {
 }
 
 impl Simulation {
-    /// If a piece is wrong, how many bans a host has counted before it is told.
-    pub(super) fn bans_if_wrong(&self, host: u32, outcome: &PieceOutcome) -> Option<u64> {
-        matches!(outcome, PieceOutcome::Corrupt { .. }).then(|| self.bans_of(host))
-    }
-
     /// A host was told of a wrong piece. After so many it is to ban the sender: the connection ends
-    /// at once, and there is none again.
-    pub(super) fn note_wrong_piece(&mut self, end: u32, bans_before: u64) {
+    /// at once, and there is none again. What it counts as bans is compared at the end.
+    pub(super) fn note_wrong_piece(&mut self, end: u32) {
         let it = &self.ends[end as usize];
         let (host, copy, ended) = (it.host, it.copy, !it.open);
-        let says_so = self.bans_of(host) > bans_before;
         let liar = self.ends[(end ^ 1) as usize].host;
         let forged = self.hosts[liar as usize].fate == Fate::Lies { forged: true };
         let most = if forged { FORGED_MAX } else { FLIPPED_MAX };
         let lies = self.lies.entry((copy, liar)).or_default();
         lies.pieces += 1;
-        let made = lies.pieces >= most && ended && says_so;
+        let made = lies.pieces >= most && ended;
         if lies.pieces == most {
             self.tally.bans_due += 1;
             self.tally.bans_made += u64::from(made);
@@ -40,8 +33,6 @@ impl Simulation {
             // The first of the two ends dialled. Who came by itself may be met at its own address.
             lies.not_dialed |= end & 1 == 0;
             self.hosts[host as usize].tally.bans += 1;
-        } else if says_so {
-            self.audit.violate(&self.hosts[host as usize], "counts a ban that it has not made");
         }
     }
 
@@ -58,11 +49,6 @@ impl Simulation {
     pub(super) fn forget_lies(&mut self, host: u32) {
         let copies = &self.copies;
         self.lies.retain(|(copy, _), _| copies[*copy as usize].host != host);
-    }
-
-    fn bans_of(&self, host: u32) -> u64 {
-        let peer = self.hosts[host as usize].peer.as_ref();
-        peer.and_then(|peer| peer.counters()).map_or(0, |counters| counters.bans)
     }
 }
 

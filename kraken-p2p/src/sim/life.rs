@@ -28,7 +28,8 @@ impl Simulation {
         let it = &mut self.hosts[host as usize];
         let policy = &self.groups[it.group as usize].policy;
         let peer = policy.peer(it.local.clone(), it.seed.wrapping_add(u64::from(it.life)));
-        let calls_bound = self.bounds.calls_per_sec(&peer.limits(), it.copies.len());
+        let rates = &self.groups[it.group as usize].rates;
+        let calls_bound = self.bounds.calls_per_sec(&peer.limits(), rates, it.copies.len());
         it.limits = peer.limits();
         it.tally.calls_bound = calls_bound;
         it.writes_in_order = peer.writes_in_order();
@@ -150,10 +151,9 @@ impl Simulation {
         self.note_answered(end, index);
         let (outcome, moved) = self.store(end, index);
         let index = PieceIndex(index);
-        let bans = self.bans_if_wrong(host, &outcome);
         self.call(host, |peer, now| peer.handle_piece(now, &digest, conn, index, outcome));
-        if let Some(before) = bans {
-            self.note_wrong_piece(end, before);
+        if matches!(outcome, PieceOutcome::Corrupt { .. }) {
+            self.note_wrong_piece(end);
         }
         if moved && matches!(self.copies[copy as usize].reading, Reading::Window { .. }) {
             self.set_demand(copy);
@@ -206,7 +206,6 @@ impl Simulation {
             tally.bytes_from_origins += len;
         }
         self.tally.pieces_stored += 1;
-        self.moved_at = now;
         (PieceOutcome::Stored, moved)
     }
 

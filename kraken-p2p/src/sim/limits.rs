@@ -14,12 +14,18 @@ pub(super) const SLICE_MAX: u64 = 1 << 32;
 /// More outputs after one call than these have no end.
 pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
 
-/// Calls that a piece may lead to at its receiver, its sender and each neighbour: asked for, taken
-/// back, refused, sent, with as many again for what is asked of two.
-pub(super) const CALLS_PER_PIECE: f64 = 8.0;
+/// Calls that a piece may lead to at its receiver and its sender: asked for, taken back, refused,
+/// on its way, sent, with as many again for what is asked of two.
+pub(super) const CALLS_PER_PIECE: f64 = 12.0;
 
-/// So many calls in a second are borne in any case: connections come and go besides.
-pub(super) const CALLS_PER_SEC_MIN: u64 = 20_000;
+/// And at each who is told that a neighbour has it: that is said once.
+pub(super) const CALLS_PER_NEWS: f64 = 1.5;
+
+/// So many calls in a second are borne in any case: timers, announces, looks at what goes out.
+pub(super) const CALLS_PER_SEC_MIN: u64 = 500;
+
+/// Every other host may dial, say what it lacks, be refused, and come again.
+pub(super) const CALLS_PER_HOST: u64 = 4;
 
 /// Announces of one torrent that may come before their time: six pauses that double reach the
 /// usual one, and a few more.
@@ -36,3 +42,6 @@ pub(super) const STARVING_KEPT: usize = 100;
 
 /// Missing pieces that are named.
 pub(super) const MISSING_KEPT: usize = 8;
+
+/// Steps of a curve over time: an hour of tenths of a second, as many as a plot can show.
+pub(super) const CURVE_STEPS_MAX: u64 = 36_000;

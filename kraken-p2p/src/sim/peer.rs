@@ -19,9 +19,18 @@ use crate::wire::{Handshake, Message};
 /// Time never goes back. A peer decides by what it is told and by its seed alone, else a run could
 /// not be repeated: no clock, no randomness of the system, no order of a hash map.
 ///
-/// Methods and outputs have the meanings they have for [`Swarm`]. The payload of a piece may only
-/// be sent to a connection whose other side asked for it, one connection at a time sends one piece
-/// after the other.
+/// Methods and outputs have the meanings they have for [`Swarm`], and what a policy of its own must
+/// do for a blob to come is little (`examples/policy.rs` is one):
+///
+/// - announce it (the info hash is that of the spec's metainfo) and dial who is named, under
+///   [`ConnId`]s that it chooses and never uses twice, with a handshake of what it has;
+/// - answer handshakes, or refuse them;
+/// - ask for pieces with [`Message::PieceRequest`] and send those that it is asked for with
+///   [`Output::SendPiece`], to nobody who did not ask;
+/// - say [`Output::Commit`] once it has all pieces, and [`Output::Completed`] once it was told that
+///   the blob is committed.
+///
+/// Who never asks for a piece starves, and the report says so.
 pub trait Peer: fmt::Debug + Send {
     /// Adds a torrent; called once for each blob the host wants or has, before any demand for it.
     fn add_torrent(&mut self, now: Time, spec: TorrentSpec) -> Result<(), Error>;
@@ -147,6 +156,10 @@ pub trait Policy: fmt::Debug + Send + Sync {
 pub struct Limits {
     /// Open connections of one torrent.
     pub conns_per_torrent: usize,
+    /// Dials of one torrent that are under way.
+    pub dials_per_torrent: usize,
+    /// Open connections and dials of one torrent once it has dialled.
+    pub conns_once_dialed: usize,
     /// Requests open with one other peer, those that were taken back not counted.
     pub requests_per_conn: usize,
     /// Pieces handed to the network at once whose receivers take them.
@@ -163,14 +176,21 @@ pub struct Limits {
 }
 
 /// The production code, with these choices.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct SwarmPolicy(pub SwarmConfig);
+#[derive(Debug, Clone, PartialEq)]
+pub struct SwarmPolicy {
+    /// What it is called in reports.
+    pub name: String,
+    /// The choices.
+    pub config: SwarmConfig,
+}
 
 impl Default for Limits {
     /// No limits.
     fn default() -> Self {
         Self {
             conns_per_torrent: usize::MAX,
+            dials_per_torrent: usize::MAX,
+            conns_once_dialed: usize::MAX,
             requests_per_conn: usize::MAX,
             pieces_at_once: usize::MAX,
             in_flight_bytes: u64::MAX,
@@ -190,13 +210,32 @@ impl Limits {
     }
 }
 
+impl SwarmPolicy {
+    /// With a name that tells it from others in a report.
+    pub fn new(name: impl Into<String>, config: SwarmConfig) -> Self {
+        Self { name: name.into(), config }
+    }
+
+    /// With the choices of an origin.
+    pub fn origin() -> Self {
+        Self::new("kraken", SwarmConfig::origin())
+    }
+}
+
+impl Default for SwarmPolicy {
+    /// With those of an agent.
+    fn default() -> Self {
+        Self::new("kraken", SwarmConfig::default())
+    }
+}
+
 impl Policy for SwarmPolicy {
     fn name(&self) -> String {
-        "kraken".to_owned()
+        self.name.clone()
     }
 
     fn peer(&self, local: PeerInfo, seed: u64) -> Box<dyn Peer> {
-        Box::new(Swarm::new(self.0.clone(), local, seed))
+        Box::new(Swarm::new(self.config.clone(), local, seed))
     }
 }
 
@@ -302,6 +341,9 @@ impl Peer for Swarm {
         Limits {
             // Dials that were under way when the last room was taken still become connections.
             conns_per_torrent: config.accept_max.max(config.dial_max) + config.dial_max,
+            dials_per_torrent: config.dial_max,
+            // Of those that were accepted a third is left for those to come.
+            conns_once_dialed: config.dial_max.max(config.accept_max * 2 / 3),
             requests_per_conn: config
                 .pipeline_ours
                 .max(config.pipeline_agent)

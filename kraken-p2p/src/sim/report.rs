@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::engine::{EPOCH, Ending, Simulation};
 use super::limits::{MISSING_KEPT, STARVING_KEPT};
-use super::tally::CURVE_STEP;
+use super::tally::Curve;
 use super::world::{Copy, Host, Nanos};
 
 /// What happened in a run. Times are seconds of virtual time.
@@ -29,9 +29,11 @@ pub struct Report {
     pub blobs: Vec<BlobReport>,
     /// Every host but the origins.
     pub hosts: Vec<HostReport>,
-    /// How many copies of blobs were finished by the end of each tenth of a second.
+    /// The step of the curves in seconds: a tenth, and more in runs of more than an hour.
+    pub curve_step_secs: f64,
+    /// How many copies of blobs were finished by the end of each step.
     pub finished_curve: Vec<u64>,
-    /// Bytes of pieces that left origins in each tenth of a second.
+    /// Bytes of pieces that left origins in each step.
     pub origin_bytes_curve: Vec<u64>,
     /// Bytes of pieces stored that came from origins.
     pub bytes_from_origins: u64,
@@ -222,6 +224,17 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
         counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
     };
     let sum = |bytes: fn(&Copy) -> u64| simulation.copies.iter().map(bytes).sum();
+    let (mut finished, mut origin_bytes) = (Curve::default(), tally.origin_bytes.clone());
+    for at in simulation.copies.iter().filter_map(|copy| copy.finished_at) {
+        finished.add(at - EPOCH, 1);
+    }
+    finished.match_step(&origin_bytes);
+    origin_bytes.match_step(&finished);
+    let mut sum_finished = 0;
+    for count in &mut finished.counts {
+        sum_finished += *count;
+        *count = sum_finished;
+    }
     let starving: Vec<_> =
         simulation.copies.iter().filter(|copy| is_starving(simulation, copy)).collect();
     Report {
@@ -239,8 +252,9 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
         overall: Figures::of(counted.filter_map(|host| by_link(simulation, host)).collect()),
         groups: groups(simulation),
         blobs: blobs(simulation),
-        finished_curve: finished_curve(simulation),
-        origin_bytes_curve: tally.origin_bytes.clone(),
+        curve_step_secs: secs(origin_bytes.step),
+        finished_curve: finished.counts,
+        origin_bytes_curve: origin_bytes.counts,
         bytes_from_origins: sum(|copy| copy.bytes_from_origins),
         bytes_from_peers: sum(|copy| copy.bytes_from_peers),
         bytes_wasted: tally.bytes_wasted,
@@ -252,7 +266,7 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
         messages: tally.messages,
         closes: names(&tally.closes),
         refused: names(&tally.refused),
-        bans: bans(simulation),
+        bans: simulation.hosts.iter().map(|host| host.tally.bans).sum(),
         bans_due: tally.bans_due,
         bans_made: tally.bans_made,
         zone_bytes: simulation.zones.bytes().collect(),
@@ -272,11 +286,6 @@ pub(super) fn of(simulation: &Simulation, ending: Option<Ending>) -> Report {
 
 fn hosts_max(simulation: &Simulation, of: impl Fn(&Host) -> u64) -> u64 {
     simulation.hosts.iter().map(of).max().unwrap_or(0)
-}
-
-fn bans(simulation: &Simulation) -> u64 {
-    let peers = simulation.hosts.iter().filter_map(|host| host.peer.as_ref());
-    peers.filter_map(|peer| Some(peer.counters()?.bans)).sum()
 }
 
 /// From a host's first wish to its last byte, if it got all.
@@ -337,23 +346,6 @@ fn blobs(simulation: &Simulation) -> Vec<BlobReport> {
             secs: Figures::of(times),
         })
         .collect()
-}
-
-fn finished_curve(simulation: &Simulation) -> Vec<u64> {
-    let mut curve = Vec::new();
-    for at in simulation.copies.iter().filter_map(|copy| copy.finished_at) {
-        let slot = ((at - EPOCH) / CURVE_STEP) as usize;
-        if curve.len() <= slot {
-            curve.resize(slot + 1, 0);
-        }
-        curve[slot] += 1;
-    }
-    let mut sum = 0;
-    for count in &mut curve {
-        sum += *count;
-        *count = sum;
-    }
-    curve
 }
 
 fn host_report(simulation: &Simulation, host: &Host) -> HostReport {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use kraken_core::Result;
 
 use super::peer::{Policy, SwarmPolicy};
-use crate::swarm::SwarmConfig;
 use crate::tracker::HandoutConfig;
 
 /// A set-up: plain data, to be filled in and given to [`super::run`].
@@ -186,11 +185,14 @@ pub enum Want {
 pub struct Network {
     /// One way.
     pub latency: Duration,
-    /// Bytes of a piece between two looks at whose turn it is: more is quicker to simulate and
-    /// coarser. The node hands 256 KiB to the system at once.
+    /// Bytes of a piece between two looks at whose turn it is, and on slow uplinks no more than go
+    /// out in 50 ms: more is quicker to simulate and coarser. The node hands 256 KiB to the system
+    /// at once. With 1 MiB, at hosts of 300 MB/s, times differ by less than one in a hundred; where
+    /// few hosts are ten times slower the last ones come up to a tenth sooner than with 256 KiB.
     pub slice_len: u64,
     /// Bytes of one connection on the way that its receiver has not taken: what TCP has in flight
-    /// and in its buffers. At least two slices, or whole pieces.
+    /// and in its buffers. At least two slices, or whole pieces; on slow downlinks no more than
+    /// come in a quarter of a second.
     pub window: u64,
     /// How much the time that a slice takes on a link may differ from what its rate says: ± this
     /// share, at random.
@@ -250,7 +252,7 @@ impl Scenario {
         scenario.blobs = vec![layer("layer 1"), layer("layer 2")];
         scenario.groups[0].joins = Spread::over(joins);
         if hosts >= 1000 {
-            // A quarter of the events, and times that differ by less than one in a hundred.
+            // A quarter of the events.
             scenario.network.slice_len = 1 << 20;
         }
         scenario
@@ -307,12 +309,27 @@ impl OriginGroup {
             count,
             rates,
             zone: 0,
-            policy: Arc::new(SwarmPolicy(SwarmConfig::origin())),
+            policy: Arc::new(SwarmPolicy::origin()),
         }
     }
 }
 
 impl LinkRates {
+    /// Bytes of a piece that go out before another one's may.
+    pub fn slice_len(&self, network: &Network) -> u64 {
+        if self.whole_pieces {
+            return u64::MAX;
+        }
+        let soon = (self.up.bytes_per_sec * SLICE_SECS) as u64;
+        network.slice_len.min(soon.max(SLICE_MIN))
+    }
+
+    /// Bytes of a connection that may be on the way to who has this link.
+    pub(super) fn window(&self, network: &Network) -> u64 {
+        let soon = (self.down.bytes_per_sec * WINDOW_SECS) as u64;
+        network.window.min(soon.max(SLICE_MIN))
+    }
+
     /// The same both ways, slice by slice, without bursts.
     pub fn symmetric(bytes_per_sec: f64) -> Self {
         Self { up: Rate::flat(bytes_per_sec), down: Rate::flat(bytes_per_sec), whole_pieces: false }
@@ -362,3 +379,12 @@ impl Default for Trackers {
         Self { count: 5, service: Duration::from_micros(40), handout }
     }
 }
+
+/// On slower uplinks slices are shorter than the network's: others wait for the one that goes out.
+const SLICE_SECS: f64 = 0.05;
+
+/// But not shorter than this, if the network's are not: about what a packet carries.
+const SLICE_MIN: u64 = 1 << 10;
+
+/// What is on the way on slow downlinks: TCP does not fill the queue before them any further.
+const WINDOW_SECS: f64 = 0.25;

@@ -40,6 +40,8 @@ pub(super) struct Host {
     /// What processes did that have ended.
     pub(super) before: Past,
     pub(super) down: Pipe,
+    /// Bytes of one connection on the way to it that it has not taken.
+    pub(super) window: u64,
     pub(super) up: Uplink,
     /// The end of each open connection.
     pub(super) conns: BTreeMap<ConnId, u32>,

@@ -1,5 +1,6 @@
 //! A row of the table: a scenario, its runs, and what they came to.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use kraken_p2p::sim::{Figures, Report};
@@ -14,8 +15,19 @@ use crate::variants::{Runs, Variant};
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) file: ScenarioFile,
-    /// The first seed's runs, then the scenario as written with the other seeds.
+    /// The first seed's runs, then those with the other seeds.
     pub(super) runs: Vec<(Variant, u64)>,
+}
+
+/// The runs of a row, sorted.
+#[derive(Debug, Default)]
+struct Sorted {
+    /// The first seed's.
+    first: Runs,
+    /// Whether those that were done again were the same, each of them.
+    same: Vec<bool>,
+    /// Those of each other seed.
+    others: BTreeMap<u64, Runs>,
 }
 
 /// A row as it is printed.
@@ -31,8 +43,11 @@ pub(super) struct RowDone {
     uber_kraken: String,
     /// Whether the same seed gave the same figures again.
     again: Option<bool>,
-    /// The most that p50, p99 or p99.9 differed with another seed, as a share.
+    /// The most that p50, p99, p99.9 or a figure with a target differed with another seed, as a
+    /// share.
     seeds_differ: Option<f64>,
+    /// Targets that are met with the first seed and not with another one.
+    missed_with_others: Vec<String>,
     targets: String,
     troubles: String,
     notes: Option<String>,
@@ -41,14 +56,17 @@ pub(super) struct RowDone {
 impl Row {
     pub(super) fn new(file: ScenarioFile, seeds: &[u64]) -> Self {
         let (first, others) = seeds.split_first().unwrap_or((&1, &[]));
-        let mut variants = vec![Variant::AsWritten];
-        variants.extend(file.targets.needs(&file));
+        let mut needed = vec![Variant::AsWritten];
+        needed.extend(file.targets.needs(&file));
+        let mut variants = needed.clone();
         if file.column == Column::Run && !variants.contains(&UPSTREAM) {
             variants.push(UPSTREAM);
         }
-        let mut runs: Vec<_> = variants.into_iter().map(|variant| (variant, *first)).collect();
-        if file.hosts() <= SEEDS_HOSTS_MAX {
-            runs.extend(others.iter().map(|seed| (Variant::AsWritten, *seed)));
+        let mut runs: Vec<_> = variants.iter().map(|variant| (*variant, *first)).collect();
+        let others = if file.hosts() <= SEEDS_HOSTS_MAX { others } else { &[] };
+        for seed in others {
+            let these = if seed == first { &variants } else { &needed };
+            runs.extend(these.iter().map(|variant| (*variant, *seed)));
         }
         Self { file, runs }
     }
@@ -59,26 +77,26 @@ impl Row {
 
     /// The row, once there is a report of each of its runs, in their order.
     pub(super) fn done(&self, reports: Vec<Report>) -> RowDone {
-        let mut runs = Runs::default();
-        let mut others = Vec::new();
-        for ((variant, _), report) in self.runs.iter().zip(reports) {
-            if *variant == Variant::AsWritten && runs.report(*variant).is_some() {
-                others.push(report);
-            } else {
-                runs.insert(*variant, report);
-            }
-        }
+        let Sorted { first, same, others } = self.sort(reports);
         let file = &self.file;
-        let targets = &file.targets;
-        let main = runs.report(Variant::AsWritten);
+        let main = first.report(Variant::AsWritten);
         let main = main.expect("the scenario itself is the first of its runs");
-        let times = targets.times(main);
-        let same: Vec<bool> =
-            others.iter().filter(|it| it.seed == main.seed).map(|it| it == main).collect();
-        let differ = others.iter().filter(|it| it.seed != main.seed);
-        let differ = differ.map(|it| difference(times, targets.times(it)));
-        let ours = [Some(main), runs.report(Variant::Honest)].into_iter().flatten();
-        let failed: Vec<&Report> = ours.chain(&others).filter(|report| !report.is_ok()).collect();
+        let outcomes = file.targets.outcomes(file, &first);
+        let mut differ = None;
+        let mut missed = Vec::new();
+        for (seed, runs) in &others {
+            let theirs = file.targets.outcomes(file, runs);
+            let times = runs.report(Variant::AsWritten).map(|report| file.targets.times(report));
+            let share = difference(file.targets.times(main), times.unwrap_or_default());
+            let shares = outcomes.iter().zip(&theirs).map(|(our, their)| our.differs(their));
+            differ = Some(shares.fold(share, f64::max).max(differ.unwrap_or(0.0)));
+            let unmet = outcomes.iter().zip(&theirs).filter(|(our, their)| our.met && !their.met);
+            missed.extend(unmet.map(|(_, it)| format!("{} with seed {seed}", it.what)));
+        }
+        let ours = std::iter::once(&first).chain(others.values()).flat_map(|runs| {
+            [Variant::AsWritten, Variant::Honest].into_iter().filter_map(|it| runs.report(it))
+        });
+        let failed: Vec<&Report> = ours.filter(|report| !report.is_ok()).collect();
         let troubles = failed.iter().map(|report| {
             let Report { seed, ending, .. } = report;
             format!("with seed {seed}, {ending}:\n{}", table::troubles(report))
@@ -88,21 +106,41 @@ impl Row {
             name: file.scenario.name.clone(),
             about: file.about.clone(),
             ok: failed.is_empty() && again != Some(false),
-            times,
-            outcomes: targets.outcomes(file, &runs),
-            uber_kraken: upstream(file, &runs),
+            times: file.targets.times(main),
+            outcomes,
+            uber_kraken: upstream(file, &first),
             again,
-            seeds_differ: differ.reduce(f64::max),
+            seeds_differ: differ,
+            missed_with_others: missed,
             targets: target_text(file),
             troubles: troubles.collect(),
             notes: file.notes.clone(),
         }
     }
+
+    fn sort(&self, reports: Vec<Report>) -> Sorted {
+        let mut sorted = Sorted::default();
+        let first = self.runs.first().map(|(_, seed)| *seed);
+        for ((variant, seed), report) in self.runs.iter().zip(reports) {
+            let runs = match Some(*seed) == first {
+                true => &mut sorted.first,
+                false => sorted.others.entry(*seed).or_default(),
+            };
+            match runs.report(*variant) {
+                Some(before) => sorted.same.push(*before == report),
+                None => runs.insert(*variant, report),
+            }
+        }
+        sorted
+    }
 }
 
 impl RowDone {
     pub(super) fn is_met(&self) -> bool {
-        self.ok && self.outcomes.iter().all(|outcome| outcome.met) && self.seeds_agree()
+        self.ok
+            && self.outcomes.iter().all(|outcome| outcome.met)
+            && self.missed_with_others.is_empty()
+            && self.seeds_agree()
     }
 
     fn seeds_agree(&self) -> bool {
@@ -126,6 +164,7 @@ impl RowDone {
         }
         let unmet = self.outcomes.iter().filter(|outcome| !outcome.met);
         let mut unmet: Vec<&str> = unmet.map(|outcome| outcome.what.as_str()).collect();
+        unmet.extend(self.missed_with_others.iter().map(String::as_str));
         if !self.seeds_agree() {
             unmet.push("seeds");
         }
@@ -167,7 +206,7 @@ fn upstream(file: &ScenarioFile, runs: &Runs) -> String {
         Column::Run => runs.report(UPSTREAM).map_or_else(
             || "-".to_owned(),
             |report| {
-                let times = table::three(file.targets.times(report));
+                let times = table::of_hosts(file, report);
                 match (report.is_ok(), report.starving_total) {
                     (true, _) => times,
                     (false, 0) => format!("{times} ({})", report.ending),
@@ -238,6 +277,7 @@ mod tests {
             uber_kraken: String::new(),
             again: Some(true),
             seeds_differ: differ,
+            missed_with_others: Vec::new(),
             targets: String::new(),
             troubles: String::new(),
             notes: None,
@@ -245,6 +285,9 @@ mod tests {
         for fine in [None, Some(0.0), Some(0.05)] {
             assert!(row(fine).is_met() && row(fine).met() == "yes", "{fine:?}");
         }
+        let missed = vec!["p99.9 with seed 3".to_owned()];
+        let missed = RowDone { missed_with_others: missed, ..row(Some(0.01)) };
+        assert!(!missed.is_met() && missed.met() == "no: p99.9 with seed 3");
         let row = row(Some(0.073));
         assert!(!row.is_met() && row.met() == "no: seeds");
         assert_eq!(row.seeds(), "the same again, **others 7.3 %**");

@@ -304,13 +304,14 @@ fn wants(keys: &mut Keys<'_>, blobs: &[Blob]) -> Want {
     let mut only = Vec::new();
     for (name, place) in names {
         let numbered = |blob: &Blob| {
-            blob.name.strip_prefix(name).is_some_and(|rest| {
-                let number = rest.strip_prefix(' ').unwrap_or_default();
-                rest.is_empty() || number.parse::<usize>().is_ok()
-            })
+            let rest = blob.name.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
+            rest.is_some_and(|number| number.parse::<usize>().is_ok())
         };
         let before = only.len();
-        only.extend((0..blobs.len()).filter(|at| numbered(&blobs[*at])));
+        match blobs.iter().position(|blob| blob.name == name) {
+            Some(at) => only.push(at),
+            None => only.extend((0..blobs.len()).filter(|at| numbered(&blobs[*at]))),
+        }
         if only.len() == before {
             keys.wrong_at(place, &format!("wants: no blob is called {}", quote(name)));
         }

@@ -4,12 +4,69 @@
 use kraken_p2p::sim::{Blob, Fate, Group, Scenario, Want};
 
 use super::keys::{Keys, Step};
-use crate::targets::{Measure, Targets};
+use crate::targets::{Limit, Measure, Targets};
 
 /// What is wrong is said at its place.
 pub(super) fn check(keys: &Keys<'_>, scenario: &Scenario, targets: &Targets) {
     somebody_finishes(keys, scenario);
+    names_differ(keys, scenario);
+    links_have_ends(keys, scenario);
     targets_are_counted(keys, &scenario.groups, targets);
+    targets_can_be_missed(keys, scenario, targets);
+}
+
+/// Reports know groups by their names.
+fn names_differ(keys: &Keys<'_>, scenario: &Scenario) {
+    let replaced = |group: &&Group| matches!(group.fate, Fate::Killed { replaced: true, .. });
+    let replacements = scenario.groups.iter().filter(replaced);
+    let mut taken: Vec<String> =
+        replacements.map(|group| format!("{}, replacements", group.name)).collect();
+    taken.extend(scenario.origins.iter().map(|origins| origins.name.clone()));
+    for (at, group) in scenario.groups.iter().enumerate() {
+        if taken.contains(&group.name) {
+            let steps = [Step::Key("hosts"), Step::Item(at), Step::Key("name")];
+            let what = format!("name: another group is called {:?} already", group.name);
+            keys.wrong_at(keys.place_of(&steps), &what);
+        }
+    }
+}
+
+/// A link that nobody is at either end of is a slip of the pen.
+fn links_have_ends(keys: &Keys<'_>, scenario: &Scenario) {
+    let hosts = scenario.groups.iter().map(|group| group.zone);
+    let zones: Vec<usize> = hosts.chain(scenario.origins.iter().map(|group| group.zone)).collect();
+    for (at, link) in scenario.zone_links.iter().enumerate() {
+        let empty = [link.zones.0, link.zones.1].into_iter().find(|zone| !zones.contains(zone));
+        if let Some(zone) = empty {
+            let steps = [Step::Key("zone_links"), Step::Item(at), Step::Key("between")];
+            keys.wrong_at(keys.place_of(&steps), &format!("between: nobody is in zone {zone}"));
+        }
+    }
+}
+
+/// What nothing is there for would be reached by whatever happens.
+fn targets_can_be_missed(keys: &Keys<'_>, scenario: &Scenario, targets: &Targets) {
+    let wrong = |key: &'static str, why: &str| {
+        let place = keys.place_of(&[Step::Key("targets"), Step::Key(key)]);
+        keys.wrong_at(place, &format!("{key}: {why}"));
+    };
+    let lies = scenario.groups.iter().any(|group| matches!(group.fate, Fate::Lies { .. }));
+    for target in &targets.list {
+        match target.measure {
+            Measure::CopiesCrossing if scenario.zone_links.is_empty() => {
+                wrong("copies_crossing", "there are no zone_links");
+            }
+            Measure::LaterThanHonest if !lies => wrong("later_than_honest", "no hosts lie"),
+            Measure::LiarsBanned if !lies => wrong("liars_banned", "no hosts lie"),
+            _ => {}
+        }
+        if let (Some(bound), Limit::AtMost(most)) = (targets.bound, target.limit)
+            && target.measure == Measure::P999
+            && most < bound
+        {
+            wrong("p99.9", &format!("no policy can be below {bound}, as bound says"));
+        }
+    }
 }
 
 /// Without that a run would be over before it begins.
@@ -61,7 +118,7 @@ fn targets_are_counted(keys: &Keys<'_>, groups: &[Group], targets: &Targets) {
             check("no_worse_alone", group);
         }
     }
-    let counted = |group: &Group| group.counted && never_counted(group.fate).is_none();
+    let counted = |group: &Group| group.counted && counts(group.fate);
     let of_all = |measure: &Measure| {
         let more = matches!(measure, Measure::Max | Measure::LaterThanHonest);
         targets.of.is_none() && (more || measure.is_time())
@@ -71,6 +128,11 @@ fn targets_are_counted(keys: &Keys<'_>, groups: &[Group], targets: &Targets) {
         let place = keys.place_of(&[Step::Key("targets")]);
         keys.wrong_at(place, "targets: they are about times, and no hosts are counted");
     }
+}
+
+/// Whether times of hosts of this fate count.
+pub(super) fn counts(fate: Fate) -> bool {
+    never_counted(fate).is_none()
 }
 
 /// Why hosts of this fate do not count, if they do not.

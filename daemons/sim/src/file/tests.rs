@@ -122,6 +122,7 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("piece: 4MiB", "piece: 64GiB", "piece: piece length 68719476736 is out of bounds");
     wrong("name: base", "name: layer 2", "name: another blob is called \"layer 2\" already");
     wrong("slice: 1MiB", "slice: 1B", "slice: \"1B\" is less than 1KiB");
+    wrong("slice: 1MiB", "slice: 5GiB", "slice: \"5GiB\" is more than 4GiB");
     wrong("window: 4MiB", "window: 1B", "window: \"1B\" is less than 1KiB");
     wrong("wanted_by: 10%", "wanted_by: 110%", "wanted_by: \"110%\" is no share such as 10%");
     wrong("holders: all", "holders: 6", "holders: there are 5 origins");
@@ -129,10 +130,48 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("round_trip: 2ms", "round_trip: 1ns", "round_trip: it must be 2ns at least");
     wrong("jitter: 20%", "jitter: 100%", "jitter: it must be below 100%");
     wrong("0 and 1", "1 and 1", "between: it is one zone");
+    wrong("0 and 1", "1 and 7", "between: nobody is in zone 7");
+    wrong("name: odd", "name: origins", "name: another group is called \"origins\" already");
+    wrong(
+        "p50: 1.03",
+        "p50: 1.03, p99.9: 1.0",
+        "p99.9: no policy can be below 1.01, as bound says",
+    );
+    wrong("p50: 1.03", "later_than_honest: 1%", "later_than_honest: no hosts lie");
+    wrong("p50: 1.03", "liars_banned: yes", "liars_banned: no hosts lie");
     wrong("0 and 1", "0-1", "between: write it like \"0 and 1\"");
     wrong("time_max: 1h", "time_max: 9999h", "time_max: 9999h is longer than 1000h");
     wrong("of: fast", "of: slow", "of: no hosts are called \"slow\"");
     wrong("within 15% of", "within 15%", "is no range such as");
+}
+
+#[test]
+fn a_blob_of_just_that_name_is_meant() {
+    let text = FINE.replacen("name: base", "name: layer", 1);
+    let names = |text: &str| {
+        let it = parse(text).unwrap().scenario;
+        let Want::Only(only) = &it.groups[1].want else { panic!("{:?}", it.groups[1].want) };
+        only.iter().map(|at| it.blobs[*at].name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(FINE), ["layer 1", "layer 2"]);
+    assert_eq!(names(&text), ["layer"]);
+}
+
+#[test]
+fn nobody_is_called_like_those_who_take_the_places_of_the_dead() {
+    let text = FINE.replace("fast", "'odd, replacements'");
+    let error = parse(&text).map(|_| ()).unwrap_err().to_string();
+    let what = "6:12: name: another group is called \"odd, replacements\" already";
+    assert!(error.ends_with(what), "{error}");
+}
+
+#[test]
+fn copies_cross_links_that_are_there() {
+    let text = FINE.replace("p50: 1.03", "copies_crossing: 2");
+    parse(&text).unwrap();
+    let link = "zone_links:\n  - {between: 0 and 1, link: 100MB/s, round_trip: 10ms}\n";
+    let error = parse(&text.replace(link, "")).map(|_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("copies_crossing: there are no zone_links"), "{error}");
 }
 
 #[test]
@@ -230,7 +269,8 @@ fn more_hosts_than_memory_allows_are_refused_with_their_line() {
     let error = file.check_memory(1000).unwrap_err().to_string();
     let start = "a/b.yaml:6:25: a run with 40 hosts needs about ";
     assert!(error.starts_with(start), "{error}");
-    assert!(error.ends_with("MiB of memory, and 1 MiB are there; take fewer hosts"), "{error}");
+    let end = "and 1 MiB are there; take fewer hosts, shorter blobs or longer pieces";
+    assert!(error.ends_with(end), "{error}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub(super) fn sizes(text: &str) -> Result<(u64, u64), String> {
 pub(super) fn portion(text: &str) -> Result<u64, String> {
     match size(text)? {
         bytes if bytes < PORTION_MIN => Err(format!("{} is less than 1KiB", quote(text))),
-        bytes if bytes > PORTION_MAX => Err(format!("{} is more than 1024GiB", quote(text))),
+        bytes if bytes > PORTION_MAX => Err(format!("{} is more than 4GiB", quote(text))),
         bytes => Ok(bytes),
     }
 }
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(sizes("100MB to 1GB"), Ok((100_000_000, 1_000_000_000)));
         assert_eq!(piece("by size"), Ok(None));
         assert_eq!(piece("4MiB"), Ok(Some(4 << 20)));
-        assert_eq!((portion("1KiB"), portion("1024GiB")), (Ok(1024), Ok(1 << 40)));
+        assert_eq!((portion("1KiB"), portion("4GiB")), (Ok(1024), Ok(1 << 32)));
         assert_eq!(burst("300MB at 1.25GB/s"), Ok((300_000_000, 1.25e9)));
         assert_eq!((share("10%"), share("0.1"), share("100 %")), (Ok(0.1), Ok(0.1), Ok(1.0)));
         let [twenty, one] = [20, 1].map(Duration::from_secs);
@@ -200,7 +200,7 @@ mod tests {
         wrong(size("99999999999GiB"), "512MiB");
         wrong(sizes("1GB to 1MB"), "down");
         wrong(portion("1023"), "less than 1KiB");
-        wrong(portion("18446744073709551615"), "more than 1024GiB");
+        wrong(portion("18446744073709551615"), "more than 4GiB");
         wrong(share("150%"), "10%");
         wrong(share("nan"), "10%");
         wrong(factor("inf"), "1.05");

@@ -115,6 +115,17 @@ impl Provisional {
         proof.check_signature(&self.digest, &self.geometry, index).map_err(|e| e.context(about()))
     }
 
+    /// The same with the keys of both, if both are of one attempt: an origin that goes on where
+    /// another one has failed signs with its own key.
+    pub fn united_with(&self, other: &Self) -> Option<Self> {
+        let same = (self.digest, self.geometry, self.attempt, &self.version)
+            == (other.digest, other.geometry, other.attempt, &other.version);
+        let mut both = self.clone();
+        both.keys.extend(other.keys.iter().filter(|key| !self.keys.contains(key)));
+        both.keys.truncate(limits::ORIGIN_KEYS_MAX);
+        same.then_some(both)
+    }
+
     /// The metainfo, once every piece is vouched for.
     pub fn finish(&self, proofs: &[PieceProof]) -> Result<MetaInfo> {
         let sums = PieceSums {

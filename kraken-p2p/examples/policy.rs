@@ -12,7 +12,7 @@ use std::time::Duration;
 use kraken_core::{Digest, Error, PeerInfo, PieceIndex, Result, Time};
 use kraken_p2p::sim::{Peer, Policy, Report, Scenario, run};
 use kraken_p2p::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, TorrentSpec,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
 use kraken_p2p::wire::{Handshake, Message};
 
@@ -97,10 +97,9 @@ impl Leaf {
     /// What it says of itself, and by what hash.
     fn handshake(&self, digest: &Digest) -> Handshake {
         let spec = &self.torrents[digest].spec;
-        let Sums::Final(meta) = &spec.sums else { unreachable!("the simulator's are final") };
         Handshake {
             peer_id: self.local.peer_id,
-            info_hash: meta.info_hash(),
+            info_hash: spec.meta.info_hash(),
             digest: *digest,
             namespace: spec.namespace.clone(),
             bitfield: spec.have.to_wire().into(),
@@ -115,7 +114,7 @@ impl Leaf {
         else {
             return;
         };
-        let geometry = torrent.spec.geometry;
+        let geometry = torrent.spec.meta.geometry();
         for index in torrent.next..(torrent.next + count).min(geometry.pieces()) {
             let index = PieceIndex(index);
             let length = geometry.len_of(index) as u32;
@@ -128,7 +127,7 @@ impl Leaf {
 
 impl Peer for Leaf {
     fn add_torrent(&mut self, _now: Time, spec: TorrentSpec) -> Result<(), Error> {
-        self.torrents.insert(spec.digest, Torrent { spec, next: 0 });
+        self.torrents.insert(spec.meta.digest(), Torrent { spec, next: 0 });
         Ok(())
     }
 

@@ -10,9 +10,7 @@ use kraken_core::rng::Rng;
 use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, PeerId, PeerInfo, PieceIndex, PieceSums, Time,
 };
-use kraken_p2p::swarm::{
-    ConnId, DemandId, Output, PieceOutcome, Swarm, SwarmConfig, TorrentSpec,
-};
+use kraken_p2p::swarm::{ConnId, DemandId, Output, PieceOutcome, Swarm, SwarmConfig, TorrentSpec};
 use kraken_p2p::wire::{Capabilities, ErrorCode, Handshake, Message};
 
 /// How many others there are, and how many pieces.

@@ -35,6 +35,11 @@ pub struct NodeConfig {
     pub buffers_bytes_max: usize,
     /// The longest time for each half of a handshake.
     pub handshake_timeout: Duration,
+    /// Whether downloads begin while their blob still arrives at its origin; else they wait until
+    /// its sums are known. It takes storage that can ([`TorrentStorage::takes_provisional`]).
+    ///
+    /// [`TorrentStorage::takes_provisional`]: crate::storage::TorrentStorage::takes_provisional
+    pub stream: bool,
     /// TCP congestion control of the peer connections, by the kernel's name for it; `None` leaves
     /// the system's default.
     pub congestion: Option<String>,
@@ -64,6 +69,7 @@ impl Default for NodeConfig {
             ingress_bytes_per_sec: 0,
             buffers_bytes_max: 32 << 20,
             handshake_timeout: Duration::from_secs(5),
+            stream: true,
             congestion: None,
         }
     }

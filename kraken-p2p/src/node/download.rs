@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Result};
+use kraken_core::{Digest, Error, ErrorKind, Geometry, PieceIndex, Result, TorrentMeta};
 
 use super::inner::NodeInner;
+use super::landing::Landing;
 use super::stream::BlobStream;
 use super::subscription::{Progress, State, Subscription};
 use crate::storage::TorrentFile;
@@ -49,6 +50,13 @@ impl Download {
         self.subscription.set_demand(range);
     }
 
+    /// The right to write a piece that the application has from elsewhere; `None` when it is here,
+    /// or somebody writes it.
+    pub fn begin_piece(&self, index: PieceIndex) -> Option<Landing> {
+        let torrent = Arc::clone(&self.subscription.state.borrow().torrent);
+        Landing::new(Arc::clone(&self.node), torrent, index)
+    }
+
     /// These bytes of the blob, in order, as they become readable. A stream waits for bytes of its
     /// own accord, whatever this download waits for, and lives on without it.
     pub fn stream(&self, range: Range<u64>) -> BlobStream {
@@ -60,9 +68,14 @@ impl Download {
         self.subscription.digest
     }
 
-    /// The blob's metainfo.
-    pub fn metainfo(&self) -> MetaInfo {
-        self.subscription.state.borrow().torrent.meta.clone()
+    /// The blob's length and how it is cut.
+    pub fn geometry(&self) -> Geometry {
+        self.subscription.state.borrow().torrent.geometry
+    }
+
+    /// The blob's metainfo, without sums while it arrives at its origin.
+    pub fn metainfo(&self) -> TorrentMeta {
+        self.subscription.state.borrow().torrent.meta()
     }
 
     /// The blob's bytes in storage. Another file after the blob failed its digest and is fetched

@@ -165,7 +165,7 @@ impl Driver {
             Event::Message { conn, message } => self.swarm.handle_message(now, conn, message),
             Event::Piece { conn, torrent, index, outcome, from_origin } => {
                 let outcome = self.on_piece(&torrent, index, outcome, from_origin);
-                self.swarm.handle_piece(now, &torrent.meta.digest(), conn, index, outcome);
+                self.swarm.handle_piece(now, &torrent.digest, conn, index, outcome);
             }
             Event::PieceProgress { conn, bytes } => {
                 self.swarm.handle_piece_progress(now, conn, bytes);
@@ -190,10 +190,14 @@ impl Driver {
             Event::Committed { torrent, result } => {
                 if let Err(error) = &result {
                     tracing::warn!(digest = %torrent, %error, "blob not committed");
+                } else if let Some(meta) = self.sums_of(&torrent) {
+                    self.settle(now, &torrent, meta);
                 }
                 self.swarm.handle_committed(now, &torrent, result);
             }
             Event::Discarded { torrent, result } => self.on_discarded(now, &torrent, result),
+            Event::Refreshed { torrent, result } => self.on_refreshed(now, &torrent, result),
+            Event::Landed { torrent, index } => self.on_landed(now, &torrent, index),
         }
     }
 
@@ -253,7 +257,7 @@ impl Driver {
 
     /// Goes on with the new file of a torrent, unless it was removed meanwhile.
     fn on_discarded(&mut self, now: Time, old: &Arc<Torrent>, result: Result<Arc<Torrent>>) {
-        let digest = old.meta.digest();
+        let digest = old.digest;
         let Some(entry) = self.entries.get_mut(&digest) else { return };
         if !Arc::ptr_eq(&entry.torrent, old) {
             return;
@@ -284,7 +288,7 @@ impl Driver {
         outcome: PieceOutcome,
         from_origin: bool,
     ) -> PieceOutcome {
-        let Some(entry) = self.entries.get(&torrent.meta.digest()) else { return outcome };
+        let Some(entry) = self.entries.get(&torrent.digest) else { return outcome };
         if !Arc::ptr_eq(&entry.torrent, torrent) {
             // It went into a file that has been thrown away since.
             return PieceOutcome::Duplicate;
@@ -293,7 +297,7 @@ impl Driver {
             return PieceOutcome::Present;
         }
         if outcome == PieceOutcome::Stored {
-            let len = torrent.meta.geometry().len_of(index);
+            let len = torrent.geometry.len_of(index);
             entry.state.send_modify(|state| {
                 state.progress.pieces += 1;
                 if from_origin {
@@ -314,7 +318,7 @@ impl Driver {
                 let _ = answer.send(self.join(now, digest));
             }
             Command::Add { torrent, spec, join, answer } => {
-                let digest = spec.digest;
+                let digest = spec.meta.digest();
                 let added = self.add(now, torrent, *spec);
                 let joined = if join && added.is_ok() { self.join(now, digest) } else { None };
                 let _ = answer.send(added.map(|()| joined));
@@ -345,13 +349,13 @@ impl Driver {
     }
 
     fn add(&mut self, now: Time, torrent: Arc<Torrent>, spec: TorrentSpec) -> Result<()> {
-        let digest = spec.digest;
+        let digest = spec.meta.digest();
         if self.entries.contains_key(&digest) {
             return self.swarm.add_torrent(now, spec);
         }
         let progress = Progress {
             pieces: spec.have.count(),
-            pieces_total: spec.geometry.pieces(),
+            pieces_total: spec.meta.geometry().pieces(),
             complete: spec.complete,
             ..Progress::default()
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use kraken_core::{Digest, PieceIndex, Result};
+use kraken_core::{Digest, PieceIndex, Result, TorrentMeta};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -51,6 +51,10 @@ pub(super) enum Event {
     Announced { torrent: Digest, result: Result<Announced> },
     /// A blob was verified and committed, or was not.
     Committed { torrent: Digest, result: Result<()> },
+    /// Metainfo was asked for again, and storage has taken it; or there is none.
+    Refreshed { torrent: Arc<Torrent>, result: Result<TorrentMeta> },
+    /// The application wrote a piece.
+    Landed { torrent: Arc<Torrent>, index: PieceIndex },
     /// A blob was thrown away and opened anew, or was not.
     Discarded { torrent: Arc<Torrent>, result: Result<Arc<Torrent>> },
 }

@@ -15,7 +15,7 @@ use crate::wire::Message;
 #[derive(Debug)]
 pub(super) struct ConnLink {
     control: mpsc::Sender<Message>,
-    pieces: mpsc::Sender<PieceIndex>,
+    pieces: mpsc::Sender<PieceToSend>,
     /// Ends the connection's tasks.
     pub(super) token: CancellationToken,
     /// The other side, for the log.
@@ -31,8 +31,16 @@ pub(super) struct ConnEnd {
     pub(super) torrent: Arc<Torrent>,
     pub(super) from_origin: bool,
     pub(super) control: mpsc::Receiver<Message>,
-    pub(super) pieces: mpsc::Receiver<PieceIndex>,
+    pub(super) pieces: mpsc::Receiver<PieceToSend>,
     pub(super) token: CancellationToken,
+}
+
+/// A piece that is to go out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PieceToSend {
+    pub(super) index: PieceIndex,
+    /// With what vouches for it.
+    pub(super) proven: bool,
 }
 
 /// The queue to a connection is full.
@@ -50,7 +58,7 @@ impl ConnLink {
     ) -> (Self, ConnEnd) {
         let (control, control_rx) = mpsc::channel(limits::SEND_QUEUE_MAX);
         let (pieces, pieces_rx) = mpsc::channel(limits::PIECE_REQUESTS_QUEUED_MAX);
-        let digest = torrent.meta.digest();
+        let digest = torrent.digest;
         let end = ConnEnd {
             id,
             torrent,
@@ -68,8 +76,8 @@ impl ConnLink {
     }
 
     /// Queues a piece; refused when the queue is full.
-    pub(super) fn send_piece(&self, index: PieceIndex) -> Result<(), Full> {
-        taken(self.pieces.try_send(index))
+    pub(super) fn send_piece(&self, piece: PieceToSend) -> Result<(), Full> {
+        taken(self.pieces.try_send(piece))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use kraken_core::{Digest, PeerId, Result};
+use kraken_core::{Digest, PeerId, Result, TorrentMeta};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -160,8 +161,10 @@ async fn admit(
         Ok(accepted) => return Ok(accepted),
         Err(refused) => refused,
     };
-    if refused != Some(Refused::UnknownTorrent) {
-        return Err(refused.into());
+    match refused {
+        Some(Refused::UnknownTorrent) => {}
+        Some(Refused::Provisional) => return wait_for_sums(shared, ip, handshake).await,
+        refused => return Err(refused.into()),
     }
     let digest = handshake.digest;
     let late = |_| format!("{digest} not found in time");
@@ -177,6 +180,22 @@ async fn admit(
         return Err(format!("{digest} is not here").into());
     }
     ask(shared, ip, handshake).await.map_err(TurnedAway::from)
+}
+
+/// A peer that takes nothing without sums waits until there are some, but not for long.
+async fn wait_for_sums(
+    shared: &Shared,
+    ip: IpAddr,
+    handshake: Handshake,
+) -> Result<Accepted, TurnedAway> {
+    for _ in 0..SUMS_LOOKS {
+        sleep(SUMS_PAUSE).await;
+        match ask(shared, ip, handshake.clone()).await {
+            Err(Some(Refused::Provisional)) => {}
+            answer => return answer.map_err(TurnedAway::from),
+        }
+    }
+    Err(Some(Refused::Provisional).into())
 }
 
 /// The swarm's answer; `None` when there is nobody to answer.
@@ -201,14 +220,19 @@ async fn find(shared: &Shared, commands: &Commands, handshake: &Handshake) -> Re
             old.end();
         }
         let Some((meta, file)) = storage.find(&digest, &namespace)? else { return Ok(None) };
-        let torrent = Torrent::new(meta, namespace, file);
+        let torrent = Torrent::new(TorrentMeta::Final(meta), namespace, file);
         let spec = torrent.spec();
         Ok(Some((torrent, spec)))
     });
     let Some((torrent, spec)) = found.await.flatten()? else { return Ok(false) };
-    if torrent.meta.digest() != digest {
+    if torrent.digest != digest {
         return Ok(false);
     }
     add(commands, torrent, spec, false).await?;
     Ok(true)
 }
+
+/// How often it is looked whether a blob has sums for a peer that needs them: for three seconds in
+/// all, of the five that a handshake has.
+const SUMS_PAUSE: Duration = Duration::from_millis(100);
+const SUMS_LOOKS: usize = 30;

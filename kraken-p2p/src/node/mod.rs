@@ -15,6 +15,7 @@ mod download;
 mod driver;
 mod event;
 mod inner;
+mod landing;
 mod lease;
 pub(crate) mod limits;
 mod link;
@@ -22,6 +23,7 @@ mod listen;
 mod openings;
 mod output;
 mod recalled;
+mod refresh;
 mod running;
 mod shaping;
 mod shared;
@@ -38,13 +40,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerInfo, Result};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerInfo, Result, TorrentMeta};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 pub use config::{NodeConfig, PeerIdFactory};
 pub use download::Download;
+pub use landing::Landing;
 pub use running::{DownloadPhase, RunningDownload};
 pub use stats::{DownloadTotals, NodeStats};
 pub use stream::BlobStream;
@@ -132,7 +135,7 @@ impl Node {
     /// complete at once and is seeded. Cancel safe.
     pub async fn download(&self, namespace: &Namespace, digest: &Digest) -> Result<Download> {
         let download = self.open(namespace, digest).await?;
-        download.set_demand(0..download.metainfo().geometry().blob_len());
+        download.set_demand(0..download.geometry().blob_len());
         Ok(download)
     }
 
@@ -169,7 +172,7 @@ impl Node {
         let Some((torrent, spec)) = self.find_complete(&namespace, &meta.digest()).await? else {
             return Err(Error::not_found(format!("seed {}: not complete here", meta.digest())));
         };
-        if torrent.meta.info_hash() != meta.info_hash() {
+        if torrent.meta().info_hash() != meta.info_hash() {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("seed {}: storage has it with other metainfo", meta.digest()),
@@ -267,7 +270,7 @@ impl Node {
         let (namespace, digest) = (namespace.clone(), *digest);
         let find = move || match storage.find(&digest, &namespace)? {
             Some((meta, file)) if file.is_complete() => {
-                let torrent = Torrent::new(meta, namespace, file);
+                let torrent = Torrent::new(TorrentMeta::Final(meta), namespace, file);
                 let spec = torrent.spec();
                 Ok(Some((torrent, spec)))
             }
@@ -276,11 +279,20 @@ impl Node {
         self.0.shared.blocking.run("look for a blob", find).await.flatten()
     }
 
-    /// The metainfo as the tracker knows it.
-    async fn ask_for_metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
+    /// The metainfo as the tracker knows it, without sums if the blob still arrives.
+    async fn ask_for_metainfo(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+    ) -> Result<TorrentMeta> {
         let shared = &self.0.shared;
         let _asked = Asking::enter(&shared.asking, digest, namespace, shared.clock.now());
-        let ask = shared.tracker.metainfo(namespace, digest);
+        let ask = async {
+            if shared.storage.takes_provisional() && shared.config.stream {
+                return shared.tracker.torrent_meta(namespace, digest).await;
+            }
+            shared.tracker.metainfo(namespace, digest).await.map(TorrentMeta::Final)
+        };
         let meta = match shared.closing.run_until_cancelled(ask).await {
             Some(meta) => meta?,
             None => return Err(commands::closed("download")),
@@ -298,7 +310,7 @@ impl Node {
     async fn open_torrent(
         &self,
         namespace: &Namespace,
-        meta: MetaInfo,
+        meta: TorrentMeta,
     ) -> Result<(Arc<Torrent>, TorrentSpec)> {
         let shared = &self.0.shared;
         let (storage, namespace) = (Arc::clone(&shared.storage), namespace.clone());

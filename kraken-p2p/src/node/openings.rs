@@ -41,7 +41,7 @@ impl Openings {
 
     /// Remembers the torrent that the swarm's task works with from now on.
     pub(super) fn note(&self, torrent: &Arc<Torrent>) {
-        let digest = torrent.meta.digest();
+        let digest = torrent.digest;
         self.with_slot(&digest, |slot| slot.latest = Arc::downgrade(torrent));
     }
 

@@ -10,6 +10,7 @@ use super::conn;
 use super::driver::{Dial, Driver, Entry};
 use super::event::Event;
 use super::limits::ANNOUNCE_TIMEOUT;
+use super::link::PieceToSend;
 use super::shared::Shared;
 use super::torrent::Torrent;
 use crate::limits::HANDOUT_MAX;
@@ -32,13 +33,15 @@ impl Driver {
                         self.hang_up(conn, CloseReason::Stalled);
                     }
                 }
-                Output::SendPiece { conn, index, .. } => {
-                    let taken = self.conns.get(&conn).map(|link| link.send_piece(index));
+                Output::SendPiece { conn, index, proven, .. } => {
+                    let piece = PieceToSend { index, proven };
+                    let taken = self.conns.get(&conn).map(|link| link.send_piece(piece));
                     if matches!(taken, Some(Err(_))) {
                         self.hang_up(conn, CloseReason::Stalled);
                     }
                 }
                 Output::Close { conn, reason } => self.close(conn, &reason),
+                Output::Refresh { torrent } => self.refresh(&torrent),
                 Output::Commit { torrent } => self.commit(torrent),
                 Output::Discard { torrent } => self.discard(torrent),
                 Output::Completed { torrent } => self.completed(torrent),
@@ -122,7 +125,7 @@ impl Driver {
 
     fn completed(&mut self, digest: Digest) {
         let Some(entry) = self.entries.get(&digest) else { return };
-        let bytes = entry.torrent.meta.geometry().blob_len();
+        let bytes = entry.torrent.geometry.blob_len();
         entry.state.send_modify(|state| {
             state.progress.complete = true;
             state.progress.pieces = state.progress.pieces_total;

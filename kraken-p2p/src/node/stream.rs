@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kraken_core::{Digest, Error, ErrorKind, Result, SendfileQueue, SpareChunks};
+use kraken_core::{Digest, Error, ErrorKind, Result, SendfileQueue, SpareChunks, TorrentMeta};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -52,7 +52,7 @@ pub struct BlobStream {
 impl BlobStream {
     pub(super) fn new(node: Arc<NodeInner>, subscription: Subscription, range: Range<u64>) -> Self {
         let torrent = Arc::clone(&subscription.state.borrow().torrent);
-        let whole = 0..torrent.meta.geometry().blob_len();
+        let whole = 0..torrent.geometry.blob_len();
         let tail = if range == whole { range.end.saturating_sub(READ_LEN) } else { range.end };
         let outside = range.start > range.end || range.end > whole.end;
         let failure = outside.then(|| {
@@ -61,7 +61,11 @@ impl BlobStream {
         });
         if !outside && !range.is_empty() {
             // Without piece digests nothing can be read before all of it is here.
-            let by_piece = torrent.meta.sums().blake3.is_some();
+            let by_piece = match torrent.meta() {
+                TorrentMeta::Final(meta) => meta.sums().blake3.is_some(),
+                // Each piece comes with what vouches for it.
+                TorrentMeta::Provisional(_) => true,
+            };
             subscription.set_demand(if by_piece { range.clone() } else { whole });
         }
         let at = range.start;

@@ -35,7 +35,7 @@ impl Entry {
 
     fn as_running(&self, age: Duration, peers: usize) -> RunningDownload {
         let progress = self.state.borrow().progress;
-        let geometry = self.torrent.meta.geometry();
+        let geometry = self.torrent.geometry;
         let last = PieceIndex(geometry.pieces().saturating_sub(1));
         let whole = u64::from(progress.pieces).saturating_mul(geometry.piece_len());
         // Only the last piece may be shorter than the others.
@@ -49,7 +49,7 @@ impl Entry {
             (false, _) => DownloadPhase::Downloading,
         };
         RunningDownload {
-            digest: self.torrent.meta.digest(),
+            digest: self.torrent.digest,
             namespace: self.torrent.namespace.clone(),
             phase,
             age,

@@ -1,5 +1,7 @@
 //! Nodes over loopback, and peers played by hand.
 
+#[cfg(feature = "store")]
+mod arriving;
 mod conns;
 mod ends;
 #[cfg(feature = "store")]

@@ -2,19 +2,22 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use kraken_core::{Error, ErrorKind, MetaInfo, Namespace, Result};
+use kraken_core::{Digest, Error, ErrorKind, Geometry, Namespace, Result, TorrentMeta};
 
 use super::lease::Leases;
 use crate::storage::{TorrentFile, TorrentStorage};
-use crate::swarm::{Sums, TorrentSpec};
+use crate::swarm::TorrentSpec;
 
 /// One torrent with its open file. A discard makes a new one.
 #[derive(Debug)]
 pub(super) struct Torrent {
-    pub(super) meta: MetaInfo,
+    pub(super) digest: Digest,
+    pub(super) geometry: Geometry,
     pub(super) namespace: Namespace,
     pub(super) file: Arc<dyn TorrentFile>,
     pub(super) leases: Arc<Leases>,
+    /// What vouches for its pieces; a leaf.
+    meta: RwLock<TorrentMeta>,
     /// Whether the file may be written; taken for reading over each write, on blocking threads.
     open: RwLock<bool>,
 }
@@ -24,27 +27,62 @@ impl Torrent {
     /// disk.
     pub(super) fn open(
         storage: &dyn TorrentStorage,
-        meta: MetaInfo,
+        meta: TorrentMeta,
         namespace: Namespace,
     ) -> Result<Arc<Self>> {
-        let file = storage.open(&meta, &namespace)?;
+        let file = match &meta {
+            TorrentMeta::Final(meta) => storage.open(meta, &namespace)?,
+            TorrentMeta::Provisional(meta) => storage.open_provisional(meta, &namespace)?,
+        };
+        // Storage may have known sums already.
+        let meta = file.metainfo().map_or(meta, TorrentMeta::Final);
         Ok(Self::new(meta, namespace, file))
     }
 
     /// From a file that storage has opened. Blocks on disk.
     pub(super) fn new(
-        meta: MetaInfo,
+        meta: TorrentMeta,
         namespace: Namespace,
         file: Arc<dyn TorrentFile>,
     ) -> Arc<Self> {
         let leases = Leases::new(file.pieces());
-        Arc::new(Self { meta, namespace, file, leases, open: RwLock::new(true) })
+        Arc::new(Self {
+            digest: meta.digest(),
+            geometry: meta.geometry(),
+            namespace,
+            file,
+            leases,
+            meta: RwLock::new(meta),
+            open: RwLock::new(true),
+        })
+    }
+
+    /// What vouches for its pieces, as known now.
+    pub(super) fn meta(&self) -> TorrentMeta {
+        self.meta.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// More is known: sums, or keys of the same attempt. Whether it could be taken.
+    pub(super) fn learn(&self, news: TorrentMeta) -> bool {
+        let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
+        match (&*meta, news) {
+            (TorrentMeta::Final(_), _) => true,
+            (TorrentMeta::Provisional(_), news @ TorrentMeta::Final(_)) => {
+                *meta = news;
+                true
+            }
+            (TorrentMeta::Provisional(held), TorrentMeta::Provisional(news)) => {
+                let Some(both) = held.united_with(&news) else { return false };
+                *meta = TorrentMeta::Provisional(both);
+                true
+            }
+        }
     }
 
     /// What the swarm is told of it. Blocks on disk.
     pub(super) fn spec(&self) -> TorrentSpec {
         TorrentSpec {
-            meta: TorrentMeta::Final(self.meta.clone()),
+            meta: self.meta(),
             namespace: self.namespace.clone(),
             have: self.file.pieces(),
             complete: self.file.is_complete(),
@@ -67,10 +105,10 @@ impl Torrent {
     /// has ended before: then its bytes may be another's already. Blocks on disk.
     pub(super) fn discard(&self, storage: &dyn TorrentStorage) -> Result<Arc<Self>> {
         if !self.end() {
-            let text = format!("discard {}: it was removed", self.meta.digest());
+            let text = format!("discard {}: it was removed", self.digest);
             return Err(Error::new(ErrorKind::Cancelled, text));
         }
         self.file.discard()?;
-        Self::open(storage, self.meta.clone(), self.namespace.clone())
+        Self::open(storage, self.meta(), self.namespace.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kraken_core::{MetaInfo, PieceIndex};
+use kraken_core::{MetaInfo, PieceIndex, PieceProof, TorrentMeta};
 
 use super::buffers::Buffer;
 use super::lease::HeldLease;
@@ -25,6 +25,8 @@ pub(super) struct PieceWrite {
     /// How many bytes of the buffer.
     pub(super) filled: usize,
     pub(super) sums: Option<RunningSums>,
+    /// What came with the piece to vouch for it, already checked.
+    pub(super) proof: Option<Arc<PieceProof>>,
 }
 
 /// The sums of a piece's bytes so far.
@@ -51,11 +53,18 @@ impl PieceWrite {
             self.lease.touch(self.clock.now());
         }
         let sums = self.sums.as_ref()?;
-        let proof = match sums.check(&self.torrent.meta, self.index) {
-            Ok(proof) => proof,
-            Err(outcome) => return Some(outcome),
+        let marked = match (self.torrent.meta(), &self.proof) {
+            (TorrentMeta::Final(meta), _) => match sums.check(&meta, self.index) {
+                Ok(proof) => self.torrent.file.mark(self.index, proof),
+                Err(outcome) => return Some(outcome),
+            },
+            (TorrentMeta::Provisional(_), Some(proof)) => match sums.check_proof(proof) {
+                Ok(()) => self.torrent.file.mark_proven(self.index, proof),
+                Err(outcome) => return Some(outcome),
+            },
+            (TorrentMeta::Provisional(_), None) => return Some(PieceOutcome::Unproven),
         };
-        if let Err(error) = self.torrent.file.mark(self.index, proof) {
+        if let Err(error) = marked {
             return Some(self.failed("mark", &error));
         }
         self.lease.set_marked(&guard);
@@ -63,7 +72,7 @@ impl PieceWrite {
     }
 
     fn failed(&self, what: &str, error: &kraken_core::Error) -> PieceOutcome {
-        let digest = self.torrent.meta.digest();
+        let digest = self.torrent.digest;
         tracing::warn!(%digest, index = %self.index, %error, "cannot {what} a piece");
         PieceOutcome::StorageFailed
     }
@@ -82,6 +91,17 @@ impl RunningSums {
         self.crc32.update(bytes);
         if let Some(blake3) = &mut self.blake3 {
             blake3.update(bytes);
+        }
+    }
+
+    /// Whether the piece is the one that its origin vouches for.
+    fn check_proof(&self, proof: &PieceProof) -> Result<(), PieceOutcome> {
+        if proof.crc32 != self.crc32.clone().finalize() {
+            return Err(PieceOutcome::Corrupt { lied: false });
+        }
+        match &self.blake3 {
+            Some(blake3) if *blake3.finalize().as_bytes() == proof.blake3 => Ok(()),
+            _ => Err(PieceOutcome::Corrupt { lied: true }),
         }
     }
 

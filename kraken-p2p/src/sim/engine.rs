@@ -345,6 +345,8 @@ impl Simulation {
                     self.queue.push(self.now, Event::Discarded { copy, life });
                 }
             }
+            // All metainfo is there from the start.
+            Output::Refresh { .. } => {}
             Output::Completed { torrent } => {
                 if let Some(copy) = self.copy_of(host, &torrent) {
                     self.copies[copy as usize].complete = true;

@@ -94,6 +94,7 @@ impl Tally {
             Refused::AlreadyConnected => "already_connected",
             Refused::Myself => "myself",
             Refused::NotSeeding => "not_seeding",
+            Refused::Provisional => "provisional",
         };
         *self.refused.entry(reason).or_default() += 1;
     }

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, Namespace, PeerContext, PeerId, PeerInfo, PieceIndex,
+    TorrentMeta,
 };
 
 use super::limits::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
 use super::rate::Pipe;
 use super::scenario::{Fate, Reading};
-use crate::swarm::{ConnId, Sums, TorrentSpec};
+use crate::swarm::{ConnId, TorrentSpec};
 use crate::wire::Message;
 
 /// Virtual time in nanoseconds.

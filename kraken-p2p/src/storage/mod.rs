@@ -13,7 +13,10 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
+use kraken_core::{
+    Bitfield, Digest, Error, ErrorKind, MetaInfo, Namespace, PieceIndex, PieceProof, Provisional,
+    Result,
+};
 
 #[cfg(feature = "store")]
 pub use store::{OnMissing, StoreStorage};
@@ -41,6 +44,24 @@ pub trait TorrentStorage: fmt::Debug + Send + Sync + 'static {
     /// it has the same geometry. Marked pieces have been verified against `meta` again when this
     /// returns. Idempotent: a second call gives the same torrent.
     fn open(&self, meta: &MetaInfo, namespace: &Namespace) -> Result<Arc<dyn TorrentFile>>;
+
+    /// Whether [`TorrentStorage::open_provisional`] is of use.
+    fn takes_provisional(&self) -> bool {
+        false
+    }
+
+    /// As [`TorrentStorage::open`], of a blob that has no sums yet. What is there in another
+    /// attempt is begun anew, unless somebody has it open: `ErrorKind::Conflict`. What has sums
+    /// keeps them.
+    fn open_provisional(
+        &self,
+        meta: &Provisional,
+        namespace: &Namespace,
+    ) -> Result<Arc<dyn TorrentFile>> {
+        let _ = namespace;
+        let text = format!("download {}: storage takes no blobs without sums", meta.digest());
+        Err(Error::new(ErrorKind::Unsupported, text))
+    }
 
     /// What is on disk under this digest, complete or partial, with its metainfo; `None` when there
     /// is nothing. `namespace` is what the asking peer sent: an origin may start a refresh from
@@ -96,8 +117,27 @@ pub trait TorrentFile: fmt::Debug + Send + Sync + 'static {
     /// Marks a piece whose bytes are written and checked.
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()>;
 
+    /// Its sums, if there are any; to be asked where the torrent may have begun without.
+    fn metainfo(&self) -> Option<MetaInfo> {
+        None
+    }
+
+    /// As [`TorrentFile::mark`], of a piece that `proof` vouches for, which is kept for those who
+    /// are sent the piece. Used of torrents without sums alone.
+    fn mark_proven(&self, index: PieceIndex, proof: &PieceProof) -> Result<()> {
+        let _ = proof;
+        self.mark(index, Proof::PieceVerified)
+    }
+
+    /// What vouches for a marked piece, if it was marked before there were sums.
+    fn proof(&self, index: PieceIndex) -> Result<Option<PieceProof>> {
+        let _ = index;
+        Ok(None)
+    }
+
     /// Checks the whole blob against its digest and commits it; `ErrorKind::Mismatch` when it does
-    /// not match (then nothing is committed and the caller discards). Idempotent.
+    /// not match (then nothing is committed and the caller discards). Idempotent. A torrent that had
+    /// no sums has those of its bytes afterwards.
     fn commit(&self) -> Result<()>;
 
     /// Throws away every byte and mark of a torrent that is not complete. Readers that wait get an

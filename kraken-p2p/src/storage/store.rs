@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kraken_core::store::{Blob, Store};
-use kraken_core::{Bitfield, Digest, MetaInfo, Namespace, PieceIndex, Result};
+use kraken_core::{
+    Bitfield, Digest, MetaInfo, Namespace, PieceIndex, PieceProof, Provisional, Result, TorrentMeta,
+};
 
 use crate::storage::{Proof, Readable, Recall, TorrentFile, TorrentStorage};
 
@@ -48,6 +50,19 @@ impl StoreStorage {
 impl TorrentStorage for StoreStorage {
     fn open(&self, meta: &MetaInfo, _namespace: &Namespace) -> Result<Arc<dyn TorrentFile>> {
         Ok(Arc::new(StoreFile(self.store.open_download(meta)?)))
+    }
+
+    fn takes_provisional(&self) -> bool {
+        true
+    }
+
+    fn open_provisional(
+        &self,
+        meta: &Provisional,
+        _namespace: &Namespace,
+    ) -> Result<Arc<dyn TorrentFile>> {
+        let blob = self.store.open_torrent(&TorrentMeta::Provisional(meta.clone()))?;
+        Ok(Arc::new(StoreFile(blob)))
     }
 
     fn find(
@@ -102,6 +117,18 @@ impl TorrentFile for StoreFile {
 
     fn mark(&self, index: PieceIndex, proof: Proof) -> Result<()> {
         self.0.mark(index, proof == Proof::PieceVerified)
+    }
+
+    fn metainfo(&self) -> Option<MetaInfo> {
+        self.0.metainfo()
+    }
+
+    fn mark_proven(&self, index: PieceIndex, proof: &PieceProof) -> Result<()> {
+        self.0.mark_proven(index, proof)
+    }
+
+    fn proof(&self, index: PieceIndex) -> Result<Option<PieceProof>> {
+        self.0.proof(index)
     }
 
     fn commit(&self) -> Result<()> {

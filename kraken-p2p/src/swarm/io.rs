@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use kraken_core::{
-    Bitfield, Digest, InfoHash, Namespace, PeerInfo, PieceIndex, TorrentMeta,
-};
+use kraken_core::{Bitfield, Digest, InfoHash, Namespace, PeerInfo, PieceIndex, TorrentMeta};
 
 use crate::wire::{Handshake, Message};
 

@@ -297,7 +297,8 @@ impl Swarm {
         self.with_conn(now, conn, |torrent, cx| torrent.on_closed(cx, conn, &reason));
     }
 
-    /// An [`Output::Commit`] ended.
+    /// An [`Output::Commit`] ended. A torrent without sums must have been added again with those
+    /// that its blob turned out to have before it is called committed.
     pub fn handle_committed(&mut self, now: Time, torrent: &Digest, result: Result<(), Error>) {
         self.with(now, torrent, |torrent, cx| torrent.on_committed(cx, result));
     }

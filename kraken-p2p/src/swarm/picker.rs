@@ -16,6 +16,7 @@ use kraken_core::rng::Rng;
 use kraken_core::{Bitfield, PieceIndex, Time};
 
 use super::conn::Conn;
+use super::dialer::REFRESH_INTERVAL;
 use super::io::{CloseReason, ConnId, Output, PieceOutcome};
 use super::limits::{CATCH_UP_MAX, CORRUPT_MAX, ERRORS_MAX, SAMPLE, STORAGE_FAILURES_MAX};
 use super::torrent::{Cx, Demand, Phase, TICK, Torrent};

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod play;
+mod provisional;
 mod script;
 mod trouble;
 

@@ -272,6 +272,7 @@ impl Torrent {
         // Whichever commit it was: one that is planned would commit what is complete or gone.
         self.commit_at = None;
         match result {
+            Ok(()) if !self.is_final => self.give_up(cx, "committed without sums".into()),
             Ok(()) => self.on_complete(cx),
             Err(error) if error.kind() == ErrorKind::Mismatch => {
                 cx.counters.blobs_mismatched += 1;
@@ -392,6 +393,10 @@ impl Torrent {
         }
         cx.conns.remove(&id);
         let Some(conn) = self.conns.remove(&id) else { return };
+        if conn.is_origin() {
+            // It may have begun anew.
+            self.refresh(cx);
+        }
         self.availability.remove_all(&conn.bits);
         cx.uplink.on_closed(id, &conn);
         self.active_at = cx.now;
@@ -440,6 +445,9 @@ impl Torrent {
             .collect();
         for id in idle {
             self.close(cx, id, CloseReason::Idle);
+        }
+        if self.wants_pieces() && cx.now.since(self.stored_at) >= SWEEP_INTERVAL {
+            self.refresh(cx);
         }
         let is_here = |demand: &Demand| demand.missing().is_empty();
         if !self.demands.is_empty() && self.demands.values().all(is_here) {

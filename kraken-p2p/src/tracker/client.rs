@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use kraken_core::{Digest, InfoHash, MetaInfo, Namespace, PeerInfo, Result};
+use kraken_core::{Digest, InfoHash, MetaInfo, Namespace, PeerInfo, Result, TorrentMeta};
 use serde::{Deserialize, Serialize};
 
 /// The body of an announce (uber/kraken's `announceclient.Request`).
@@ -39,6 +39,10 @@ pub struct AnnounceResponse {
     pub bridge: bool,
 }
 
+/// The header of a request for metainfo by who can do without sums; its value is `1`. uber/kraken's
+/// peers do not send it.
+pub const PROVISIONAL_HEADER: &str = "kraken-provisional";
+
 /// What a node needs of a tracker. Cancel safe: dropping a call leaves nothing behind.
 #[async_trait]
 pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {
@@ -49,4 +53,10 @@ pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {
     /// again, up to a limit of its own; while nobody answers it may do so too, for a time that a
     /// restart takes. `ErrorKind::NotFound` when there is no such blob.
     async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo>;
+
+    /// As [`TrackerClient::metainfo`], but without sums while the blob still arrives at its origin,
+    /// if the tracker can tell.
+    async fn torrent_meta(&self, namespace: &Namespace, digest: &Digest) -> Result<TorrentMeta> {
+        self.metainfo(namespace, digest).await.map(TorrentMeta::Final)
+    }
 }

@@ -10,10 +10,10 @@ use kraken_core::health::PassiveConfig;
 use kraken_core::http::{Client, ClientConfig, Request, escape_segment, is_network_error};
 use kraken_core::ring::REPLICAS_MAX_DEFAULT;
 use kraken_core::rng::Rng;
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time, TorrentMeta};
 use tokio::time::{Instant, sleep};
 
-use super::client::{AnnounceRequest, AnnounceResponse, TrackerClient};
+use super::client::{AnnounceRequest, AnnounceResponse, PROVISIONAL_HEADER, TrackerClient};
 use super::ring::TrackerRing;
 use crate::limits;
 
@@ -114,12 +114,57 @@ impl HttpTrackerClient {
         Err(failure.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no tracker to ask")))
     }
 
-    /// Asks one tracker for metainfo, once.
-    async fn ask_metainfo(&self, tracker: &str, path: &str) -> Result<MetaInfo> {
-        let request = self.quick(Request::to(http::Method::GET, tracker, path));
+    /// Asks one tracker for metainfo, once; if `provisional`, for such without sums too.
+    async fn ask_metainfo(
+        &self,
+        tracker: &str,
+        path: &str,
+        provisional: bool,
+    ) -> Result<TorrentMeta> {
+        let mut request = self.quick(Request::to(http::Method::GET, tracker, path));
+        if provisional {
+            request = request.header(PROVISIONAL_HEADER, "1");
+        }
         let response = self.http.send(request).await?;
         let json = response.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
-        MetaInfo::from_json(&json)
+        if provisional {
+            TorrentMeta::from_json(&json)
+        } else {
+            MetaInfo::from_json(&json).map(TorrentMeta::Final)
+        }
+    }
+
+    /// Asks the trackers for metainfo until there is some.
+    async fn await_metainfo(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        provisional: bool,
+    ) -> Result<TorrentMeta> {
+        let namespace = escape_segment(namespace.as_str());
+        let path = format!("/namespace/{namespace}/blobs/{digest}/metainfo");
+        let ask = async |tracker: String| self.ask_metainfo(&tracker, &path, provisional).await;
+        let seed = RandomState::new().hash_one(&path);
+        let mut patience = Patience::new(&self.config, self.now(), seed);
+        let metainfo = loop {
+            let asked = self.now();
+            let error = match self.ask(digest, ask).await {
+                Ok(metainfo) => break metainfo,
+                Err(error) => error,
+            };
+            match patience.pause_after(error, asked, self.now()) {
+                Ok(pause) => sleep(pause).await,
+                Err(error) => return Err(error),
+            }
+        };
+        if metainfo.digest() != *digest {
+            let found = metainfo.digest();
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("asked for metainfo of {digest}, got that of {found}"),
+            ));
+        }
+        Ok(metainfo)
     }
 
     fn quick(&self, request: Request) -> Request {
@@ -157,30 +202,16 @@ impl TrackerClient for HttpTrackerClient {
     }
 
     async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo> {
-        let namespace = escape_segment(namespace.as_str());
-        let path = format!("/namespace/{namespace}/blobs/{digest}/metainfo");
-        let ask = async |tracker: String| self.ask_metainfo(&tracker, &path).await;
-        let seed = RandomState::new().hash_one(&path);
-        let mut patience = Patience::new(&self.config, self.now(), seed);
-        let metainfo = loop {
-            let asked = self.now();
-            let error = match self.ask(digest, ask).await {
-                Ok(metainfo) => break metainfo,
-                Err(error) => error,
-            };
-            match patience.pause_after(error, asked, self.now()) {
-                Ok(pause) => sleep(pause).await,
-                Err(error) => return Err(error),
+        match self.await_metainfo(namespace, digest, false).await? {
+            TorrentMeta::Final(metainfo) => Ok(metainfo),
+            TorrentMeta::Provisional(_) => {
+                Err(Error::new(ErrorKind::Internal, "metainfo without sums was not asked for"))
             }
-        };
-        if metainfo.digest() != *digest {
-            let found = metainfo.digest();
-            return Err(Error::new(
-                ErrorKind::Mismatch,
-                format!("asked for metainfo of {digest}, got that of {found}"),
-            ));
         }
-        Ok(metainfo)
+    }
+
+    async fn torrent_meta(&self, namespace: &Namespace, digest: &Digest) -> Result<TorrentMeta> {
+        self.await_metainfo(namespace, digest, true).await
     }
 }
 

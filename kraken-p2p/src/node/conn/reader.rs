@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf as _, BytesMut};
-use kraken_core::{PieceIndex, Time};
+use kraken_core::{ErrorKind, PieceIndex, PieceProof, Time, TorrentMeta};
 use rustix::fs::Advice;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -45,6 +45,8 @@ pub(super) struct Reader {
     reported_at: Time,
     /// The write under way; the next one waits for it. `Some` outcome: the piece ended early.
     pending: Option<JoinHandle<Option<PieceOutcome>>>,
+    /// What vouches for the piece whose payload comes next.
+    proof: Option<(PieceIndex, Arc<PieceProof>)>,
 }
 
 /// A piece as it comes in.
@@ -56,6 +58,7 @@ struct Incoming {
     left: usize,
     sums: RunningSums,
     lease: Arc<HeldLease>,
+    proof: Option<Arc<PieceProof>>,
 }
 
 impl Reader {
@@ -80,6 +83,7 @@ impl Reader {
             unreported: 0,
             reported_at: Time::ZERO,
             pending: None,
+            proof: None,
         }
     }
 
@@ -110,6 +114,10 @@ impl Reader {
 
     async fn message(&mut self, message: Message) -> Result<(), CloseReason> {
         match message {
+            Message::PieceProof { index, proof } => {
+                self.proof = Some((index, Arc::new(*proof)));
+                return Ok(());
+            }
             Message::PieceRequest { index, .. } => self.advise(index),
             Message::Error { index, .. } => {
                 self.requests.end(index);
@@ -121,7 +129,7 @@ impl Reader {
 
     /// Has the system read a piece ahead while its request waits for its turn.
     fn advise(&self, index: PieceIndex) {
-        let range = self.torrent.meta.geometry().range(index);
+        let range = self.torrent.geometry.range(index);
         if let Some(len) = NonZeroU64::new(range.end - range.start)
             && let Some((file, base)) = self.torrent.file.sendfile_source()
         {
@@ -137,7 +145,7 @@ impl Reader {
         offset: u32,
         length: u32,
     ) -> Result<(), CloseReason> {
-        let range = self.torrent.meta.geometry().range(index);
+        let range = self.torrent.geometry.range(index);
         let exact = u64::from(length) == range.end - range.start;
         if offset != 0 || !exact || !self.requests.end(index) {
             return Err(CloseReason::Protocol(format!(
@@ -145,6 +153,11 @@ impl Reader {
             )));
         }
         let left = length as usize;
+        let proof = self.proof.take().filter(|(of, _)| *of == index).map(|(_, proof)| proof);
+        let meta = self.torrent.meta();
+        if let Err(outcome) = vouched_for(&meta, index, proof.as_deref()) {
+            return self.skip(index, left, outcome).await;
+        }
         if self.torrent.leases.is_taken(index, self.shared.clock.now()) {
             return self.skip(index, left, PieceOutcome::Duplicate).await;
         }
@@ -154,8 +167,9 @@ impl Reader {
             drop(buffer);
             return self.skip(index, left, PieceOutcome::Duplicate).await;
         };
-        let sums = RunningSums::new(self.torrent.meta.blake3_of(index).is_some());
-        let piece = Incoming { index, at: range.start, left, sums, lease: Arc::new(lease) };
+        let has_blake3 = meta.as_final().is_none_or(|meta| meta.blake3_of(index).is_some());
+        let (sums, lease) = (RunningSums::new(has_blake3), Arc::new(lease));
+        let piece = Incoming { index, at: range.start, left, sums, lease, proof };
         self.receive(piece, buffer).await
     }
 
@@ -247,6 +261,7 @@ impl Reader {
             buffer,
             filled,
             sums: last.then(|| std::mem::take(&mut piece.sums)),
+            proof: piece.proof.clone(),
         };
         piece.at += filled as u64;
         let (shared, conn, from_origin) = (Arc::clone(&self.shared), self.conn, self.from_origin);
@@ -255,7 +270,7 @@ impl Reader {
             let outcome = match shared.blocking.run("write a piece", || write.run()).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
-                    let digest = torrent.meta.digest();
+                    let digest = torrent.digest;
                     tracing::error!(%digest, %index, %error, "lost a write");
                     Some(PieceOutcome::StorageFailed)
                 }
@@ -406,6 +421,23 @@ impl Reader {
     }
 }
 
+/// Whether a piece may be taken: there are sums, or an origin vouches for it.
+fn vouched_for(
+    meta: &TorrentMeta,
+    index: PieceIndex,
+    proof: Option<&PieceProof>,
+) -> Result<(), PieceOutcome> {
+    let TorrentMeta::Provisional(meta) = meta else { return Ok(()) };
+    match proof.map(|proof| meta.check(index, proof)) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) if error.kind() == ErrorKind::Mismatch => {
+            Err(PieceOutcome::Corrupt { lied: true })
+        }
+        // Another attempt or an unknown key: what is known here may be old.
+        Some(Err(_)) | None => Err(PieceOutcome::Unproven),
+    }
+}
+
 fn end_of_stream() -> CloseReason {
     CloseReason::Remote("end of stream".to_owned())
 }
@@ -416,6 +448,6 @@ fn count(shared: &Shared, outcome: PieceOutcome) {
             stats::add(&shared.counters.duplicate_pieces, 1);
         }
         PieceOutcome::Corrupt { .. } => stats::add(&shared.counters.corrupt_pieces, 1),
-        PieceOutcome::Stored | PieceOutcome::StorageFailed => {}
+        PieceOutcome::Stored | PieceOutcome::Unproven | PieceOutcome::StorageFailed => {}
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::requests::Requests;
 use crate::node::event::Event;
 use crate::node::limits::{SEND_SILENCE_MAX, SLICE_LEN, STALL_AFTER, WRITE_BATCH_LEN};
+use crate::node::link::PieceToSend;
 use crate::node::shared::Shared;
 use crate::node::stats;
 use crate::node::torrent::Torrent;
@@ -49,7 +50,7 @@ impl Writer {
     pub(super) async fn run(
         &mut self,
         mut control: mpsc::Receiver<Message>,
-        mut pieces: mpsc::Receiver<PieceIndex>,
+        mut pieces: mpsc::Receiver<PieceToSend>,
     ) -> CloseReason {
         loop {
             let sent = tokio::select! {
@@ -58,7 +59,7 @@ impl Writer {
                     Some(message) => self.send_control(message, &mut control).await,
                     None => return CloseReason::Shutdown,
                 },
-                Some(index) = pieces.recv() => self.send_piece(index).await,
+                Some(piece) = pieces.recv() => self.send_piece(piece).await,
             };
             if let Err(reason) = sent {
                 return reason;
@@ -85,11 +86,21 @@ impl Writer {
     }
 
     /// Sends header and bytes of a piece and reports it.
-    async fn send_piece(&mut self, index: PieceIndex) -> Result<(), CloseReason> {
-        let range = self.torrent.meta.geometry().range(index);
+    async fn send_piece(&mut self, piece: PieceToSend) -> Result<(), CloseReason> {
+        let PieceToSend { index, proven } = piece;
+        let range = self.torrent.geometry.range(index);
         let length = u32::try_from(range.end - range.start).unwrap_or(0);
         if length == 0 || !self.torrent.leases.is_marked(index) {
             return self.report_sent(index, Err(())).await;
+        }
+        if proven {
+            let torrent = Arc::clone(&self.torrent);
+            let read = self.shared.blocking.run("read a proof", move || torrent.file.proof(index));
+            let Ok(Some(proof)) = read.await.flatten() else {
+                return self.report_sent(index, Err(())).await;
+            };
+            let proof = Box::new(proof);
+            wire::encode(&Message::PieceProof { index, proof }, &mut self.out);
         }
         wire::encode(&Message::PiecePayload { index, offset: 0, length }, &mut self.out);
         let header = self.out.split();
@@ -171,7 +182,7 @@ impl Writer {
 
     /// Inside a payload the only way to say "cannot" is to hang up.
     fn unreadable(&self, error: &dyn std::fmt::Display) -> CloseReason {
-        let digest = self.torrent.meta.digest();
+        let digest = self.torrent.digest;
         tracing::warn!(%digest, conn = self.conn.0, %error, "cannot read a piece to send it");
         CloseReason::TorrentGone
     }

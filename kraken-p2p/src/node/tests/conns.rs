@@ -41,7 +41,8 @@ impl Stage {
         };
         let (events, events_rx) = mpsc::channel(EVENTS_MAX);
         let storage = Storage::new(true);
-        let torrent = Torrent::open(&*storage, meta, namespace()).unwrap();
+        let torrent =
+            Torrent::open(&*storage, kraken_core::TorrentMeta::Final(meta), namespace()).unwrap();
         let shared = Shared::new(config, local, storage, Arc::new(Tracker::default()), events);
         Self { shared: Arc::new(shared), events: events_rx, torrent, bytes, links: Vec::new() }
     }
@@ -62,11 +63,11 @@ impl Stage {
     }
 
     fn length(&self, index: PieceIndex) -> u32 {
-        self.torrent.meta.geometry().len_of(index) as u32
+        self.torrent.geometry.len_of(index) as u32
     }
 
     fn piece(&self, index: PieceIndex) -> Vec<u8> {
-        let range = self.torrent.meta.geometry().range(index);
+        let range = self.torrent.geometry.range(index);
         self.bytes[range.start as usize..range.end as usize].to_vec()
     }
 
@@ -112,7 +113,7 @@ async fn requests_that_were_taken_back_do_not_add_up() {
     let meta = MetaInfo::of_bytes(Digest::sha256(&bytes), &bytes, 1).unwrap();
     let mut stage = Stage::new(loopback(), (bytes, meta));
     let mut peer = stage.connect().await;
-    let pieces = stage.torrent.meta.geometry().pieces();
+    let pieces = stage.torrent.geometry.pieces();
     for index in (0..pieces).map(PieceIndex) {
         stage.request(0, &mut peer, index).await;
         stage.links[0].send(Message::CancelPiece { index }).unwrap();

@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use kraken_core::{
-    Bitfield, Digest, Error, ErrorKind, MetaInfo, Namespace, PeerId, PeerInfo, PieceIndex, Result,
+    Bitfield, Digest, Error, ErrorKind, MetaInfo, Namespace, PeerId, PeerInfo, PieceIndex,
+    Provisional, Result, TorrentMeta,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -183,6 +184,8 @@ impl TorrentFile for Stored {
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     metas: Mutex<BTreeMap<Digest, MetaInfo>>,
+    /// Of blobs that still arrive.
+    arriving: Mutex<BTreeMap<Digest, Provisional>>,
     peers: Mutex<BTreeMap<Digest, Vec<PeerInfo>>>,
     /// What was said last.
     pub(super) zone: Mutex<String>,
@@ -195,6 +198,21 @@ impl Tracker {
         let peers = peers.entry(meta.digest()).or_default();
         peers.retain(|known| known.peer_id != peer.peer_id);
         peers.push(peer);
+    }
+
+    /// A blob is there no more.
+    pub(super) fn forget(&self, digest: &Digest) {
+        self.arriving.lock().unwrap().remove(digest);
+    }
+
+    /// A blob arrives at an origin.
+    pub(super) fn arrives(&self, meta: &Provisional, origin: PeerInfo) {
+        self.arriving.lock().unwrap().insert(meta.digest(), meta.clone());
+        let mut peers = self.peers.lock().unwrap();
+        let peers = peers.entry(meta.digest()).or_default();
+        if !peers.contains(&origin) {
+            peers.push(origin);
+        }
     }
 }
 
@@ -214,6 +232,14 @@ impl TrackerClient for Tracker {
     async fn metainfo(&self, _: &Namespace, digest: &Digest) -> Result<MetaInfo> {
         let metas = self.metas.lock().unwrap();
         metas.get(digest).cloned().ok_or_else(|| Error::not_found("metainfo"))
+    }
+
+    async fn torrent_meta(&self, of: &Namespace, digest: &Digest) -> Result<TorrentMeta> {
+        let arriving = self.arriving.lock().unwrap().get(digest).cloned();
+        match (self.metainfo(of, digest).await, arriving) {
+            (Err(_), Some(meta)) => Ok(TorrentMeta::Provisional(meta)),
+            (answer, _) => answer.map(TorrentMeta::Final),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
-use kraken_core::{Bitfield, Digest, Error, PeerInfo, PieceIndex, Time};
+use kraken_core::{Bitfield, Digest, Error, PeerInfo, PieceIndex, Time, TorrentMeta};
 
 use crate::sim::{Limits, Peer, Policy};
 use crate::swarm::{
@@ -139,7 +139,7 @@ impl Peer for StarPeer {
         if let Message::PieceRequest { index, .. } = message {
             let torrent = self.conns[&conn];
             for _ in 0..if self.star.sends_twice { 2 } else { 1 } {
-                self.outputs.push_back(Output::SendPiece { conn, torrent, index });
+                self.outputs.push_back(Output::SendPiece { conn, torrent, index, proven: false });
             }
         }
     }

@@ -134,7 +134,7 @@ impl Upstream {
 impl Peer for Upstream {
     fn add_torrent(&mut self, now: Time, spec: TorrentSpec) -> Result<(), Error> {
         self.start(now);
-        if !self.torrents.contains_key(&spec.digest) {
+        if !self.torrents.contains_key(&spec.meta.digest()) {
             let torrent = Torrent::new(&self.config, spec)?;
             self.torrents.insert(torrent.digest, torrent);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kraken_core::rng::Rng;
 use kraken_core::{
-    Bitfield, Digest, Error, Geometry, InfoHash, Namespace, PeerInfo, PieceIndex, Time,
+    Bitfield, Digest, Error, Geometry, InfoHash, Namespace, PeerInfo, PieceIndex, Time, TorrentMeta,
 };
 
 use super::announces::AnnounceQueue;
@@ -13,8 +13,7 @@ use super::links::{Link, Links};
 use super::requests::{Ask, Requests};
 use crate::limits::FRAME_LEN_MAX;
 use crate::swarm::{
-    Announced, CloseReason, ConnId, Counters, DemandId, Output, PieceOutcome, Refused, Sums,
-    TorrentSpec,
+    Announced, CloseReason, ConnId, Counters, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
 use crate::wire::{ErrorCode, Handshake, Message};
 
@@ -348,7 +347,7 @@ impl Torrent {
             link.progress_at = cx.now;
             link.theirs.set(index);
         }
-        cx.out.push_back(Output::SendPiece { conn, torrent: self.digest, index });
+        cx.out.push_back(Output::SendPiece { conn, torrent: self.digest, index, proven: false });
     }
 
     pub(super) fn on_piece_sent(&mut self, cx: &mut Cx<'_>, index: PieceIndex) {
@@ -375,7 +374,9 @@ impl Torrent {
                 cx.counters.pieces_corrupt += 1;
                 self.requests.mark_invalid(conn, index);
             }
-            PieceOutcome::StorageFailed => self.requests.mark_invalid(conn, index),
+            PieceOutcome::Unproven | PieceOutcome::StorageFailed => {
+                self.requests.mark_invalid(conn, index)
+            }
         }
     }
 

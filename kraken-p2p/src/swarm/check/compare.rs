@@ -20,6 +20,7 @@ impl Model {
         let step = &self.step;
         assert!(step.owed.is_empty(), "not answered: {:?}", step.owed);
         assert!(step.completes.is_empty() && step.discards.is_empty());
+        assert!(step.finals.is_empty(), "not told of sums: {:?}", step.finals);
         let open = step.must_close.iter().find(|conn| self.conns.contains_key(conn));
         assert_eq!(open, None, "is to be closed");
         assert!(swarm.torrents().eq(self.torrents.keys().copied()));

@@ -25,6 +25,7 @@ pub(super) enum Event {
     Incoming(IpAddr, Handshake),
     Message(ConnId, Message),
     Piece(Digest, ConnId, PieceIndex, PieceOutcome),
+    Landed(Digest, PieceIndex),
     Progress(ConnId, u64),
     Sent(ConnId, PieceIndex, bool),
     Stalled(ConnId),
@@ -67,6 +68,7 @@ impl Event {
             Self::Piece(digest, conn, index, outcome) => {
                 swarm.handle_piece(now, &digest, conn, index, outcome);
             }
+            Self::Landed(digest, index) => swarm.handle_landed(now, &digest, index),
             Self::Progress(conn, bytes) => swarm.handle_piece_progress(now, conn, bytes),
             Self::Sent(conn, index, sent) => {
                 let result = if sent { Ok(()) } else { Err(()) };

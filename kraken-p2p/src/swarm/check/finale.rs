@@ -28,7 +28,7 @@ impl Player<'_> {
             if !self.model.torrents.contains_key(&digest) {
                 continue;
             }
-            if self.model.torrents[&digest].phase == Phase::Arriving {
+            if !self.model.torrents[&digest].is_final {
                 let spec = input::spec(&self.metas, which, &mut Input::new(&[]));
                 self.tell(Event::Added(Box::new(spec)));
             }
@@ -78,7 +78,8 @@ impl Player<'_> {
                     self.does(Event::Announced(*digest, Ok(announced)));
                 }
                 if committing {
-                    self.does(Event::Committed(*digest, Ok(())));
+                    self.served += 1;
+                    self.committed(digest);
                 }
                 if discarding {
                     self.does(Event::Discarded(*digest, Ok(())));

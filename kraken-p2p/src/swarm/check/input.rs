@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use kraken_core::rng::Rng;
 use kraken_core::{
-    Bitfield, Digest, Geometry, InfoHash, MetaInfo, Namespace, PeerId, PeerInfo, PieceSums,
+    AttemptId, Bitfield, Digest, Geometry, InfoHash, MetaInfo, Namespace, OriginKey, PeerId,
+    PeerInfo, PieceSums, Provisional, TorrentMeta, provisional,
 };
 
-use crate::swarm::{Sums, SwarmConfig, TorrentSpec};
+use crate::swarm::{SwarmConfig, TorrentSpec};
 use crate::wire::{Capabilities, Handshake};
 
 /// Bytes read as numbers and choices; zeros once there are no more.
@@ -126,13 +127,16 @@ pub(super) fn bits(pieces: u32, choice: u8) -> Bitfield {
     bits
 }
 
-/// A handshake for a torrent: mostly in order, now and then with a part of it replaced.
+/// A handshake for a torrent, which is known by this hash: mostly in order, now and then with a part
+/// of it replaced.
 pub(super) fn handshake(
-    (digest, info_hash, pieces): (Digest, InfoHash, u32),
+    (meta, info_hash): (&MetaInfo, InfoHash),
     at: u8,
     input: &mut Input<'_>,
 ) -> Handshake {
     let (have, capabilities, odd) = (input.byte(), input.byte(), input.byte());
+    let (digest, geometry) = (meta.digest(), meta.geometry());
+    let pieces = geometry.pieces();
     let mut handshake = Handshake {
         peer_id: peer_id(at),
         info_hash,
@@ -156,6 +160,8 @@ pub(super) fn handshake(
         230..235 => handshake.bitfield = Bytes::from_static(&[255; 24]),
         225..230 => handshake.peer_id = peer_id(LOCAL),
         220..225 => handshake.peer_id = peer_id(at + 1),
+        190..220 => handshake.info_hash = provisional::info_hash(&digest, &geometry),
+        180..190 => handshake.info_hash = meta.info_hash(),
         _ => {}
     }
     handshake
@@ -174,20 +180,12 @@ pub(super) fn spec(metas: &[MetaInfo], which: usize, input: &mut Input<'_>) -> T
         complete: state % 4 == 1,
     };
     if state % 8 == 2 {
-        spec.meta = provisional(meta);
+        spec.meta = without_sums(meta);
     }
     match odd {
-        250.. => spec.have = Bitfield::new(pieces + 1),
-        245..250 => {
-            // Another geometry of the same blob.
-            let geometry = metas[(which + 1) % metas.len()].geometry();
-            let sums = PieceSums { crc32: vec![3; geometry.pieces() as usize], blake3: None };
-            let other = MetaInfo::new(meta.digest(), geometry, sums);
-            spec.meta = TorrentMeta::Final(other.expect("as many sums as pieces"));
-            spec.have = Bitfield::new(geometry.pieces());
-        }
+        240.. => spec.have = Bitfield::new(pieces + 1),
         // Complete as it may be.
-        235..240 => spec.meta = provisional(meta),
+        235..240 => spec.meta = without_sums(meta),
         230..235 => {
             let crc32 = vec![2; pieces as usize];
             let sums = PieceSums { crc32, blake3: None };
@@ -200,7 +198,7 @@ pub(super) fn spec(metas: &[MetaInfo], which: usize, input: &mut Input<'_>) -> T
 }
 
 /// What is known of a blob without its sums.
-fn provisional(meta: &MetaInfo) -> TorrentMeta {
+fn without_sums(meta: &MetaInfo) -> TorrentMeta {
     let keys = vec![OriginKey::new([1; 32])];
     let attempt = AttemptId([1; 16]);
     let provisional =

@@ -6,15 +6,16 @@ use std::ops::Range;
 
 use kraken_core::{
     Bitfield, Digest, ErrorKind, Geometry, InfoHash, PeerId, PeerInfo, PieceIndex, Time,
+    provisional,
 };
 
 use super::event::Event;
 use crate::limits::{HANDOUT_MAX, PIECE_REQUESTS_QUEUED_MAX};
-use crate::swarm::limits::CORRUPT_MAX;
-use crate::swarm::torrent::{Phase, info_hash_of};
-use crate::swarm::upload::CANCELLED;
-use crate::swarm::{ConnId, Counters, DemandId, PieceOutcome, Sums, SwarmConfig, TorrentSpec};
-use crate::wire::{ErrorCode, Handshake, Message};
+use crate::swarm::limits::{CORRUPT_MAX, ERRORS_MAX};
+use crate::swarm::torrent::Phase;
+use crate::swarm::upload::{CANCELLED, UNPROVABLE};
+use crate::swarm::{ConnId, Counters, DemandId, PieceOutcome, SwarmConfig, TorrentSpec};
+use crate::wire::{Capabilities, ErrorCode, Handshake, Message};
 
 /// A swarm as it should be.
 #[derive(Debug, Default)]
@@ -34,6 +35,10 @@ pub(super) struct Model {
 pub(super) struct Known {
     pub(super) geometry: Geometry,
     pub(super) info_hash: InfoHash,
+    pub(super) provisional_hash: InfoHash,
+    pub(super) is_final: bool,
+    /// When metainfo was last asked for.
+    pub(super) refreshed_at: Option<Time>,
     pub(super) phase: Phase,
     /// The pieces on disk.
     pub(super) have: Bitfield,
@@ -79,6 +84,9 @@ pub(super) struct Line {
 pub(super) struct Open {
     pub(super) ours: bool,
     pub(super) answers_cancels: bool,
+    pub(super) lacks_sums: bool,
+    /// Pieces for which nothing vouched.
+    pub(super) unproven: u32,
     /// What the other side has.
     pub(super) bits: Bitfield,
     /// What it need not be told any more that this side has; `None` when seeding was off meanwhile.
@@ -102,6 +110,8 @@ pub(super) struct Step {
     pub(super) event: Option<Event>,
     /// Answers to peers that are due.
     pub(super) owed: Vec<(ConnId, PieceIndex, ErrorCode)>,
+    /// Connections that are to be told that there are sums.
+    pub(super) finals: BTreeSet<ConnId>,
     /// Connections that are to be closed.
     pub(super) must_close: BTreeSet<ConnId>,
     /// Those that ended while outputs were being carried out: nothing can be sent to them.
@@ -122,11 +132,16 @@ pub(super) struct Step {
 
 impl Known {
     fn new(now: Time, spec: &TorrentSpec) -> Self {
-        let mut known = Self {
-            geometry: spec.geometry,
-            info_hash: info_hash_of(&spec.sums),
-            phase: Phase::Arriving,
-            have: Bitfield::new(spec.geometry.pieces()),
+        let (digest, geometry) = (spec.meta.digest(), spec.meta.geometry());
+        let all = Bitfield::full(geometry.pieces());
+        Self {
+            geometry,
+            info_hash: spec.meta.info_hash(),
+            provisional_hash: provisional::info_hash(&digest, &geometry),
+            is_final: spec.meta.as_final().is_some(),
+            refreshed_at: None,
+            phase: if spec.complete { Phase::Complete } else { Phase::Fetching },
+            have: if spec.complete { all } else { spec.have.clone() },
             demands: BTreeMap::new(),
             announcing: false,
             committing: false,
@@ -137,20 +152,7 @@ impl Known {
             news_at: now,
             received: (0, 0),
             sent: (0, 0),
-        };
-        known.settle(spec);
-        known
-    }
-
-    /// Final sums are there.
-    fn settle(&mut self, spec: &TorrentSpec) {
-        if !matches!(spec.sums, Sums::Final(_)) {
-            return;
         }
-        self.info_hash = info_hash_of(&spec.sums);
-        self.phase = if spec.complete { Phase::Complete } else { Phase::Fetching };
-        let all = Bitfield::full(self.geometry.pieces());
-        self.have = if spec.complete { all } else { spec.have.clone() };
     }
 
     /// What would be said of it in a handshake.
@@ -161,8 +163,21 @@ impl Known {
     /// The pieces of a handshake that is one for this torrent.
     pub(super) fn bits_of(&self, digest: &Digest, handshake: &Handshake) -> Option<Bitfield> {
         let bits = Bitfield::from_wire(&handshake.bitfield, self.geometry.pieces()).ok()?;
-        let fits = handshake.digest == *digest && handshake.info_hash == self.info_hash;
-        fits.then_some(bits)
+        let takes = takes_provisional(handshake);
+        let known = match self.is_final {
+            true => {
+                handshake.info_hash == self.info_hash
+                    || takes && handshake.info_hash == self.provisional_hash
+            }
+            // Any sums may turn out to be right.
+            false => takes,
+        };
+        (handshake.digest == *digest && known).then_some(bits)
+    }
+
+    /// Whether who says this has no sums.
+    fn lacks_sums(&self, handshake: &Handshake) -> bool {
+        takes_provisional(handshake) && handshake.info_hash == self.provisional_hash
     }
 
     /// Whether a peer may not come from there, or with a port may not be dialled there.
@@ -180,11 +195,19 @@ impl Line {
         self.remote.as_ref().is_ok_and(|peer| peer.origin)
     }
 
-    pub(super) fn begin(&mut self, handshake: &Handshake, bits: Bitfield, told: Option<Bitfield>) {
+    pub(super) fn begin(
+        &mut self,
+        known: &Known,
+        handshake: &Handshake,
+        bits: Bitfield,
+        told: Option<Bitfield>,
+    ) {
         let capabilities = handshake.capabilities;
         self.open = Some(Open {
             ours: capabilities.is_some(),
             answers_cancels: capabilities.is_some_and(|known| known.0 & 1 == 1),
+            lacks_sums: known.lacks_sums(handshake),
+            unproven: 0,
             bits,
             told,
             requests: BTreeSet::new(),
@@ -221,6 +244,7 @@ impl Model {
             Event::Piece(digest, conn, index, outcome) => {
                 self.piece(now, digest, *conn, *index, *outcome);
             }
+            Event::Landed(digest, index) => self.landed(now, digest, *index),
             Event::Progress(..) | Event::UploadProgress(_) | Event::Timeout => {}
             Event::Sent(conn, index, sent) => self.sent(*conn, *index, *sent),
             Event::Stalled(conn) => {
@@ -240,13 +264,20 @@ impl Model {
 
     /// A torrent was added, and that was in order.
     pub(super) fn added(&mut self, now: Time, spec: &TorrentSpec) {
-        match self.torrents.get_mut(&spec.digest) {
-            Some(known) if known.phase == Phase::Arriving => {
-                known.settle(spec);
-                known.news_at = now;
+        let digest = spec.meta.digest();
+        match self.torrents.get_mut(&digest) {
+            Some(known) if !known.is_final && spec.meta.as_final().is_some() => {
+                known.info_hash = spec.meta.info_hash();
+                known.is_final = true;
+                let of_it = |line: &&Line| line.torrent == digest;
+                for (conn, line) in self.conns.iter().filter(|(_, line)| of_it(line)) {
+                    if line.open.as_ref().is_some_and(|open| open.lacks_sums) {
+                        self.step.finals.insert(*conn);
+                    }
+                }
             }
             Some(_) => {}
-            None => drop(self.torrents.insert(spec.digest, Known::new(now, spec))),
+            None => drop(self.torrents.insert(digest, Known::new(now, spec))),
         }
     }
 
@@ -314,7 +345,10 @@ impl Model {
                     told.set(index);
                 });
                 let told = seed.then_some(told);
-                line.begin(handshake, bits, told);
+                line.begin(known, handshake, bits, told);
+                if known.is_final && known.lacks_sums(handshake) {
+                    self.step.finals.insert(conn);
+                }
             }
             _ => drop(self.step.must_close.insert(conn)),
         }
@@ -354,16 +388,25 @@ impl Model {
                     self.step.owed.push((conn, *index, CANCELLED));
                 }
             }
+            Message::Error { index, code: UNPROVABLE, .. } => {
+                if open.requests.remove(index) {
+                    self.unproven(conn);
+                }
+            }
             Message::Error { index, code, .. } => {
                 if *code != CANCELLED && open.requests.remove(index) {
                     open.bits.clear(*index);
                 }
             }
+            Message::Final { .. } => open.lacks_sums = false,
             Message::Complete if known.phase == Phase::Complete => {
                 self.step.must_close.insert(conn);
             }
             Message::Complete => open.bits = Bitfield::full(known.geometry.pieces()),
-            Message::Handshake(_) | Message::PiecePayload { .. } | Message::Unknown(_) => {}
+            Message::Handshake(_)
+            | Message::PiecePayload { .. }
+            | Message::PieceProof { .. }
+            | Message::Unknown(_) => {}
         }
     }
 
@@ -403,19 +446,10 @@ impl Model {
                     }
                 }
                 if is_news {
-                    known.have.set(index);
-                    known.news_at = now;
-                    for line in self.conns.values_mut().filter(|line| line.torrent == *digest) {
-                        let Some(open) = &mut line.open else { continue };
-                        open.requests.remove(&index);
-                        if let Some(told) = open.told.as_mut().filter(|_| open.bits.contains(index))
-                        {
-                            // It needs not be told.
-                            told.set(index);
-                        }
-                    }
+                    self.landed(now, digest, index);
                 }
             }
+            PieceOutcome::Unproven => self.unproven(conn),
             PieceOutcome::Duplicate => self.counters.pieces_duplicate += 1,
             PieceOutcome::StorageFailed => {}
             PieceOutcome::Corrupt { lied } => {
@@ -424,6 +458,33 @@ impl Model {
                 open.bits.clear(index);
                 self.corrupt(digest, conn, lied);
             }
+        }
+    }
+
+    /// A piece is on disk.
+    fn landed(&mut self, now: Time, digest: &Digest, index: PieceIndex) {
+        let Some(known) = self.torrents.get_mut(digest) else { return };
+        let is_news = known.phase == Phase::Fetching && known.geometry.contains(index);
+        if !is_news || !known.have.set(index) {
+            return;
+        }
+        known.news_at = now;
+        for line in self.conns.values_mut().filter(|line| line.torrent == *digest) {
+            let Some(open) = &mut line.open else { continue };
+            open.requests.remove(&index);
+            if let Some(told) = open.told.as_mut().filter(|_| open.bits.contains(index)) {
+                // It needs not be told.
+                told.set(index);
+            }
+        }
+    }
+
+    /// Nothing vouched for a piece of an open connection.
+    fn unproven(&mut self, conn: ConnId) {
+        let Some(open) = self.open(conn) else { return };
+        open.unproven += 1;
+        if open.unproven >= ERRORS_MAX {
+            self.step.must_close.insert(conn);
         }
     }
 
@@ -457,7 +518,8 @@ impl Model {
             return;
         }
         if !sent {
-            self.step.owed.push((conn, index, ErrorCode::PieceRequestFailed));
+            let code = if open.lacks_sums { UNPROVABLE } else { ErrorCode::PieceRequestFailed };
+            self.step.owed.push((conn, index, code));
             return;
         }
         let bytes = known.geometry.len_of(index);
@@ -475,6 +537,8 @@ impl Model {
         }
         known.committing = false;
         match result {
+            // The driver has broken its word.
+            Ok(()) if !known.is_final => {}
             Ok(()) => {
                 known.phase = Phase::Complete;
                 known.origins_only = false;
@@ -510,6 +574,11 @@ impl Counters {
         *pieces += 1;
         *sum += bytes;
     }
+}
+
+/// Whether a peer can do without sums.
+pub(super) fn takes_provisional(handshake: &Handshake) -> bool {
+    handshake.capabilities.is_some_and(|known| known.has(Capabilities::PROVISIONAL))
 }
 
 /// The one spelling of an IP; a name stays as it is.

@@ -1,16 +1,15 @@
 //! Whether what comes out of a swarm is what may come, by the model.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use kraken_core::{Digest, ErrorKind, PeerInfo, PieceIndex, Time};
 
 use super::event::{Answer, Event};
-use super::model::{Known, Line, Model};
-use crate::swarm::torrent::{CANCELS_ANSWERED, Phase, info_hash_of};
+use super::model::{Known, Line, Model, takes_provisional};
+use crate::swarm::torrent::Phase;
 use crate::swarm::upload::CANCELLED;
-use crate::swarm::{
-    CloseReason, ConnId, Output, PieceOutcome, Refused, Sums, SwarmConfig, TorrentSpec,
-};
+use crate::swarm::{CloseReason, ConnId, Output, PieceOutcome, Refused, SwarmConfig, TorrentSpec};
 use crate::wire::{Capabilities, Handshake, Message};
 
 /// What an output is judged by besides the model.
@@ -26,9 +25,11 @@ impl Model {
     pub(super) fn answered(&mut self, now: Now<'_>, event: &Event, answer: Answer) {
         match (event, answer) {
             (Event::Added(spec), Answer::Added(result)) => {
-                let conflict = self.torrents.get(&spec.digest).is_some_and(|known| {
-                    let other = known.info_hash != info_hash_of(&spec.sums);
-                    known.geometry != spec.geometry || known.phase != Phase::Arriving && other
+                let conflict = self.torrents.get(&spec.meta.digest()).is_some_and(|known| {
+                    let other = spec.meta.as_final().is_some()
+                        && known.is_final
+                        && known.info_hash != spec.meta.info_hash();
+                    known.geometry != spec.meta.geometry() || other
                 });
                 let refused = if self.shut_down {
                     Some(ErrorKind::Cancelled)
@@ -74,7 +75,7 @@ impl Model {
         let known = &self.torrents[&digest];
         let bits = known.bits_of(&digest, handshake).expect("its handshake fits");
         assert!(now.config.seed && !known.origins_only);
-        assert!(!matches!(known.phase, Phase::Arriving | Phase::Discarding));
+        assert!(known.phase != Phase::Discarding);
         assert!(!(known.phase == Phase::Complete && bits.is_full()), "nothing can go over it");
         assert!(!known.is_banned(&handshake.peer_id, &ip.to_string(), None), "it is banned");
         assert!(self.open_with(&digest).all(|(_, line)| line.peer_id != handshake.peer_id));
@@ -87,7 +88,11 @@ impl Model {
             claimed: known.have.clone(),
             open: None,
         };
-        line.begin(handshake, bits, told);
+        line.begin(known, handshake, bits, told);
+        let lacks_sums = line.open.as_ref().is_some_and(|open| open.lacks_sums);
+        if known.is_final && lacks_sums {
+            self.step.finals.insert(conn);
+        }
         self.counters.accepted += 1;
         self.step.accepted = Some((digest, self.open_with(&digest).count()));
         self.fresh(conn, line);
@@ -110,11 +115,12 @@ impl Model {
                 assert!(with_peer.any(|line| line.peer_id == handshake.peer_id));
             }
             Refused::NotSeeding => assert!(!config.seed),
+            Refused::Provisional => assert!(!known.is_final && !takes_provisional(handshake)),
             Refused::Full => {
                 let is_seed = known.phase == Phase::Complete
                     && known.bits_of(&digest, handshake).is_some_and(|bits| bits.is_full());
                 assert!(
-                    matches!(known.phase, Phase::Arriving | Phase::Discarding)
+                    known.phase == Phase::Discarding
                         || known.origins_only
                         || is_seed
                         || with_peer.filter(|line| line.open.is_some()).count()
@@ -144,8 +150,15 @@ impl Model {
             }
             Output::Dial { conn, peer, handshake } => self.dials(now, *conn, peer, handshake),
             Output::Send { conn, message } => self.sends(now, *conn, message),
-            Output::SendPiece { conn, torrent, index } => {
-                self.sends_piece(now, *conn, torrent, *index);
+            Output::SendPiece { conn, torrent, index, proven } => {
+                self.sends_piece(now, *conn, torrent, *index, *proven);
+            }
+            Output::Refresh { torrent } => {
+                let known = self.torrents.get_mut(torrent).expect("refreshes a torrent");
+                assert!(!known.is_final, "it has sums");
+                let before = known.refreshed_at.replace(now.at);
+                let pause = before.map(|before| now.at.since(before));
+                assert!(pause.is_none_or(|pause| pause >= Duration::from_secs(1)), "{pause:?}");
             }
             Output::Close { conn, reason } => self.closes(*conn, reason),
             Output::Commit { torrent } => {
@@ -226,6 +239,10 @@ impl Model {
                 let at = self.step.owed.iter().position(|owed| *owed == answer);
                 self.step.owed.remove(at.unwrap_or_else(|| panic!("{answer:?} is nothing's")));
             }
+            Message::Final { info_hash } => {
+                assert!(known.is_final && known.info_hash == *info_hash);
+                assert!(self.step.finals.remove(&conn), "it was told, or knows");
+            }
             Message::Complete => {
                 assert!(known.phase == Phase::Complete && now.config.seed);
                 open.told = Some(known.have.clone());
@@ -268,7 +285,14 @@ impl Model {
         self.step.asked.insert(conn);
     }
 
-    fn sends_piece(&mut self, now: Now<'_>, conn: ConnId, torrent: &Digest, index: PieceIndex) {
+    fn sends_piece(
+        &mut self,
+        now: Now<'_>,
+        conn: ConnId,
+        torrent: &Digest,
+        index: PieceIndex,
+        proven: bool,
+    ) {
         if self.step.hung_up.contains(&conn) {
             return;
         }
@@ -278,6 +302,7 @@ impl Model {
         assert!(config.seed && known.have.contains(index), "a piece that can be sent");
         let open = self.open(conn).expect("an open connection");
         assert!(open.sending.replace((index, true)).is_none(), "one piece at a time");
+        assert_eq!(proven, open.lacks_sums);
         let at = open.queue.iter().position(|queued| *queued == index);
         open.queue.remove(at.expect("a piece that was asked for"));
         assert!(
@@ -292,6 +317,7 @@ impl Model {
         }
         self.conns.remove(&conn).unwrap_or_else(|| panic!("{conn:?} is closed already"));
         self.step.owed.retain(|(owed, ..)| *owed != conn);
+        self.step.finals.remove(&conn);
         let event = self.step.event.as_ref().expect("an event");
         let its_own = match event {
             Event::Message(other, _) | Event::Piece(_, other, ..) | Event::Dialed(other, _) => {
@@ -340,6 +366,7 @@ impl Model {
                 }
             }
             Event::Committed(of, Err(_)) | Event::Discarded(of, _) => of == digest,
+            Event::Committed(of, Ok(())) => of == digest && !known.is_final,
             Event::Piece(of, .., PieceOutcome::StorageFailed) => of == digest,
             _ => false,
         };
@@ -360,11 +387,8 @@ impl Model {
 
 /// Whether the parts of a torrent are of one torrent.
 fn fits(spec: &TorrentSpec) -> bool {
-    let sums_fit = match &spec.sums {
-        Sums::Arriving { .. } => !spec.complete,
-        Sums::Final(meta) => (meta.digest(), meta.geometry()) == (spec.digest, spec.geometry),
-    };
-    sums_fit && spec.have.len() == spec.geometry.pieces()
+    let proven = !spec.complete || spec.meta.as_final().is_some();
+    proven && spec.have.len() == spec.meta.geometry().pieces()
 }
 
 /// What this side says of itself.
@@ -373,6 +397,6 @@ fn check_handshake(now: Now<'_>, known: &Known, handshake: &Handshake, dialing: 
     assert_eq!(handshake.info_hash, known.info_hash);
     assert_eq!(handshake.bitfield, known.claimed(now.config.seed).to_wire());
     assert_eq!(handshake.namespace.as_str().is_empty(), !dialing);
-    assert_eq!(handshake.capabilities, Some(Capabilities(CANCELS_ANSWERED)));
+    assert_eq!(handshake.capabilities, Some(Capabilities(3)));
     assert!(handshake.remote_peers.is_empty());
 }

@@ -3,15 +3,17 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use kraken_core::{Digest, ErrorKind, InfoHash, MetaInfo, PieceIndex, Time};
+use kraken_core::{Digest, ErrorKind, InfoHash, MetaInfo, PieceIndex, Time, TorrentMeta};
 
 use super::event::{Answer, Event};
 use super::input::{self, Input, LOCAL};
 use super::model::{Model, Open, Step};
 use super::outputs::Now;
 use crate::swarm::torrent::Phase;
-use crate::swarm::upload::CANCELLED;
-use crate::swarm::{Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Swarm};
+use crate::swarm::upload::{CANCELLED, UNPROVABLE};
+use crate::swarm::{
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Swarm, TorrentSpec,
+};
 use crate::wire::{ErrorCode, Handshake, Message};
 
 /// A swarm, the time, and everyone who tells it anything.
@@ -128,7 +130,11 @@ impl<'a> Player<'a> {
                 let conn = self.conn(input);
                 self.tell(Event::Stalled(conn));
             }
-            194..200 => {
+            194 => {
+                let (digest, index) = (self.meta(input).digest(), PieceIndex(input.byte().into()));
+                self.tell(Event::Landed(digest, index));
+            }
+            195..200 => {
                 let more = input.of(&[0, 1 << 16, 1 << 22, 1 << 26, u64::MAX]);
                 self.uploaded = self.uploaded.saturating_add(more);
                 self.tell(Event::UploadProgress(self.uploaded));
@@ -145,11 +151,10 @@ impl<'a> Player<'a> {
     }
 
     /// A torrent as its peers know it.
-    pub(super) fn spec(&self, which: usize) -> (Digest, InfoHash, u32) {
+    pub(super) fn spec(&self, which: usize) -> (&MetaInfo, InfoHash) {
         let meta = &self.metas[which];
         let known = self.model.torrents.get(&meta.digest());
-        let info_hash = known.map_or_else(|| meta.info_hash(), |known| known.info_hash);
-        (meta.digest(), info_hash, meta.geometry().pieces())
+        (meta, known.map_or_else(|| meta.info_hash(), |known| known.info_hash))
     }
 
     fn add(&mut self, which: usize, input: &mut Input<'_>) {
@@ -261,11 +266,13 @@ impl<'a> Player<'a> {
             100..145 => Message::AnnouncePiece { index },
             145..175 => Message::CancelPiece { index },
             175..200 => error(index, ErrorCode::PieceRequestFailed),
-            200..225 => error(index, CANCELLED),
-            225..230 => error(index, ErrorCode::Unknown(u64::MAX)),
+            200..220 => error(index, CANCELLED),
+            220..227 => error(index, UNPROVABLE),
+            227..230 => error(index, ErrorCode::Unknown(u64::MAX)),
             230..242 => Message::Complete,
             242..246 => Message::PiecePayload { index, offset: 0, length: whole },
-            246..250 => Message::Handshake(Box::new(input::handshake(self.spec(0), 1, input))),
+            246..248 => Message::Handshake(Box::new(input::handshake(self.spec(0), 1, input))),
+            248..250 => Message::Final { info_hash: self.spec(0).1 },
             _ => Message::Unknown(u64::from(kind)),
         };
         self.tell(Event::Message(conn, message));
@@ -280,6 +287,7 @@ impl<'a> Player<'a> {
             190..210 => PieceOutcome::Duplicate,
             210..225 => PieceOutcome::Corrupt { lied: false },
             225..235 => PieceOutcome::Corrupt { lied: true },
+            235..245 => PieceOutcome::Unproven,
             _ => PieceOutcome::StorageFailed,
         };
         let digest = match self.model.conns.get(&conn) {
@@ -321,7 +329,7 @@ impl<'a> Player<'a> {
                 let announced = Announced { peers, ..Announced::default() };
                 self.tell(Event::Announced(digest, Ok(announced)));
             } else if known.committing && kinds & 2 == 0 {
-                self.tell(Event::Committed(digest, Ok(())));
+                self.committed(&digest);
             } else if known.phase == Phase::Discarding && kinds & 2 == 0 {
                 self.tell(Event::Discarded(digest, Ok(())));
             }
@@ -344,6 +352,19 @@ impl<'a> Player<'a> {
                 self.tell(Event::Piece(torrent, conn, index, PieceOutcome::Stored));
             }
         }
+    }
+
+    /// A commit comes to a good end: there are sums then.
+    pub(super) fn committed(&mut self, digest: &Digest) {
+        let meta = self.metas.iter().find(|meta| meta.digest() == *digest).cloned();
+        let known = &self.model.torrents[digest];
+        if let Some(meta) = meta.filter(|_| !known.is_final) {
+            let namespace = "library/test".parse().expect("short enough");
+            let (have, meta) = (known.have.clone(), TorrentMeta::Final(meta));
+            let spec = TorrentSpec { meta, namespace, have, complete: false };
+            self.tell(Event::Added(Box::new(spec)));
+        }
+        self.tell(Event::Committed(*digest, Ok(())));
     }
 
     /// Lets time pass with its timers, as long as they are not too many.
@@ -400,6 +421,7 @@ impl<'a> Player<'a> {
         let event = Event::Closed(*conn, CloseReason::Stalled);
         (self.trace)(self.now, &event);
         self.model.step.owed.retain(|(owed, ..)| owed != conn);
+        self.model.step.finals.remove(conn);
         self.model.told(self.now, self.swarm.config(), &event);
         let _ = event.tell(&mut self.swarm, self.now);
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use kraken_core::rng::Rng;
 use kraken_core::{
-    Bitfield, Digest, Error, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Time,
+    Bitfield, Digest, Error, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Time, TorrentMeta,
 };
 
 use crate::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, Swarm,
-    SwarmConfig, TorrentSpec,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Swarm, SwarmConfig,
+    TorrentSpec,
 };
 use crate::wire::{Handshake, Message};
 
@@ -409,6 +409,7 @@ impl Crowd {
             Output::Completed { .. } => {
                 assert!(self.hosts[at].completed.replace(now).is_none(), "completed twice");
             }
+            Output::Refresh { .. } => unreachable!("there are sums from the start"),
             Output::Dropped { reason, .. } => self.hosts[at].dropped = Some(reason),
         }
     }

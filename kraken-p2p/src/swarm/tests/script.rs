@@ -12,8 +12,7 @@ use super::crowd::{ip, peer_id, spec};
 use crate::limits::PIECE_REQUESTS_QUEUED_MAX;
 use crate::swarm::torrent::Torrent;
 use crate::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, Swarm,
-    SwarmConfig,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Swarm, SwarmConfig,
 };
 use crate::wire::{Capabilities, ErrorCode, Handshake, Message};
 
@@ -270,7 +269,7 @@ fn handshakes_that_contradict_the_torrent_are_refused() {
     let complete = Handshake { bitfield: Bytes::from(full().to_wire()), ..good.clone() };
     assert_eq!(refuse(&complete), Refused::Full);
     let (_, reply) = alone.swarm.handle_incoming(now, ip(1), &good).unwrap();
-    assert_eq!(reply.capabilities, Some(Capabilities(1)));
+    assert_eq!(reply.capabilities, Some(Capabilities(3)));
     assert_eq!(reply.namespace.as_str(), "");
     assert_eq!(reply.bitfield, full().to_wire());
     assert_eq!(
@@ -493,21 +492,9 @@ fn what_was_cancelled_is_not_sent_and_new_pieces_go_first() {
 }
 
 #[test]
-fn an_arriving_torrent_says_nothing_until_its_sums_are_final() {
+fn other_sums_than_those_that_are_here_are_refused() {
     let mut alone = Alone::new(SwarmConfig::default());
-    let arriving = InfoHash::new([7; 20]);
-    let mut provisional = spec(&alone.meta, false);
-    provisional.sums = Sums::Arriving { info_hash: arriving };
-    alone.swarm.add_torrent(alone.now, provisional).unwrap();
-    let whole = 0..alone.meta.geometry().blob_len();
-    alone.swarm.set_demand(alone.now, &alone.meta.digest(), DemandId(0), Some(whole));
-    assert!(alone.outputs().is_empty());
-    assert_eq!(alone.accept(1, &none()), Err(Refused::Full));
-    assert_eq!(alone.swarm.poll_timeout(), None);
     alone.add(false);
-    assert!(matches!(alone.outputs()[..], [Output::Announce { complete: false, .. }]));
-    assert_eq!(alone.swarm.torrent_of(&arriving), Some(alone.meta.digest()));
-    assert_eq!(alone.swarm.torrent_of(&alone.meta.info_hash()), Some(alone.meta.digest()));
     let sums = PieceSums { crc32: vec![2; PIECES as usize], blake3: None };
     let other = MetaInfo::new(alone.meta.digest(), alone.meta.geometry(), sums).unwrap();
     let error = alone.swarm.add_torrent(alone.now, spec(&other, false)).unwrap_err();

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use kraken_core::{Digest, Error, ErrorKind, InfoHash, MetaInfo, PeerInfo, PieceIndex};
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, PeerInfo, PieceIndex};
 
 use super::MIB;
 use super::crowd::{Crowd, ip, spec};
 use super::script::{Alone, LEN, full, none, peer, requests, some};
 use crate::swarm::upload::CANCELLED;
 use crate::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, SwarmConfig,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, SwarmConfig,
 };
 use crate::wire::{Capabilities, Handshake, Message};
 
@@ -551,23 +551,6 @@ fn the_result_of_another_commit_leaves_none_planned() {
         let outputs = alone.later(Duration::from_secs(10));
         assert!(!outputs.iter().any(|output| matches!(output, Output::Commit { .. })));
     }
-}
-
-#[test]
-fn a_torrent_that_was_arriving_for_long_has_all_its_time_for_pieces() {
-    let mut alone = Alone::new(SwarmConfig::default());
-    let mut provisional = spec(&alone.meta, false);
-    provisional.sums = Sums::Arriving { info_hash: InfoHash::new([7; 20]) };
-    alone.swarm.add_torrent(alone.now, provisional).unwrap();
-    let (digest, first) = (alone.meta.digest(), 0..u64::from(LEN));
-    alone.swarm.set_demand(alone.now, &digest, DemandId(0), Some(first));
-    alone.later(Duration::from_secs(3600));
-    let mut known = spec(&alone.meta, false);
-    known.have = some(&[0]);
-    alone.swarm.add_torrent(alone.now, known).unwrap();
-    alone.outputs();
-    // The piece that is waited for is here: its reader may take its time.
-    assert!(!dropped(&alone.later(Duration::from_secs(900))));
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, PeerId, PeerInfo, PieceIndex, PieceSums, Time,
+    TorrentMeta,
 };
 
 use super::super::{PieceRequestPolicy, Upstream, UpstreamConfig};
 use crate::sim::Peer;
 use crate::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, Sums, TorrentSpec,
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
 use crate::wire::{ErrorCode, Handshake, Message};
 

@@ -1,0 +1,124 @@
+//! From a torrent without sums to one with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kraken_core::{Digest, Error, ErrorKind, MetaInfo, PieceIndex, Result, Time, TorrentMeta};
+use tokio::time::sleep;
+
+use super::config::random_u64;
+use super::driver::Driver;
+use super::event::Event;
+use super::shared::Shared;
+use super::torrent::Torrent;
+use crate::swarm::TorrentSpec;
+
+impl Driver {
+    /// Asks the tracker once more, soon, and not at the same moment as all others who learn of sums
+    /// now.
+    pub(super) fn refresh(&self, digest: &Digest) {
+        let Some(entry) = self.entries.get(digest) else { return };
+        let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(&entry.torrent));
+        self.shared.tasks.spawn(async move {
+            let closing = shared.closing.clone();
+            if let Some(result) = closing.run_until_cancelled(refresh(&shared, &torrent)).await {
+                shared.report(Event::Refreshed { torrent, result }).await;
+            }
+        });
+    }
+
+    /// There is news of a torrent without sums.
+    pub(super) fn on_refreshed(
+        &mut self,
+        now: Time,
+        torrent: &Arc<Torrent>,
+        result: Result<TorrentMeta>,
+    ) {
+        let digest = torrent.digest;
+        let is_it = |entry: &super::driver::Entry| Arc::ptr_eq(&entry.torrent, torrent);
+        if !self.entries.get(&digest).is_some_and(is_it) {
+            return;
+        }
+        match result {
+            Ok(TorrentMeta::Final(sums)) => self.settle(now, &digest, sums),
+            Ok(meta) if torrent.learn(meta.clone()) => {}
+            Ok(_) => {
+                let text = "its origin has begun anew";
+                self.give_up(now, &digest, ErrorKind::Unavailable, text);
+            }
+            // What is here is not what it should be, or is not there any more.
+            Err(error) if matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound) => {
+                self.give_up(now, &digest, error.kind(), &error.to_string());
+            }
+            Err(error) => tracing::debug!(%digest, %error, "no news of a blob's sums"),
+        }
+    }
+
+    /// What a torrent has is of no use any more: whoever waits for it must ask again.
+    fn give_up(&mut self, now: Time, digest: &Digest, kind: ErrorKind, reason: &str) {
+        let Some(entry) = self.entries.remove(digest) else { return };
+        tracing::info!(%digest, reason, "download ends");
+        self.totals.failed += u64::from(entry.is_running());
+        entry.fail(kind, reason);
+        self.swarm.remove_torrent(now, digest);
+        let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(&entry.torrent));
+        self.shared.tasks.spawn(async move {
+            let discard = move || {
+                torrent.end();
+                torrent.file.discard()
+            };
+            // What cannot be thrown away is begun anew by whoever opens it.
+            let _ = shared.blocking.run("discard a blob", discard).await;
+        });
+    }
+
+    /// A torrent has sums from now on.
+    pub(super) fn settle(&mut self, now: Time, digest: &Digest, meta: MetaInfo) {
+        let Some(entry) = self.entries.get(digest) else { return };
+        let meta = TorrentMeta::Final(meta);
+        entry.torrent.learn(meta.clone());
+        let have = kraken_core::Bitfield::new(meta.geometry().pieces());
+        let namespace = entry.torrent.namespace.clone();
+        let spec = TorrentSpec { meta, namespace, have, complete: false };
+        if let Err(error) = self.swarm.add_torrent(now, spec) {
+            tracing::error!(%digest, %error, "sums do not fit their torrent");
+        }
+    }
+
+    /// The sums that a torrent turned out to have, if it had none.
+    pub(super) fn sums_of(&self, digest: &Digest) -> Option<MetaInfo> {
+        let torrent = &self.entries.get(digest)?.torrent;
+        match torrent.meta() {
+            TorrentMeta::Final(_) => None,
+            TorrentMeta::Provisional(_) => torrent.file.metainfo(),
+        }
+    }
+
+    /// The application wrote a piece.
+    pub(super) fn on_landed(&mut self, now: Time, torrent: &Arc<Torrent>, index: PieceIndex) {
+        let Some(entry) = self.entries.get(&torrent.digest) else { return };
+        if Arc::ptr_eq(&entry.torrent, torrent) {
+            entry.state.send_modify(|state| state.progress.pieces += 1);
+            self.swarm.handle_landed(now, &torrent.digest, index);
+        }
+    }
+}
+
+/// What the tracker says now; if there are sums, storage has them too.
+async fn refresh(shared: &Shared, torrent: &Arc<Torrent>) -> Result<TorrentMeta> {
+    sleep(JITTER_MAX.mul_f64(random_u64() as f64 / u64::MAX as f64)).await;
+    let meta = shared.tracker.torrent_meta(&torrent.namespace, &torrent.digest).await?;
+    if meta.digest() != torrent.digest || meta.geometry() != torrent.geometry {
+        let text = format!("metainfo of {}: it is of another blob", torrent.digest);
+        return Err(Error::new(ErrorKind::Mismatch, text));
+    }
+    if let Some(sums) = meta.as_final().cloned() {
+        let (storage, namespace) = (Arc::clone(&shared.storage), torrent.namespace.clone());
+        let open = move || storage.open(&sums, &namespace).map(drop);
+        shared.blocking.run("take sums", open).await.flatten()?;
+    }
+    Ok(meta)
+}
+
+/// Who learns of sums asks for them within this time.
+const JITTER_MAX: Duration = Duration::from_millis(200);

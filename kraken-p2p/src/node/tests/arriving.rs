@@ -1,0 +1,194 @@
+//! Blobs that are fetched while they still arrive at their origin.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kraken_core::store::{Store, StoreConfig};
+use kraken_core::{
+    AttemptId, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Provisional, SigningKey,
+};
+
+use super::BLOB_LEN;
+use super::support::{Played, Tracker, blob, handshake, loopback, namespace, soon};
+use crate::node::{Download, Node, NodeConfig};
+use crate::storage::StoreStorage;
+use crate::swarm::SwarmConfig;
+use crate::wire::Message;
+
+/// A node on a real store.
+struct Host {
+    node: Node,
+    store: Store,
+    _dir: tempfile::TempDir,
+}
+
+impl Host {
+    async fn start(tracker: &Arc<Tracker>, config: NodeConfig) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StoreConfig { durable: false, ..StoreConfig::under(dir.path()) };
+        let store = Store::open(store).unwrap();
+        let storage = Arc::new(StoreStorage::new(store.clone()));
+        let node = Node::builder(storage, Arc::clone(tracker) as _).config(config);
+        Self { node: node.start().await.unwrap(), store, _dir: dir }
+    }
+
+    async fn origin(tracker: &Arc<Tracker>) -> Self {
+        let config = NodeConfig { origin: true, swarm: SwarmConfig::origin(), ..loopback() };
+        Self::start(tracker, config).await
+    }
+}
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number; 32])
+}
+
+fn provisional(meta: &MetaInfo, attempt: u8, keys: &[SigningKey]) -> Provisional {
+    let keys = keys.iter().map(SigningKey::public).collect();
+    let attempt = AttemptId([attempt; 16]);
+    Provisional::new(meta.digest(), meta.geometry(), String::new(), attempt, keys).unwrap()
+}
+
+/// What an origin does with a piece from its backend.
+async fn land(download: &Download, of: &Provisional, key: &SigningKey, bytes: &[u8], index: u32) {
+    let index = PieceIndex(index);
+    let range = of.geometry().range(index);
+    let piece = &bytes[range.start as usize..range.end as usize];
+    let landing = download.begin_piece(index).unwrap();
+    let (first, second) = piece.split_at(piece.len() / 2);
+    landing.write(range.start, Bytes::copy_from_slice(first)).await.unwrap();
+    let at = range.start + first.len() as u64;
+    landing.write(at, Bytes::copy_from_slice(second)).await.unwrap();
+    let proof = key.prove(of, index, crc32fast::hash(piece), *blake3::hash(piece).as_bytes());
+    landing.finish(proof).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_get_pieces_as_they_land_at_the_origin() {
+    let (bytes, meta) = blob(BLOB_LEN, 81);
+    let tracker = Arc::new(Tracker::default());
+    let origin = Host::origin(&tracker).await;
+    let agents = [Host::start(&tracker, loopback()).await, Host::start(&tracker, loopback()).await];
+    let of = provisional(&meta, 1, &[key(1)]);
+    let mut arriving = origin.node.begin(of.clone(), &namespace()).await.unwrap();
+    tracker.arrives(&of, origin.node.peer_info().clone());
+    let mut streams = Vec::new();
+    for agent in &agents {
+        let download = soon(agent.node.open(&namespace(), &meta.digest())).await.unwrap();
+        assert_eq!(download.metainfo().info_hash(), of.info_hash());
+        streams.push((download.stream(0..BLOB_LEN as u64), Vec::new()));
+    }
+    for index in of.geometry().indexes() {
+        land(&arriving, &of, &key(1), &bytes, index.0).await;
+        // Before anybody knows the digest to be right; but for the end.
+        let end = of.geometry().range(index).end as usize;
+        let readable = end.min(BLOB_LEN - (512 << 10));
+        for (stream, read) in &mut streams {
+            while read.len() < readable {
+                let chunk = soon(stream.chunk()).await.unwrap().unwrap();
+                read.extend_from_slice(&chunk);
+            }
+            assert!(bytes.starts_with(read), "other bytes");
+        }
+    }
+    soon(arriving.finished()).await.unwrap();
+    assert_eq!(arriving.metainfo().as_final(), Some(&meta));
+    for (mut stream, mut read) in streams {
+        while let Some(chunk) = soon(stream.chunk()).await.unwrap() {
+            read.extend_from_slice(&chunk);
+        }
+        assert!(read == bytes, "other bytes");
+    }
+    for host in agents.iter().chain([&origin]) {
+        let blob = host.store.blob(&meta.digest()).unwrap().unwrap();
+        assert_eq!(blob.metainfo(), Some(meta.clone()), "the sums of its proofs");
+        host.node.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_and_who_was_early_end_in_one_swarm() {
+    let (bytes, meta) = blob(BLOB_LEN, 82);
+    let tracker = Arc::new(Tracker::default());
+    let origin = Host::origin(&tracker).await;
+    let (early, late) =
+        (Host::start(&tracker, loopback()).await, Host::start(&tracker, loopback()).await);
+    let of = provisional(&meta, 1, &[key(1)]);
+    let mut arriving = origin.node.begin(of.clone(), &namespace()).await.unwrap();
+    tracker.arrives(&of, origin.node.peer_info().clone());
+    let mut first = soon(early.node.download(&namespace(), &meta.digest())).await.unwrap();
+    // One that takes nothing without sums waits until there are some.
+    let patient = tokio::spawn({
+        let (to, meta) = (origin.node.local_addr(), meta.clone());
+        async move {
+            let mut peer = Played::dial(to).await;
+            let have = kraken_core::Bitfield::new(meta.geometry().pieces());
+            peer.send(handshake(&meta, PeerId::new([7; 20]), &have)).await;
+            peer.receive().await
+        }
+    });
+    for index in 0..of.geometry().pieces() {
+        land(&arriving, &of, &key(1), &bytes, index).await;
+    }
+    soon(arriving.finished()).await.unwrap();
+    let reply = soon(patient).await.unwrap();
+    assert!(
+        matches!(reply, Some(Message::Handshake(reply)) if reply.info_hash == meta.info_hash())
+    );
+    tracker.add(&meta, PeerInfo { complete: true, ..origin.node.peer_info().clone() });
+    let mut second = soon(late.node.download(&namespace(), &meta.digest())).await.unwrap();
+    assert_eq!(second.metainfo().as_final(), Some(&meta));
+    soon(first.finished()).await.unwrap();
+    soon(second.finished()).await.unwrap();
+    for host in [origin, early, late] {
+        host.node.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_not_known_is_asked_for_and_a_blob_that_is_another_ends() {
+    let (bytes, meta) = blob(BLOB_LEN, 83);
+    let tracker = Arc::new(Tracker::default());
+    let origin = Host::origin(&tracker).await;
+    let agent = Host::start(&tracker, loopback()).await;
+    let mut wrong = bytes.clone();
+    wrong[BLOB_LEN - 1] ^= 1;
+    // The agent is told of one key; half-way another origin goes on.
+    let of = provisional(&meta, 1, &[key(1)]);
+    let both = provisional(&meta, 1, &[key(1), key(2)]);
+    let mut arriving = origin.node.begin(both.clone(), &namespace()).await.unwrap();
+    tracker.arrives(&of, origin.node.peer_info().clone());
+    let mut download = soon(agent.node.open(&namespace(), &meta.digest())).await.unwrap();
+    let mut stream = download.stream(0..BLOB_LEN as u64);
+    let reader = tokio::spawn(async move {
+        let mut read = Vec::new();
+        loop {
+            match stream.chunk().await {
+                Ok(chunk) => read.extend_from_slice(&chunk.expect("never all of it")),
+                Err(error) => return (read, error),
+            }
+        }
+    });
+    for index in 0..4 {
+        land(&arriving, &both, &key(1), &wrong, index).await;
+    }
+    tracker.arrives(&both, origin.node.peer_info().clone());
+    for index in 4..7 {
+        land(&arriving, &both, &key(2), &wrong, index).await;
+    }
+    while download.progress().pieces < 7 {
+        soon(download.progressed()).await.unwrap();
+    }
+    land(&arriving, &both, &key(2), &wrong, 7).await;
+    let error = soon(arriving.finished()).await.unwrap_err();
+    assert!(error.to_string().contains("failed its digest"), "{error}");
+    tracker.forget(&meta.digest());
+    let (read, error) = soon(reader).await.unwrap();
+    // Its own digest may tell it, or its tracker.
+    assert!([ErrorKind::Unavailable, ErrorKind::NotFound].contains(&error.kind()), "{error}");
+    assert!(wrong.starts_with(&read) && read.len() >= 6 << 20, "{} bytes", read.len());
+    assert!(agent.node.blacklist().await.unwrap().is_empty(), "nobody is banned");
+    for host in [origin, agent] {
+        assert!(host.store.find(&meta.digest()).unwrap().is_none());
+        host.node.close().await;
+    }
+}

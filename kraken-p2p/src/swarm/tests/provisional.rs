@@ -1,0 +1,217 @@
+//! Torrents without sums: who may bring pieces, and how there come to be sums.
+
+use std::time::Duration;
+
+use kraken_core::{
+    AttemptId, Bitfield, Error, ErrorKind, InfoHash, OriginKey, PieceIndex, Provisional,
+    TorrentMeta,
+};
+
+use super::crowd::{ip, spec};
+use super::script::{Alone, LEN, PIECES, full, none, requests, some};
+use crate::swarm::upload::UNPROVABLE;
+use crate::swarm::{ConnId, DemandId, Output, PieceOutcome, Refused, SwarmConfig};
+use crate::wire::{Capabilities, Handshake, Message};
+
+/// A swarm with a torrent that has no sums.
+struct Arriving(Alone);
+
+impl Arriving {
+    fn new(config: SwarmConfig) -> Self {
+        let mut alone = Alone::new(config);
+        let mut spec = spec(&alone.meta, false);
+        spec.meta = TorrentMeta::Provisional(provisional(&alone));
+        alone.swarm.add_torrent(alone.now, spec).unwrap();
+        Self(alone)
+    }
+
+    fn leecher() -> Self {
+        let mut this = Self::new(SwarmConfig::default());
+        let (digest, whole) = (this.0.meta.digest(), 0..this.0.meta.geometry().blob_len());
+        this.0.swarm.set_demand(this.0.now, &digest, DemandId(0), Some(whole));
+        this
+    }
+
+    fn hash(&self) -> InfoHash {
+        provisional(&self.0).info_hash()
+    }
+
+    fn greet(
+        &mut self,
+        at: usize,
+        have: &Bitfield,
+        info_hash: InfoHash,
+        capabilities: u64,
+    ) -> Result<ConnId, Refused> {
+        let capabilities = Some(Capabilities(capabilities));
+        let handshake = Handshake { info_hash, capabilities, ..self.0.handshake(at, have) };
+        let answer = self.0.swarm.handle_incoming(self.0.now, ip(at), &handshake);
+        answer.map(|(conn, _)| conn)
+    }
+
+    /// A peer without sums too.
+    fn accept(&mut self, at: usize, have: &Bitfield) -> ConnId {
+        let hash = self.hash();
+        self.greet(at, have, hash, 3).unwrap()
+    }
+
+    fn settle(&mut self) -> Vec<Output> {
+        let spec = spec(&self.0.meta, false);
+        self.0.swarm.add_torrent(self.0.now, spec).unwrap();
+        self.0.outputs()
+    }
+}
+
+fn provisional(alone: &Alone) -> Provisional {
+    let (attempt, keys) = (AttemptId([1; 16]), vec![OriginKey::new([1; 32])]);
+    let (digest, geometry) = (alone.meta.digest(), alone.meta.geometry());
+    Provisional::new(digest, geometry, String::new(), attempt, keys).unwrap()
+}
+
+fn refreshes(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Refresh { .. })).count()
+}
+
+fn finals(outputs: &[Output]) -> Vec<ConnId> {
+    let told = |output: &Output| match output {
+        Output::Send { conn, message: Message::Final { .. } } => Some(*conn),
+        _ => None,
+    };
+    outputs.iter().filter_map(told).collect()
+}
+
+#[test]
+fn it_is_announced_and_fetched_under_the_hash_that_needs_no_sums() {
+    let mut arriving = Arriving::leecher();
+    let hash = arriving.hash();
+    let outputs = arriving.0.outputs();
+    assert!(matches!(outputs[..], [Output::Announce { info_hash, .. }] if info_hash == hash));
+    let conn = arriving.accept(1, &some(&[3]));
+    assert_eq!(requests(&arriving.0.outputs()), [(conn, PieceIndex(3))]);
+    let outputs = arriving.0.piece(conn, PieceIndex(3), PieceOutcome::Stored);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Commit { .. })));
+    // Another one without sums is sent pieces with what vouches for them.
+    let other = arriving.accept(2, &none());
+    arriving.0.outputs();
+    let outputs = arriving.0.request(other, 3);
+    assert!(matches!(outputs[..], [Output::SendPiece { conn, proven: true, .. }] if conn == other));
+}
+
+#[test]
+fn who_takes_nothing_without_sums_waits_for_them() {
+    let mut arriving = Arriving::leecher();
+    arriving.0.outputs();
+    let (hash, last) = (arriving.hash(), arriving.0.meta.info_hash());
+    assert_eq!(arriving.greet(1, &full(), last, 1), Err(Refused::Provisional));
+    assert_eq!(arriving.greet(1, &full(), hash, 1), Err(Refused::Provisional));
+    arriving.settle();
+    arriving.greet(1, &full(), last, 1).unwrap();
+    let refused = arriving.greet(2, &full(), hash, 1).unwrap_err();
+    assert!(matches!(refused, Refused::Invalid(_)), "it cannot know that hash");
+}
+
+#[test]
+fn who_has_sums_makes_others_ask_for_them_and_says_so_once() {
+    let mut arriving = Arriving::leecher();
+    arriving.0.outputs();
+    let last = arriving.0.meta.info_hash();
+    let early = arriving.accept(1, &none());
+    assert_eq!(refreshes(&arriving.0.outputs()), 0);
+    let conn = arriving.greet(2, &full(), last, 3).unwrap();
+    let outputs = arriving.0.outputs();
+    assert_eq!(refreshes(&outputs), 1);
+    assert!(!requests(&outputs).is_empty(), "it may vouch for what it has all the same");
+    let again = arriving.0.message(conn, Message::Final { info_hash: last });
+    assert_eq!(refreshes(&again), 0, "asked a moment ago");
+    assert_eq!(finals(&arriving.settle()), [early]);
+    let late = arriving.accept(3, &none());
+    assert_eq!(finals(&arriving.0.outputs()), [late]);
+    arriving.0.message(late, Message::Final { info_hash: last });
+    let piece = PieceIndex(0);
+    arriving.0.piece(conn, piece, PieceOutcome::Stored);
+    let outputs = arriving.0.request(late, 0);
+    assert!(matches!(outputs[..], [Output::SendPiece { proven: false, .. }]), "{outputs:?}");
+}
+
+#[test]
+fn who_cannot_vouch_for_a_piece_says_so_and_is_asked_again_later() {
+    let mut arriving = Arriving::leecher();
+    arriving.0.outputs();
+    let conn = arriving.accept(1, &some(&[3]));
+    arriving.0.outputs();
+    let refusal = |index| Message::Error { index, code: UNPROVABLE, text: "no".into() };
+    let outputs = arriving.0.message(conn, refusal(PieceIndex(3)));
+    assert!(requests(&outputs).is_empty() && refreshes(&outputs) == 1);
+    let outputs = arriving.0.later(Duration::from_millis(1100));
+    assert_eq!(requests(&outputs), [(conn, PieceIndex(3))]);
+    // What nothing vouches for that counts here is the same, and nobody is banned for it.
+    for _ in 0..14 {
+        let outputs = arriving.0.piece(conn, PieceIndex(3), PieceOutcome::Unproven);
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Close { .. })));
+        arriving.0.later(Duration::from_millis(1100));
+    }
+    let outputs = arriving.0.piece(conn, PieceIndex(3), PieceOutcome::Unproven);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Close { .. })));
+    assert!(arriving.0.swarm.blacklist(arriving.0.now).is_empty());
+    arriving.accept(1, &some(&[3]));
+}
+
+#[test]
+fn a_piece_that_cannot_be_vouched_for_is_refused_as_such() {
+    let mut seed = Alone::seed();
+    let hash = provisional(&seed).info_hash();
+    let capabilities = Some(Capabilities(3));
+    let handshake = Handshake { info_hash: hash, capabilities, ..seed.handshake(1, &none()) };
+    let (conn, _) = seed.swarm.handle_incoming(seed.now, ip(1), &handshake).unwrap();
+    assert_eq!(finals(&seed.outputs()), [conn]);
+    let outputs = seed.request(conn, 0);
+    assert!(matches!(outputs[..], [Output::SendPiece { proven: true, .. }]));
+    seed.swarm.handle_piece_sent(seed.now, conn, PieceIndex(0), Err(()));
+    let outputs = seed.outputs();
+    assert!(matches!(&outputs[..], [Output::Send { message: Message::Error { code, .. }, .. }]
+            if *code == UNPROVABLE));
+}
+
+#[test]
+fn what_lands_is_announced_and_makes_a_whole_in_the_end() {
+    let mut origin = Arriving::new(SwarmConfig::origin());
+    let conn = origin.accept(1, &none());
+    origin.0.outputs();
+    let digest = origin.0.meta.digest();
+    for index in 0..PIECES {
+        origin.0.swarm.handle_landed(origin.0.now, &digest, PieceIndex(index));
+        let outputs = origin.0.outputs();
+        let is_news = |output: &Output| {
+            matches!(output, Output::Send { message: Message::AnnouncePiece { .. }, .. })
+        };
+        assert!(outputs.iter().any(is_news), "{outputs:?}");
+        let commits = outputs.iter().any(|output| matches!(output, Output::Commit { .. }));
+        assert_eq!(commits, index == PIECES - 1);
+        origin.0.swarm.handle_landed(origin.0.now, &digest, PieceIndex(index));
+        assert!(origin.0.outputs().is_empty(), "it is here already");
+    }
+    assert_eq!(finals(&origin.settle()), [conn]);
+    origin.0.swarm.handle_committed(origin.0.now, &digest, Ok(()));
+    let outputs = origin.0.outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Completed { .. })));
+    let outputs = origin.0.request(conn, 5);
+    assert!(matches!(outputs[..], [Output::SendPiece { proven: true, .. }]), "{LEN} bytes");
+}
+
+#[test]
+fn a_blob_that_arrived_and_is_another_is_given_up_at_once() {
+    let mut arriving = Arriving::leecher();
+    arriving.0.outputs();
+    let conn = arriving.accept(1, &full());
+    arriving.0.outputs();
+    for index in 0..PIECES {
+        arriving.0.piece(conn, PieceIndex(index), PieceOutcome::Stored);
+    }
+    let digest = arriving.0.meta.digest();
+    let mismatch = Err(Error::new(ErrorKind::Mismatch, "not the blob"));
+    arriving.0.swarm.handle_committed(arriving.0.now, &digest, mismatch);
+    assert!(arriving.0.outputs().iter().any(|output| matches!(output, Output::Discard { .. })));
+    arriving.0.swarm.handle_discarded(arriving.0.now, &digest, Ok(()));
+    let outputs = arriving.0.outputs();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Dropped { .. })), "{outputs:?}");
+}

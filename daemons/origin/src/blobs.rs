@@ -11,7 +11,7 @@ use kraken_common::Body;
 use kraken_common::answer::{self, Answer};
 use kraken_common::blocking;
 use kraken_core::store::Blob;
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, SendfileQueue};
+use kraken_core::{Digest, Error, MetaInfo, Namespace, Result, SendfileQueue, TorrentMeta};
 
 use crate::parts::Parts;
 use crate::refresh;
@@ -59,6 +59,25 @@ pub(crate) async fn metainfo(
     ensure_metainfo(parts, &blob).await
 }
 
+/// As [`metainfo`], but without sums while the blob is fetched.
+pub(crate) async fn torrent_meta(
+    parts: &Arc<Parts>,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<TorrentMeta> {
+    if let Some(blob) = find(parts, digest).await? {
+        return ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final);
+    }
+    match refresh::provisional(parts, namespace, digest).await {
+        Ok(meta) => Ok(TorrentMeta::Provisional(meta)),
+        // It may have come to its end this moment.
+        Err(error) => match find(parts, digest).await? {
+            Some(blob) => ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final),
+            None => Err(error),
+        },
+    }
+}
+
 /// The blob's length, from the backend when it is not here and `local` is not set. Moves nothing.
 pub(crate) async fn stat(
     parts: &Parts,
@@ -102,11 +121,16 @@ pub(crate) async fn ensure_metainfo(parts: &Parts, blob: &Arc<Blob>) -> Result<M
 
 /// The blob if it is here; else a refresh is started and the answer is `Pending`, or why not.
 async fn open(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Result<Arc<Blob>> {
-    let (store, wanted) = (parts.store.clone(), *digest);
-    match blocking("read a blob", move || store.blob(&wanted)).await? {
-        Some(blob) if blob.is_complete() => Ok(blob),
-        _ => Err(refresh::request(parts, namespace, digest).await),
+    match find(parts, digest).await? {
+        Some(blob) => Ok(blob),
+        None => Err(refresh::request(parts, namespace, digest).await),
     }
+}
+
+/// The blob, if all of it is here.
+async fn find(parts: &Parts, digest: &Digest) -> Result<Option<Arc<Blob>>> {
+    let (store, wanted) = (parts.store.clone(), *digest);
+    blocking("read a blob", move || store.blob(&wanted)).await
 }
 
 /// `bytes=a-b` and `bytes=a-` inside `len`; anything else is not honoured, as RFC 9110 allows.

@@ -41,6 +41,9 @@ pub struct OriginConfig {
     pub write_back_stagger: Duration,
     /// Larger blobs are not fetched from a backend; `None` for no limit.
     pub fetch_bytes_max: Option<u64>,
+    /// Whether blobs are passed on while they come from the backend, to peers that can do without
+    /// sums; else once they are all here.
+    pub stream: bool,
 }
 
 /// The ring of origins.
@@ -78,7 +81,7 @@ impl OriginConfig {
 }
 
 pub(crate) fn store_under(data_dir: &Path) -> StoreConfig {
-    StoreConfig { download_dir: None, ..StoreConfig::under(data_dir) }
+    StoreConfig { download_dir: Some(data_dir.join("arriving")), ..StoreConfig::under(data_dir) }
 }
 
 impl Default for OriginConfig {
@@ -89,7 +92,8 @@ impl Default for OriginConfig {
             listen: any,
             peer_id: PeerIdFactory::AddrHash,
             origin: true,
-            swarm: SwarmConfig::origin(),
+            // It announces and dials for blobs alone that it gets from another owner.
+            swarm: SwarmConfig { announce: true, dial: true, ..SwarmConfig::origin() },
             ..NodeConfig::default()
         };
         Self {
@@ -106,6 +110,7 @@ impl Default for OriginConfig {
             write_back: WriteBackConfig::default(),
             write_back_stagger: Duration::from_secs(30 * 60),
             fetch_bytes_max: None,
+            stream: true,
         }
     }
 }

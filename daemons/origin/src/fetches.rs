@@ -1,11 +1,13 @@
 //! Which fetches from the backend are under way, and which have failed of late.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Provisional, Result};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::limits;
 
@@ -37,12 +39,14 @@ pub(crate) struct Fetch {
     digest: Digest,
     /// Told to those who poll; until it is known, that it broke off.
     result: Result<()>,
+    known: watch::Sender<Option<Provisional>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// By digest alone: a blob is the same from whichever backend it comes.
-    fetching: BTreeSet<Digest>,
+    /// By digest alone: a blob is the same from whichever backend it comes. With what is known of
+    /// it before its sums are.
+    fetching: BTreeMap<Digest, watch::Receiver<Option<Provisional>>>,
     /// By namespace too: a backend that lacks a blob, or is away, says nothing about another one.
     failures: BTreeMap<(Digest, Namespace), Failure>,
 }
@@ -59,7 +63,7 @@ impl Fetches {
     pub(crate) fn enter(this: &Arc<Self>, namespace: &Namespace, digest: &Digest) -> Result<Fetch> {
         let mut state = this.lock();
         state.failures.retain(|_, failure| failure.at.elapsed() < limits::FAILURE_TTL);
-        if state.fetching.contains(digest) {
+        if state.fetching.contains_key(digest) {
             return Err(pending(digest));
         }
         if let Some(Failure { kind, text, .. }) = state.failures.get(&(*digest, namespace.clone()))
@@ -71,10 +75,33 @@ impl Fetches {
             let message = format!("fetch {digest}: {max} fetches are under way");
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        state.fetching.insert(*digest);
+        let (known, knows) = watch::channel(None);
+        state.fetching.insert(*digest, knows);
         let result = Err(Error::new(ErrorKind::Internal, format!("fetch {digest}: it broke off")));
         let (fetches, namespace) = (Arc::clone(this), namespace.clone());
-        Ok(Fetch { fetches, namespace, digest: *digest, result })
+        Ok(Fetch { fetches, namespace, digest: *digest, result, known })
+    }
+
+    /// What is known of a blob that is being fetched, as soon as something is; `Pending` when it is
+    /// not fetched, or takes too long, or why it cannot be had.
+    pub(crate) async fn provisional(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+    ) -> Result<Provisional> {
+        let knows = self.lock().fetching.get(digest).cloned();
+        if let Some(mut knows) = knows {
+            let known = timeout(limits::PROVISIONAL_WAIT_MAX, knows.wait_for(Option::is_some));
+            if let Ok(Ok(known)) = known.await
+                && let Some(meta) = &*known
+            {
+                return Ok(meta.clone());
+            }
+        }
+        match self.lock().failures.get(&(*digest, namespace.clone())) {
+            Some(Failure { kind, text, .. }) => Err(Error::new(*kind, text.clone())),
+            None => Err(pending(digest)),
+        }
     }
 
     /// A blob of so many bytes was fetched.
@@ -118,6 +145,16 @@ impl Fetches {
 }
 
 impl Fetch {
+    /// The blob that is fetched.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Tells those who ask what is known of the blob.
+    pub(crate) fn tell(&self, meta: Provisional) {
+        self.known.send_replace(Some(meta));
+    }
+
     /// The fetch has come to its end.
     pub(crate) fn end(mut self, result: Result<()>) {
         self.result = result;

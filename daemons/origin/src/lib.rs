@@ -2,14 +2,17 @@
 //!
 //! Pushes end here: a blob is verified, durable on disk with its write-back pending, and copied to
 //! the other owners before its upload is answered. Blobs that are not here are fetched from the
-//! backend when they are first asked for. An origin never dials a peer and never announces; its
-//! tracker knows it.
+//! backend when they are first asked for, by the first owner, and passed on to peers as they come.
+//! An origin dials the owner that brings a blob and nobody else; its tracker knows it.
 #![forbid(unsafe_code)]
 
+mod arriving;
 mod blobs;
 mod commit;
 mod config;
 mod fetches;
+mod followed;
+mod key;
 mod limits;
 mod membership;
 mod metrics;

@@ -32,6 +32,18 @@ pub(crate) const RELOAD_PAUSE: Duration = Duration::from_secs(60);
 /// file, a connection and a chunk of the blob.
 pub(crate) const FETCHES_MAX: usize = 64;
 
+/// How long who asks waits for what the backend says of a blob, before it is told to ask again.
+pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often a backend that breaks off is asked to go on, before the fetch has failed.
+pub(crate) const PULL_ATTEMPTS_MAX: u32 = 4;
+
+/// The pause before the second time; twice as long before the third.
+pub(crate) const PULL_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long other owners have to get a blob from the swarm, before it is copied to them.
+pub(crate) const REPLICA_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a failed fetch is remembered and told to those who poll: longer than the longest pause
 /// of a client that polls (5 s), so that all of them learn of it.
 pub(crate) const FAILURE_TTL: Duration = Duration::from_secs(15);

@@ -61,6 +61,11 @@ impl Membership {
         owners.into_iter().map(str::to_owned).collect()
     }
 
+    /// The owners of a blob that are well and come before this origin; all of them, if it is none.
+    pub(crate) fn owners_before(&self, digest: &Digest) -> Vec<String> {
+        self.owners(digest).into_iter().take_while(|owner| *owner != self.name).collect()
+    }
+
     /// The owners of a blob that are well, but for this origin.
     pub(crate) fn other_owners(&self, digest: &Digest) -> Vec<String> {
         let mut owners = self.owners(digest);

@@ -1,26 +1,25 @@
 //! An origin as it runs.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
-use async_trait::async_trait;
 use kraken_backends::origin::OriginConfig as ClusterConfig;
 use kraken_backends::{Layout, OriginCluster};
 use kraken_common::{Cleaner, Role, Server, Serving, backends, blocking};
 use kraken_core::http::{Client, ClientConfig};
 use kraken_core::store::{Area, Store};
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result};
+use kraken_core::{Digest, Error, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
-use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::OriginConfig;
+use crate::followed::{Followed, Owners};
 use crate::membership::Membership;
 use crate::parts::Parts;
 use crate::queue::WriteBackQueue;
-use crate::{metrics, refresh, server};
+use crate::{key, metrics, refresh, server};
 
 /// A running origin. Dropping it does not end it in order; [`Origin::close`] does.
 #[derive(Debug)]
@@ -100,19 +99,26 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
     let (router, bandwidths) =
         backends::open(&config.backends, Layout::ShardedDockerBlob, &client).await?;
     bandwidths.divide(members.len());
-    let store = blocking("open the store", move || Store::open(config.store)).await;
-    let store = store.map_err(|error| error.context("castore"))?;
+    let open = move || {
+        let arriving = config.store.download_dir.clone();
+        let store = Store::open(config.store)?;
+        let arriving = arriving.ok_or_else(|| Error::invalid("there is no download_dir"))?;
+        Ok((store, key::load(&arriving)?))
+    };
+    let (store, key) = blocking("open the store", open)
+        .await
+        .map_err(|error: Error| error.context("castore"))?;
     // A handshake for a blob that is not here starts its refresh; the parts exist only after the
     // node, so the hook finds them through a cell.
-    let cell: Arc<OnceLock<Weak<Parts>>> = Arc::default();
-    let found = Arc::clone(&cell);
+    let owners: Arc<Owners> = Arc::default();
+    let found = Arc::clone(&owners);
     let refresh = move |digest: &Digest, namespace: &Namespace| {
-        if let Some(parts) = found.get().and_then(Weak::upgrade) {
+        if let Some(parts) = found.0.get().and_then(Weak::upgrade) {
             refresh::start(&parts, namespace, digest);
         }
     };
     let storage = StoreStorage::new(store.clone()).on_missing(Arc::new(refresh));
-    let node = Node::builder(Arc::new(storage), Arc::new(NoTracker))
+    let node = Node::builder(Arc::new(storage), Arc::clone(&owners) as _)
         .config(config.node)
         .start()
         .await
@@ -128,13 +134,16 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
         client,
         piece_lengths: config.piece_lengths,
         fetches: Arc::default(),
+        followed: Followed::default(),
+        key: Arc::new(key),
+        streams: config.stream,
         write_back: Arc::new(WriteBackQueue::new(&config.write_back)),
         write_back_stagger: config.write_back_stagger,
         fetch_bytes_max: config.fetch_bytes_max,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
-    let _ = cell.set(Arc::downgrade(&parts));
+    let _ = owners.0.set(Arc::downgrade(&parts));
     Ok(parts)
 }
 
@@ -147,21 +156,6 @@ async fn follow(parts: &Parts) {
         }
     };
     parts.membership.follow(parts.client.clone(), change).await;
-}
-
-/// An origin neither announces nor downloads from the swarm.
-#[derive(Debug)]
-struct NoTracker;
-
-#[async_trait]
-impl TrackerClient for NoTracker {
-    async fn announce(&self, _: AnnounceRequest) -> Result<AnnounceResponse> {
-        Err(Error::new(ErrorKind::Unsupported, "an origin does not announce"))
-    }
-
-    async fn metainfo(&self, _: &Namespace, _: &Digest) -> Result<MetaInfo> {
-        Err(Error::new(ErrorKind::Unsupported, "an origin asks no tracker"))
-    }
 }
 
 /// The flags that move the ports, for errors.

@@ -8,12 +8,13 @@ use kraken_common::backends::Bandwidths;
 use kraken_core::http::Client;
 use kraken_core::piece::PieceLengths;
 use kraken_core::store::Store;
-use kraken_core::{Digest, PeerContext, Result};
+use kraken_core::{Digest, PeerContext, Result, SigningKey};
 use kraken_p2p::node::Node;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fetches::Fetches;
+use crate::followed::Followed;
 use crate::membership::Membership;
 use crate::queue::WriteBackQueue;
 
@@ -31,6 +32,11 @@ pub(crate) struct Parts {
     pub(crate) client: Client,
     pub(crate) piece_lengths: PieceLengths,
     pub(crate) fetches: Arc<Fetches>,
+    pub(crate) followed: Followed,
+    /// By which it vouches for pieces of blobs that have no sums yet.
+    pub(crate) key: Arc<SigningKey>,
+    /// Whether blobs are passed on while they come.
+    pub(crate) streams: bool,
     pub(crate) write_back: Arc<WriteBackQueue>,
     pub(crate) write_back_stagger: Duration,
     pub(crate) fetch_bytes_max: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use kraken_backends::Layout;
@@ -11,6 +12,7 @@ use kraken_common::upstream::{RoleName, Section, Settings};
 use kraken_common::{HealthConfig, castore, cleanup, net, scheduler};
 use kraken_core::Result;
 use kraken_core::piece::PieceLengths;
+use kraken_core::store::StoreConfig;
 use kraken_p2p::node::NodeConfig;
 
 use crate::config::{OriginConfig, RingConfig};
@@ -35,6 +37,9 @@ pub struct Flags {
     /// The zone of the data center, as peers are told
     #[arg(long, value_name = "NAME", default_value = "")]
     pub zone: String,
+    /// Pass blobs on only once they are all here, not while they come from the backend
+    #[arg(long)]
+    pub no_stream: bool,
 }
 
 impl Program for Origin {
@@ -60,7 +65,7 @@ impl Program for Origin {
             zone: flags.zone.clone(),
             cluster_name: common.cluster.clone(),
             ring: RingConfig { names: names(common, flags, &peer_ip), ..ring(&root)? },
-            store: castore::configured(&root.section("castore"))?,
+            store: store(&root.section("castore"))?,
             upload_cleanup: cleanup::configured(&root.section("castore.upload_cleanup"))?,
             cache_cleanup: cleanup::configured(&root.section("castore.cache_cleanup"))?,
             piece_lengths: piece_lengths(&root)?,
@@ -68,6 +73,7 @@ impl Program for Origin {
             write_back: WriteBackConfig::configured(&root.section("writeback"))?,
             write_back_stagger: root.value("blobserver.duplicate_write_back_stagger")?,
             fetch_bytes_max: Some(root.value("blobrefresh.size_limit")?).filter(|max| *max > 0),
+            stream: !flags.no_stream,
         })
     }
 }
@@ -103,6 +109,13 @@ fn ring(root: &Section<'_>) -> Result<RingConfig> {
         wait_max: ring.value::<Duration>("membership_wait_timeout")?,
         wait_interval: ring.value("membership_wait_interval")?,
     })
+}
+
+/// Uploads and blobs; those that arrive are beside the uploads.
+fn store(castore: &Section<'_>) -> Result<StoreConfig> {
+    let store = castore::configured(castore)?;
+    let beside = store.upload_dir.parent().unwrap_or(Path::new("/")).join("arriving");
+    Ok(StoreConfig { download_dir: Some(beside), ..store })
 }
 
 fn piece_lengths(root: &Section<'_>) -> Result<PieceLengths> {

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::TryStreamExt as _;
 use kraken_backends::ObjectName;
 use kraken_common::blocking;
-use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Provisional, Result};
 
-use crate::commit::commit_upload;
-use crate::fetches::{Fetches, pending};
+use crate::fetches::{Fetch, Fetches, pending};
 use crate::parts::Parts;
-use crate::replicate;
+use crate::{arriving, replicate};
 
 /// Starts fetching a blob unless that is going on; what to answer meanwhile: `Pending`, `NotFound`,
 /// or why it cannot be fetched.
@@ -32,7 +30,7 @@ pub(crate) fn start(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) 
     let (task, namespace, digest) = (Arc::clone(parts), namespace.clone(), *digest);
     parts.tasks.spawn(async move {
         let stop = task.stop.clone();
-        let result = match stop.run_until_cancelled(fetch(&task, &namespace, &digest)).await {
+        let result = match stop.run_until_cancelled(fetch(&task, &namespace, &under_way)).await {
             Some(result) => result,
             None => Err(Error::new(ErrorKind::Cancelled, "the origin is closing")),
         };
@@ -64,33 +62,37 @@ fn refuse_oversize(parts: &Parts, digest: &Digest, len: u64) -> Result<()> {
     }
 }
 
-/// Downloads, verifies and commits the blob, then copies it to the other owners.
-async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Result<()> {
-    let started = Instant::now();
+/// Gets the blob from an owner that brings it, or from the backend, and sees to it that the other
+/// owners have it too.
+async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &Fetch) -> Result<()> {
+    let (started, digest) = (Instant::now(), under_way.digest());
+    if arriving::follow(parts, namespace, under_way).await? {
+        let duration_ms = started.elapsed().as_millis() as u64;
+        tracing::info!(%digest, %namespace, duration_ms, "fetched from another owner");
+        return Ok(());
+    }
     let backend = parts.router.route(namespace)?;
-    let name = ObjectName::from(digest);
-    let stat = backend.stat(namespace, &name).await?;
-    refuse_oversize(parts, digest, stat.len)?;
-    let mut bytes = backend.download(namespace, &name, None, stat.version.as_ref()).await?;
-    let (store, algorithm) = (parts.store.clone(), digest.algorithm());
-    let upload = blocking("fetch a blob", move || store.create_upload(algorithm)).await?;
-    let received = async {
-        while let Some(chunk) = bytes.try_next().await? {
-            let writer = upload.clone();
-            blocking("fetch a blob", move || writer.append(&chunk)).await?;
-        }
-        commit_upload(parts, upload.clone(), digest, Vec::new()).await
-    };
-    let blob = match received.await {
-        Ok(blob) => blob,
-        Err(error) => {
-            blocking("fetch a blob", move || upload.cancel()).await?;
-            return Err(error);
-        }
-    };
-    parts.fetches.add_bytes(blob.len());
+    let stat = backend.stat(namespace, &ObjectName::from(&digest)).await?;
+    refuse_oversize(parts, &digest, stat.len)?;
+    arriving::pull(parts, namespace, &stat, under_way).await?;
+    parts.fetches.add_bytes(stat.len);
     let duration_ms = started.elapsed().as_millis() as u64;
-    tracing::info!(%digest, %namespace, bytes = blob.len(), duration_ms, "fetched from the backend");
-    replicate::transfer(parts, &blob).await;
+    tracing::info!(%digest, %namespace, bytes = stat.len, duration_ms, "fetched from the backend");
+    let (store, wanted) = (parts.store.clone(), digest);
+    if let Some(blob) = blocking("read a blob", move || store.blob(&wanted)).await? {
+        replicate::spread(parts, namespace, &blob).await;
+    }
     Ok(())
+}
+
+/// What is known of a blob before its sums are: it is fetched unless that is going on.
+pub(crate) async fn provisional(
+    parts: &Arc<Parts>,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<Provisional> {
+    match start(parts, namespace, digest) {
+        Some(error) if error.kind() != ErrorKind::Pending => Err(error),
+        _ => parts.fetches.provisional(namespace, digest).await,
+    }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use kraken_backends::FileSource;
-use kraken_core::Namespace;
+use kraken_backends::origin::Origin;
+use kraken_core::{Digest, Namespace};
 use kraken_core::store::Blob;
 
+use crate::limits;
 use crate::parts::Parts;
 
 /// Copies a pushed blob to every other owner, before the push is answered. A replica that cannot be
@@ -27,15 +29,33 @@ pub(crate) async fn duplicate(parts: &Parts, blob: &Arc<Blob>, namespace: &Names
     }
 }
 
-/// Copies a blob that came from the backend to every other owner.
-pub(crate) async fn transfer(parts: &Parts, blob: &Arc<Blob>) {
-    for owner in parts.membership.other_owners(&blob.digest()) {
+/// Sees to it that every other owner has a blob that came from the backend: most get it from the
+/// swarm while it comes.
+pub(crate) async fn spread(parts: &Parts, namespace: &Namespace, blob: &Arc<Blob>) {
+    let digest = blob.digest();
+    for owner in parts.membership.other_owners(&digest) {
+        let origin = parts.cluster.origin(&owner);
+        // Asking makes it fetch the blob, from here.
+        let asked = origin.torrent_meta(namespace, &digest).await;
+        if asked.is_ok() && is_there(&origin, namespace, &digest).await {
+            continue;
+        }
         let sent = match FileSource::new(blob.file()) {
-            Ok(source) => parts.cluster.origin(&owner).transfer(&blob.digest(), &source).await,
+            Ok(source) => origin.transfer(&digest, &source).await,
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
             tracing::warn!(digest = %blob.digest(), %owner, %error, "copy to a replica failed");
         }
     }
+}
+
+/// Whether an origin has a blob on its disk, or soon.
+async fn is_there(origin: &Origin, namespace: &Namespace, digest: &Digest) -> bool {
+    let looks = async {
+        while origin.stat(namespace, digest, true).await.is_err() {
+            tokio::time::sleep(limits::REPLICA_WAIT / 20).await;
+        }
+    };
+    tokio::time::timeout(limits::REPLICA_WAIT, looks).await.is_ok()
 }

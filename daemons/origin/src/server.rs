@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode};
 use kraken_common::answer::{self, Answer};
 use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
+use kraken_p2p::tracker::PROVISIONAL_HEADER;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -131,6 +132,15 @@ async fn internal(
         }
         (&Method::GET, ["namespace", namespace, "blobs", digest, "metainfo"]) => {
             let (namespace, digest) = (namespace.parse()?, path::digest(digest)?);
+            if parts.streams && request.headers().contains_key(PROVISIONAL_HEADER) {
+                let meta = blobs::torrent_meta(parts, &namespace, &digest).await?;
+                let mut answer = answer::json_bytes(meta.to_json());
+                if meta.as_final().is_none() {
+                    let value = HeaderValue::from_static("no-store");
+                    answer.headers_mut().insert(CACHE_CONTROL, value);
+                }
+                return Ok(answer);
+            }
             let metainfo = blobs::metainfo(parts, &namespace, &digest).await?;
             Ok(answer::json_bytes(metainfo.to_json()))
         }

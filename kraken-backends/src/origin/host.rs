@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use kraken_core::http::{Client, Method, Request, Response, escape_segment};
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
+use kraken_core::{
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result, TorrentMeta,
+};
 
 use super::download::{self, Part};
 use crate::limits;
@@ -77,6 +79,27 @@ impl Origin {
             ));
         }
         Ok(metainfo)
+    }
+
+    /// As [`Origin::metainfo`], but without sums while the blob is fetched, if it can tell.
+    pub async fn torrent_meta(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+    ) -> Result<TorrentMeta> {
+        let path = format!("/internal{}/metainfo", blob_path(namespace, digest));
+        let request = self.request(Method::GET, path).head_timeout(limits::ORIGIN_PATIENT);
+        let answer = self.client.send(request.header("kraken-provisional", "1")).await?;
+        let json = answer.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
+        let meta = TorrentMeta::from_json(&json)
+            .map_err(|error| error.context(format!("metainfo from {}", self.host)))?;
+        if meta.digest() != *digest {
+            return Err(Error::new(
+                ErrorKind::Mismatch,
+                format!("{} answered with metainfo of {}", self.host, meta.digest()),
+            ));
+        }
+        Ok(meta)
     }
 
     /// Makes it write a blob that is on its disk back to the backend of `namespace` as well;

@@ -11,16 +11,21 @@ use super::event::Event;
 use super::inner::NodeInner;
 use super::lease::HeldLease;
 use super::torrent::Torrent;
+use super::write::RunningSums;
 use super::{Download, Node};
 
-/// The right to write one piece of a torrent. Until it is dropped nobody else does, unless no write
-/// came for half a second.
+/// The right to write one piece of a torrent, from its first byte to its last. Until it is dropped
+/// nobody else does, unless no write came for half a second.
 #[derive(Debug)]
 pub struct Landing {
     node: Arc<NodeInner>,
     torrent: Arc<Torrent>,
     lease: Arc<HeldLease>,
     index: PieceIndex,
+    /// Where in the blob the next byte goes.
+    at: u64,
+    /// Of the bytes so far; none while a write is under way.
+    sums: Option<RunningSums>,
 }
 
 impl Node {
@@ -53,12 +58,21 @@ impl Landing {
         index: PieceIndex,
     ) -> Option<Self> {
         let lease = torrent.leases.acquire(index, node.shared.clock.now())?;
-        Some(Self { node, torrent, lease: Arc::new(lease), index })
+        let at = torrent.geometry.range(index).start;
+        let sums = Some(RunningSums::new(true));
+        Some(Self { node, torrent, lease: Arc::new(lease), index, at, sums })
     }
 
-    /// Writes bytes at an offset of the blob, which must be the piece's. A call that is dropped may
-    /// have written them or not.
-    pub async fn write(&self, offset: u64, bytes: Bytes) -> Result<()> {
+    /// Writes the next bytes. `ErrorKind::Invalid` for more than the piece has; after an error, or a
+    /// call that was dropped, the piece cannot be finished.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let Some(mut sums) = self.sums.take() else { return Err(lost(&self.torrent)) };
+        let (at, end) = (self.at, self.torrent.geometry.range(self.index).end);
+        if bytes.len() as u64 > end - at {
+            let text = format!("write piece {} of {}", self.index, self.torrent.digest);
+            return Err(Error::invalid(format!("{text}: it is not so long")));
+        }
+        let len = bytes.len() as u64;
         let (torrent, lease, clock) =
             (Arc::clone(&self.torrent), Arc::clone(&self.lease), self.node.shared.clock);
         let write = move || {
@@ -66,27 +80,40 @@ impl Landing {
                 return Err(lost(&torrent));
             };
             lease.touch(clock.now());
-            torrent.file.write_at(offset, &bytes)
+            sums.update(&bytes);
+            torrent.file.write_at(at, &bytes).map(|()| sums)
         };
-        self.node.shared.blocking.run("write a piece", write).await.flatten()
+        let sums = self.node.shared.blocking.run("write a piece", write).await.flatten()?;
+        self.at += len;
+        self.sums = Some(sums);
+        Ok(())
     }
 
-    /// Marks the piece, all of whose bytes are written; from now on it is sent to others. That its
-    /// bytes are what `proof` says is for the caller to know.
-    pub async fn finish(self, proof: PieceProof) -> Result<()> {
+    /// Marks the piece, all of whose bytes are written: from now on it is sent to others, with what
+    /// `prove` makes of its CRC32 and its BLAKE3. `ErrorKind::Invalid` while bytes are missing.
+    pub async fn finish(
+        mut self,
+        prove: impl FnOnce(u32, [u8; 32]) -> PieceProof + Send + 'static,
+    ) -> Result<()> {
+        let Some(sums) = self.sums.take() else { return Err(lost(&self.torrent)) };
+        if self.at < self.torrent.geometry.range(self.index).end {
+            let text = format!("finish piece {} of {}", self.index, self.torrent.digest);
+            return Err(Error::invalid(format!("{text}: bytes are missing")));
+        }
         let (torrent, lease, index) =
             (Arc::clone(&self.torrent), Arc::clone(&self.lease), self.index);
         let mark = move || {
             let (Some(_open), Some(guard)) = (torrent.writable(), lease.lock()) else {
                 return Err(lost(&torrent));
             };
-            torrent.file.mark_proven(index, &proof)?;
+            let (crc32, blake3) = sums.finish();
+            torrent.file.mark_proven(index, &prove(crc32, blake3))?;
             lease.set_marked(&guard);
             Ok(())
         };
         self.node.shared.blocking.run("mark a piece", mark).await.flatten()?;
-        let Self { node, torrent, .. } = self;
-        node.shared.report(Event::Landed { torrent, index }).await;
+        let (torrent, index) = (self.torrent, self.index);
+        self.node.shared.report(Event::Landed { torrent, index }).await;
         Ok(())
     }
 }

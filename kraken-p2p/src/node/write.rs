@@ -94,6 +94,12 @@ impl RunningSums {
         }
     }
 
+    /// CRC32 and BLAKE3; zeros for the latter where it was not asked for.
+    pub(super) fn finish(self) -> (u32, [u8; 32]) {
+        let blake3 = self.blake3.map_or([0; 32], |blake3| *blake3.finalize().as_bytes());
+        (self.crc32.finalize(), blake3)
+    }
+
     /// Whether the piece is the one that its origin vouches for.
     fn check_proof(&self, proof: &PieceProof) -> Result<(), PieceOutcome> {
         if proof.crc32 != self.crc32.clone().finalize() {

@@ -49,17 +49,17 @@ fn provisional(meta: &MetaInfo, attempt: u8, keys: &[SigningKey]) -> Provisional
 }
 
 /// What an origin does with a piece from its backend.
-async fn land(download: &Download, of: &Provisional, key: &SigningKey, bytes: &[u8], index: u32) {
+async fn land(download: &Download, of: &Provisional, key: &[u8; 32], bytes: &[u8], index: u32) {
     let index = PieceIndex(index);
     let range = of.geometry().range(index);
     let piece = &bytes[range.start as usize..range.end as usize];
-    let landing = download.begin_piece(index).unwrap();
+    let mut landing = download.begin_piece(index).unwrap();
+    assert!(download.begin_piece(index).is_none(), "one writer at a time");
     let (first, second) = piece.split_at(piece.len() / 2);
-    landing.write(range.start, Bytes::copy_from_slice(first)).await.unwrap();
-    let at = range.start + first.len() as u64;
-    landing.write(at, Bytes::copy_from_slice(second)).await.unwrap();
-    let proof = key.prove(of, index, crc32fast::hash(piece), *blake3::hash(piece).as_bytes());
-    landing.finish(proof).await.unwrap();
+    landing.write(Bytes::copy_from_slice(first)).await.unwrap();
+    landing.write(Bytes::copy_from_slice(second)).await.unwrap();
+    let (of, key) = (of.clone(), SigningKey::from_seed(key));
+    landing.finish(move |crc32, blake3| key.prove(&of, index, crc32, blake3)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +78,7 @@ async fn readers_get_pieces_as_they_land_at_the_origin() {
         streams.push((download.stream(0..BLOB_LEN as u64), Vec::new()));
     }
     for index in of.geometry().indexes() {
-        land(&arriving, &of, &key(1), &bytes, index.0).await;
+        land(&arriving, &of, &[1; 32], &bytes, index.0).await;
         // Before anybody knows the digest to be right; but for the end.
         let end = of.geometry().range(index).end as usize;
         let readable = end.min(BLOB_LEN - (512 << 10));
@@ -127,7 +127,7 @@ async fn who_comes_late_and_who_was_early_end_in_one_swarm() {
         }
     });
     for index in 0..of.geometry().pieces() {
-        land(&arriving, &of, &key(1), &bytes, index).await;
+        land(&arriving, &of, &[1; 32], &bytes, index).await;
     }
     soon(arriving.finished()).await.unwrap();
     let reply = soon(patient).await.unwrap();
@@ -169,16 +169,16 @@ async fn a_key_that_is_not_known_is_asked_for_and_a_blob_that_is_another_ends() 
         }
     });
     for index in 0..4 {
-        land(&arriving, &both, &key(1), &wrong, index).await;
+        land(&arriving, &both, &[1; 32], &wrong, index).await;
     }
     tracker.arrives(&both, origin.node.peer_info().clone());
     for index in 4..7 {
-        land(&arriving, &both, &key(2), &wrong, index).await;
+        land(&arriving, &both, &[2; 32], &wrong, index).await;
     }
     while download.progress().pieces < 7 {
         soon(download.progressed()).await.unwrap();
     }
-    land(&arriving, &both, &key(2), &wrong, 7).await;
+    land(&arriving, &both, &[2; 32], &wrong, 7).await;
     let error = soon(arriving.finished()).await.unwrap_err();
     assert!(error.to_string().contains("failed its digest"), "{error}");
     tracker.forget(&meta.digest());

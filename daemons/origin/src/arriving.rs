@@ -1,0 +1,265 @@
+//! Blobs from the backend, passed on to peers piece by piece as they come.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use kraken_backends::{BlobBackend, BlobStat, ObjectName, Version};
+use kraken_common::blocking;
+use kraken_core::{
+    AttemptId, Bitfield, Digest, Error, ErrorKind, Geometry, Namespace, PieceIndex, Provisional,
+    Result, TorrentMeta,
+};
+use kraken_p2p::node::{Download, Landing};
+
+use crate::fetches::Fetch;
+use crate::key;
+use crate::limits;
+use crate::parts::Parts;
+
+/// Brings a blob that the backend has to an end: verified and committed. What came of it before is
+/// gone on with, as long as the backend has the same version.
+pub(crate) async fn pull(
+    parts: &Parts,
+    namespace: &Namespace,
+    stat: &BlobStat,
+    under_way: &Fetch,
+) -> Result<()> {
+    let digest = under_way.digest();
+    let backend = parts.router.route(namespace)?;
+    let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
+    under_way.tell(meta.clone());
+    let pull = Pull { parts, namespace, backend: &*backend, stat, download: &download, meta: &meta };
+    let mut attempts = 1;
+    while let Err(error) = pull.missing().await {
+        // Another content is another attempt; of the rest some may be better after a while.
+        let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound);
+        if hopeless || attempts >= limits::PULL_ATTEMPTS_MAX {
+            if hopeless {
+                parts.node.remove(&digest).await?;
+                discard(parts, &digest).await?;
+            }
+            return Err(error);
+        }
+        tracing::warn!(%digest, %namespace, %error, attempts, "the backend broke off");
+        tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
+        attempts += 1;
+    }
+    download.finished().await.map_err(|error| {
+        let text = format!("the backend of {namespace} has other bytes under {digest}: {error}");
+        Error::new(ErrorKind::Mismatch, text)
+    })
+}
+
+/// The torrent of a blob that arrives: what was begun of the same version, or a new attempt.
+async fn begin(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+    stat: &BlobStat,
+) -> Result<(Download, Provisional)> {
+    let geometry = Geometry::new(stat.len, parts.piece_lengths.for_blob(stat.len))?;
+    let version = stat.version.as_ref().map_or("", Version::as_str).to_owned();
+    let (store, wanted) = (parts.store.clone(), *digest);
+    let before = blocking("look for a blob", move || store.arriving(&wanted)).await?;
+    let before = before.and_then(|blob| blob.torrent_meta());
+    let keys = vec![parts.key.public()];
+    let (digest, own) = (*digest, |attempt| {
+        Provisional::new(*digest, geometry, version.clone(), attempt, keys.clone())
+    });
+    let united = match before {
+        Some(TorrentMeta::Provisional(before)) => before.united_with(&own(before.attempt())?),
+        _ => None,
+    };
+    let meta = match united {
+        Some(meta) => meta,
+        None => own(AttemptId(key::random()?))?,
+    };
+    let download = match parts.node.begin(meta.clone(), namespace).await {
+        Ok(download) if is_of(&download, &meta) => download,
+        // What an earlier attempt left is open still.
+        Ok(_) | Err(_) => {
+            parts.node.remove(&digest).await?;
+            discard(parts, &digest).await?;
+            parts.node.begin(meta.clone(), namespace).await?
+        }
+    };
+    Ok((download, meta))
+}
+
+fn is_of(download: &Download, meta: &Provisional) -> bool {
+    matches!(download.metainfo(), TorrentMeta::Provisional(of) if of.attempt() == meta.attempt())
+}
+
+/// Throws away what there is of a blob that is not complete.
+async fn discard(parts: &Parts, digest: &Digest) -> Result<()> {
+    let (store, digest) = (parts.store.clone(), *digest);
+    blocking("discard a blob", move || match store.arriving(&digest)? {
+        Some(blob) if !blob.is_complete() => blob.discard(),
+        _ => Ok(()),
+    })
+    .await
+}
+
+/// One blob on its way.
+struct Pull<'a> {
+    parts: &'a Parts,
+    namespace: &'a Namespace,
+    backend: &'a dyn BlobBackend,
+    stat: &'a BlobStat,
+    download: &'a Download,
+    meta: &'a Provisional,
+}
+
+impl Pull<'_> {
+    /// Brings all that is missing.
+    async fn missing(&self) -> Result<()> {
+        let here = self.download.file().pieces();
+        for run in runs_missing(&here, self.meta.geometry()) {
+            self.run(run).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings one run of pieces.
+    async fn run(&self, pieces: Range<u32>) -> Result<()> {
+        let geometry = self.meta.geometry();
+        let start = geometry.range(PieceIndex(pieces.start)).start;
+        let end = geometry.range(PieceIndex(pieces.end - 1)).end;
+        // Not every backend knows ranges.
+        let part = (start..end != 0..geometry.blob_len()).then_some(start..end);
+        let name = ObjectName::from(&self.meta.digest());
+        let version = self.stat.version.as_ref();
+        let mut bytes = self.backend.download(self.namespace, &name, part, version).await?;
+        let mut at = start;
+        // Of a piece that is here already, or that somebody else writes, bytes only go by.
+        let mut landing: Option<Landing> = None;
+        while let Some(mut chunk) = bytes.try_next().await? {
+            if at + chunk.len() as u64 > end {
+                return Err(self.wrong_length(at + chunk.len() as u64 - start, end - start));
+            }
+            while !chunk.is_empty() {
+                let index = PieceIndex((at / geometry.piece_len()) as u32);
+                let range = geometry.range(index);
+                let now = chunk.split_to(((range.end - at) as usize).min(chunk.len()));
+                if at == range.start {
+                    landing = self.download.begin_piece(index);
+                }
+                at += now.len() as u64;
+                if let Some(landing) = &mut landing {
+                    landing.write(now).await?;
+                }
+                if at == range.end
+                    && let Some(landing) = landing.take()
+                {
+                    let (key, meta) = (Arc::clone(&self.parts.key), self.meta.clone());
+                    let prove = move |crc32, blake3| key.prove(&meta, index, crc32, blake3);
+                    landing.finish(prove).await?;
+                }
+            }
+        }
+        if at < end {
+            return Err(self.wrong_length(at - start, end - start));
+        }
+        Ok(())
+    }
+
+    fn wrong_length(&self, found: u64, expected: u64) -> Error {
+        let (namespace, digest) = (self.namespace, self.meta.digest());
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("the backend of {namespace} sent {found} of {expected} bytes of {digest}"),
+        )
+    }
+}
+
+/// The runs of pieces that are not here.
+fn runs_missing(here: &Bitfield, geometry: Geometry) -> Vec<Range<u32>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for index in geometry.indexes().filter(|index| !here.contains(*index)) {
+        match runs.last_mut() {
+            Some(run) if run.end == index.0 => run.end += 1,
+            _ => runs.push(index.0..index.0 + 1),
+        }
+    }
+    runs
+}
+
+/// Gets the blob from the owners before this one in the ring, of whom one has it or brings it from
+/// the backend; whether it is here then. Without news for a while this origin brings it itself.
+pub(crate) async fn follow(
+    parts: &Parts,
+    namespace: &Namespace,
+    under_way: &Fetch,
+) -> Result<bool> {
+    let digest = under_way.digest();
+    for owner in parts.membership.owners_before(&digest) {
+        let origin = parts.cluster.origin(&owner);
+        let known = async {
+            let meta = origin.torrent_meta(namespace, &digest).await?;
+            Ok::<_, Error>((meta, origin.peer_context().await?))
+        };
+        let (meta, context) = match known.await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::debug!(%digest, owner, %error, "that owner does not bring the blob");
+                continue;
+            }
+        };
+        if let TorrentMeta::Provisional(meta) = &meta {
+            under_way.tell(meta.clone());
+        }
+        parts.followed.begin(digest, owner.clone(), meta, context.to_peer_info(true));
+        let came = from_owner(parts, namespace, &digest).await;
+        parts.followed.end(&digest);
+        match came {
+            Ok(()) => return Ok(true),
+            Err(error) => {
+                tracing::info!(%digest, owner, %error, "goes on without that owner");
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Downloads a blob from the owner that is followed, as long as pieces come.
+async fn from_owner(parts: &Parts, namespace: &Namespace, digest: &Digest) -> Result<()> {
+    let mut download = parts.node.download(namespace, digest).await?;
+    loop {
+        let before = download.progress();
+        if before.complete {
+            return Ok(());
+        }
+        match tokio::time::timeout(STALL_AFTER, download.progressed()).await {
+            Ok(progressed) => progressed?,
+            Err(_) => {
+                let text = format!("{digest}: no piece came for {STALL_AFTER:?}");
+                return Err(Error::new(ErrorKind::Unavailable, text));
+            }
+        }
+        if download.progress() == before {
+            // It has come to its end, whatever that is.
+            return download.finished().await;
+        }
+    }
+}
+
+/// An owner that brings nothing for so long is not waited for.
+const STALL_AFTER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_brought_in_runs() {
+        let geometry = Geometry::new(45, 10).unwrap();
+        let mut here = Bitfield::new(5);
+        assert_eq!(runs_missing(&here, geometry), [0..5]);
+        here.set(PieceIndex(1));
+        here.set(PieceIndex(4));
+        assert_eq!(runs_missing(&here, geometry), [0..1, 2..4]);
+        assert_eq!(runs_missing(&Bitfield::full(5), geometry), []);
+    }
+}

@@ -34,6 +34,9 @@ pub struct Flags {
     /// The zone of the data center, as trackers are told
     #[arg(long, value_name = "NAME", default_value = "")]
     pub zone: String,
+    /// Fetch blobs only once they are all at their origin, not while they come there
+    #[arg(long)]
+    pub no_stream: bool,
 }
 
 impl Program for Agent {
@@ -53,6 +56,7 @@ impl Program for Agent {
             listen: common.listen("--peer-port", flags.peer_port)?,
             announce_ip: Some(net::peer_ip(&flags.peer_ip, common.bind)?),
             zone: flags.zone.clone(),
+            stream: !flags.no_stream,
             ..config.node
         };
         scheduler::configure(&root, &mut node)?;

@@ -107,7 +107,12 @@ impl Exclusive<'_> {
         match (blob.torrent_meta(), meta) {
             (Some(held), _) if says_no_less(&held, meta) => Ok(()),
             (Some(held), TorrentMeta::Final(sums)) if says_no_less(meta, &held) => {
-                blob.check_marks(meta)?;
+                if held.as_final().is_some() {
+                    blob.check_marks(meta)?;
+                } else if !blob.proofs_fit(sums)? {
+                    let text = format!("metainfo of {}: its pieces are others", self.digest());
+                    return Err(Error::new(ErrorKind::Mismatch, text));
+                }
                 blob.replace_metainfo_locked(self, sums)
             }
             _ => Err(Error::new(

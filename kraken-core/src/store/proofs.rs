@@ -46,6 +46,20 @@ impl Blob {
         }
     }
 
+    /// Whether what was vouched for so far is what `meta` says; no byte of the blob is read for it.
+    pub(super) fn proofs_fit(&self, meta: &MetaInfo) -> Result<bool> {
+        for index in self.pieces().iter() {
+            let fits = self.proof(index)?.is_some_and(|proof| {
+                meta.crc32_of(index) == Some(proof.crc32)
+                    && meta.blake3_of(index).is_none_or(|blake3| blake3 == proof.blake3)
+            });
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The metainfo that the proofs of all pieces make.
     pub(super) fn finish_metainfo(&self, meta: &Provisional) -> Result<MetaInfo> {
         let mut proofs = Vec::with_capacity(meta.geometry().pieces() as usize);

@@ -87,12 +87,17 @@ fn an_attempt_goes_on_after_a_restart_without_its_bad_pieces() {
 }
 
 #[test]
-fn final_metainfo_takes_over_and_says_which_pieces_are_right() {
+fn final_metainfo_takes_over_if_it_says_the_same() {
     let fixture = Fixture::new();
     let store = fixture.open();
     let blob = store.open_torrent(&meta(7)).unwrap();
-    land(&blob, 0, HELLO);
     land(&blob, 1, b"hello kr4ken");
+    assert_eq!(store.open_download(&hello()).unwrap_err().kind(), ErrorKind::Mismatch);
+    assert_eq!(blob.torrent_meta(), Some(meta(7)));
+    blob.discard().unwrap();
+    drop(blob);
+    let blob = store.open_torrent(&meta(7)).unwrap();
+    land(&blob, 0, HELLO);
     let other = MetaInfo::of_bytes(blob.digest(), HELLO, 4).unwrap();
     assert_eq!(store.open_download(&other).unwrap_err().kind(), ErrorKind::Conflict);
     assert!(Arc::ptr_eq(&blob, &store.open_download(&hello()).unwrap()));

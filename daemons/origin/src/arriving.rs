@@ -30,7 +30,8 @@ pub(crate) async fn pull(
     let backend = parts.router.route(namespace)?;
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(meta.clone());
-    let pull = Pull { parts, namespace, backend: &*backend, stat, download: &download, meta: &meta };
+    let pull =
+        Pull { parts, namespace, backend: &*backend, stat, download: &download, meta: &meta };
     let mut attempts = 1;
     while let Err(error) = pull.missing().await {
         // Another content is another attempt; of the rest some may be better after a while.
@@ -128,7 +129,8 @@ impl Pull<'_> {
         let start = geometry.range(PieceIndex(pieces.start)).start;
         let end = geometry.range(PieceIndex(pieces.end - 1)).end;
         // Not every backend knows ranges.
-        let part = (start..end != 0..geometry.blob_len()).then_some(start..end);
+        let whole = start == 0 && end == geometry.blob_len();
+        let part = (!whole).then_some(start..end);
         let name = ObjectName::from(&self.meta.digest());
         let version = self.stat.version.as_ref();
         let mut bytes = self.backend.download(self.namespace, &name, part, version).await?;

@@ -11,7 +11,9 @@ use kraken_common::Body;
 use kraken_common::answer::{self, Answer};
 use kraken_common::blocking;
 use kraken_core::store::Blob;
-use kraken_core::{Digest, Error, MetaInfo, Namespace, Result, SendfileQueue, TorrentMeta};
+use kraken_core::{
+    Digest, Error, ErrorKind, MetaInfo, Namespace, Result, SendfileQueue, TorrentMeta,
+};
 
 use crate::parts::Parts;
 use crate::refresh;

@@ -105,9 +105,8 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
         let arriving = arriving.ok_or_else(|| Error::invalid("there is no download_dir"))?;
         Ok((store, key::load(&arriving)?))
     };
-    let (store, key) = blocking("open the store", open)
-        .await
-        .map_err(|error: Error| error.context("castore"))?;
+    let (store, key) =
+        blocking("open the store", open).await.map_err(|error: Error| error.context("castore"))?;
     // A handshake for a blob that is not here starts its refresh; the parts exist only after the
     // node, so the hook finds them through a cell.
     let owners: Arc<Owners> = Arc::default();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use kraken_backends::FileSource;
 use kraken_backends::origin::Origin;
-use kraken_core::{Digest, Namespace};
 use kraken_core::store::Blob;
+use kraken_core::{Digest, Namespace};
 
 use crate::limits;
 use crate::parts::Parts;

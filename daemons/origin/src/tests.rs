@@ -1,8 +1,11 @@
 //! An origin over real HTTP.
 
-use kraken_core::Digest;
+use std::time::Duration;
+
+use kraken_common::backends::BackendConfig;
 use kraken_core::http::{Client, ClientConfig, Method, Request};
 use kraken_core::store::StoreConfig;
+use kraken_core::{Digest, MetaInfo, TorrentMeta};
 use tempfile::TempDir;
 
 use crate::{Origin, OriginConfig};
@@ -11,17 +14,54 @@ use crate::{Origin, OriginConfig};
 struct Fixture {
     origin: Origin,
     client: Client,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Fixture {
     async fn start(store: impl FnOnce(&mut StoreConfig)) -> Self {
+        Self::configured(|config| store(&mut config.store)).await
+    }
+
+    async fn configured(change: impl FnOnce(&mut OriginConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let mut config = OriginConfig::local(any, any, dir.path());
-        store(&mut config.store);
+        change(&mut config);
         let origin = Origin::start(config).await.unwrap();
-        Self { origin, client: Client::new(ClientConfig::default()), _dir: dir }
+        Self { origin, client: Client::new(ClientConfig::default()), dir }
+    }
+
+    /// Another one on the same backend, where all that was pushed has come by now.
+    async fn cold(&self, stream: bool) -> Self {
+        while !self.send(self.to(Method::GET, "/x/stats")).await.1.contains("pending\":0") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let backend = BackendConfig::local(self.dir.path().join("backend"));
+        Self::configured(|config| {
+            config.backends = vec![backend];
+            config.stream = stream;
+        })
+        .await
+    }
+
+    /// The metainfo of a blob, as a peer is told that can do without sums.
+    async fn torrent_meta(&self, digest: &Digest) -> Result<TorrentMeta, u16> {
+        let path = format!("/internal/namespace/library%2Fa/blobs/{digest}/metainfo");
+        let request = self.to(Method::GET, &path).header("kraken-provisional", "1");
+        match self.send(request).await {
+            (200, text) => Ok(TorrentMeta::from_json(text.as_bytes()).unwrap()),
+            (status, _) => Err(status),
+        }
+    }
+
+    /// The final metainfo, once it is there.
+    async fn final_meta(&self, digest: &Digest) -> MetaInfo {
+        loop {
+            if let Ok(TorrentMeta::Final(meta)) = self.torrent_meta(digest).await {
+                return meta;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Status and body.
@@ -132,4 +172,64 @@ async fn a_blob_larger_than_all_room_is_refused_before_it_comes() {
         assert_eq!(origin.send(origin.to(Method::POST, &path)).await.0, status, "{size}");
     }
     assert_eq!(origin.send(origin.to(Method::GET, &kept)).await, (200, "kept".to_owned()));
+}
+
+#[tokio::test]
+async fn a_cold_blob_is_told_of_before_it_is_here() {
+    let first = Fixture::start(|_| ()).await;
+    let blob = first.push("a cold blob").await;
+    let digest = Digest::sha256(b"a cold blob");
+    let cold = first.cold(true).await;
+    match cold.torrent_meta(&digest).await.unwrap() {
+        TorrentMeta::Provisional(meta) => {
+            assert_eq!((meta.digest(), meta.geometry().blob_len()), (digest, 11));
+            assert_eq!(meta.keys().len(), 1);
+        }
+        // It was quicker.
+        TorrentMeta::Final(meta) => assert_eq!(meta.digest(), digest),
+    }
+    let meta = cold.final_meta(&digest).await;
+    assert_eq!(meta, first.final_meta(&digest).await, "sums of its proofs");
+    assert_eq!(cold.send(cold.to(Method::GET, &blob)).await, (200, "a cold blob".to_owned()));
+    let unknown = Digest::sha256(b"never pushed");
+    assert_eq!(cold.torrent_meta(&unknown).await.unwrap_err(), 404);
+    // Who streams nothing says 202 until all is there.
+    let whole = first.cold(false).await;
+    assert!(matches!(whole.torrent_meta(&digest).await, Err(202) | Ok(TorrentMeta::Final(_))));
+    whole.final_meta(&digest).await;
+    for fixture in [first, cold, whole] {
+        fixture.origin.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_is_another_at_the_backend_is_refused_with_both_names() {
+    let first = Fixture::start(|_| ()).await;
+    first.push("a cold blob").await;
+    let digest = Digest::sha256(b"a cold blob");
+    let cold = first.cold(true).await;
+    // The only file there.
+    let backend = first.dir.path().join("backend");
+    let mut dirs = vec![backend];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            match entry.path().is_dir() {
+                true => dirs.push(entry.path()),
+                false => std::fs::write(entry.path(), b"a c0ld blob").unwrap(),
+            }
+        }
+    }
+    let path = format!("/namespace/library%2Fa/blobs/{digest}");
+    let (status, text) = loop {
+        match cold.send(cold.to(Method::GET, &path)).await {
+            (202, _) => tokio::time::sleep(Duration::from_millis(10)).await,
+            answer => break answer,
+        }
+    };
+    assert!(status >= 400, "{status} {text}");
+    assert!(text.contains("library/a") && text.contains(&digest.to_string()), "{text}");
+    assert_eq!(cold.used_bytes().await, 0, "nothing is kept");
+    for fixture in [first, cold] {
+        fixture.origin.close().await.unwrap();
+    }
 }

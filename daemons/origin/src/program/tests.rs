@@ -57,7 +57,7 @@ fn little_need_be_said() {
     assert_eq!(swarm.accept_max, default.node.swarm.accept_max);
     assert_eq!(config.store.upload_dir, Path::new("/d/upload"));
     assert_eq!(config.store.cache_dir, Path::new("/d/cache"));
-    assert_eq!((config.store.download_dir, config.store.capacity_bytes), (None, None));
+    assert_eq!(config.store.capacity_bytes, None);
     assert_eq!(config.upload_cleanup, CleanupConfig::default());
     assert_eq!(config.cache_cleanup, CleanupConfig::default());
     assert_eq!((config.zone.as_str(), config.cluster_name.as_str()), ("", "prod"));

@@ -52,9 +52,8 @@ impl BlobSource for AgentRegistry {
             return Ok(len);
         }
         let namespace = repository.as_str().parse()?;
-        let asked = self.parts.tracker.metainfo(&namespace, digest).await;
-        let metainfo = asked.map_err(|error| of_swarm(error, digest))?;
-        Ok(metainfo.geometry().blob_len())
+        let asked = self.parts.tracker.stat(&namespace, digest).await;
+        asked.map_err(|error| of_swarm(error, digest))
     }
 
     async fn open(&self, repository: &Repository, digest: &Digest) -> Result<Box<dyn BlobReader>> {

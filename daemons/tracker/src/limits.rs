@@ -17,6 +17,9 @@ pub(crate) const CONTEXTS_CACHED_MAX: usize = 4096;
 /// Answers about metainfo remembered, whatever their length.
 pub(crate) const METAINFO_CACHED_MAX: usize = 64 << 10;
 
+/// Lengths of blobs remembered, some hundred bytes each.
+pub(crate) const LENGTHS_CACHED_MAX: usize = 64 << 10;
+
 /// How long an origin may take to accept a connection: a peer gives up an announce after 10 s, and
 /// in that time the next origin must have been asked.
 pub(crate) const ORIGIN_CONNECT_MAX: Duration = Duration::from_secs(2);

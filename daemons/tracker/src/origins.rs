@@ -33,6 +33,7 @@ pub(crate) struct Origins {
     locations: Memo<Digest, Remembered<Arc<[String]>>>,
     contexts: Memo<String, Remembered<PeerContext>>,
     metainfo: Memo<MetaInfoKey, Remembered<Relayed>>,
+    lengths: Memo<(Namespace, Digest), Remembered<u64>>,
 }
 
 /// The metainfo of a blob as an origin gave it.
@@ -68,6 +69,7 @@ impl Origins {
             locations: Memo::new(limits::LOCATIONS_CACHED_MAX, limits::LOCATIONS_CACHED_MAX),
             contexts: Memo::new(limits::CONTEXTS_CACHED_MAX, limits::CONTEXTS_CACHED_MAX),
             metainfo: Memo::new(limits::METAINFO_CACHED_MAX, cache.metainfo_bytes_max),
+            lengths: Memo::new(limits::LENGTHS_CACHED_MAX, limits::LENGTHS_CACHED_MAX),
             cache,
         }
     }
@@ -131,6 +133,42 @@ impl Origins {
                 Fetched { value: result, ttl, weight }
             })
             .await
+    }
+
+    /// The blob's length, by its owners' disks or their backend; moves no blob.
+    pub(crate) async fn stat(&self, namespace: Namespace, digest: Digest) -> Result<u64, Failure> {
+        let key = (namespace, digest);
+        self.lengths
+            .get(&key, || async {
+                let value = self.fetch_length(&key).await;
+                let ttl = if value.is_ok() { self.cache.metainfo_ttl } else { limits::FAILURE_TTL };
+                Fetched { value, ttl, weight: 1 }
+            })
+            .await
+    }
+
+    async fn fetch_length(&self, (namespace, digest): &(Namespace, Digest)) -> Remembered<u64> {
+        let owners = self.locations(*digest).await?;
+        let namespace = escape_segment(namespace.as_str());
+        let path = format!("/internal/namespace/{namespace}/blobs/{digest}");
+        let mut failure = None;
+        for owner in owners.iter() {
+            let request = Request::to(Method::HEAD, owner.as_str(), path.as_str());
+            match self.ask(owner, request.head_timeout(limits::METAINFO_ANSWER_MAX)).await {
+                Ok(answer) => match answer.content_length() {
+                    Some(len) => return Ok(len),
+                    None => {
+                        let text = format!("length of {digest}: origin {owner} tells none");
+                        failure = Some(Error::new(ErrorKind::Unavailable, text));
+                    }
+                },
+                Err(error) => failure = Some(error),
+            }
+        }
+        let failure = failure.unwrap_or_else(|| {
+            Error::new(ErrorKind::Unavailable, format!("length of {digest}: no origin"))
+        });
+        Err(Failure::new(failure))
     }
 
     /// Fails unless some origin is ready.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CACHE_CONTROL, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};
 use http::{Method, Request, StatusCode};
 use kraken_common::answer::{self, Answer};
 use kraken_common::{RequestBody, Segments, path, read_bounded};
@@ -65,6 +65,10 @@ impl Service {
             ["namespace", namespace, "blobs", digest, "metainfo"] if is_get => {
                 self.metainfo(&request, namespace, digest).await
             }
+            ["namespace", namespace, "blobs", digest] if request.method() == Method::HEAD => {
+                self.stat(namespace, digest).await
+            }
+            ["namespace", _, "blobs", _] => Ok(answer::method_not_allowed("HEAD")),
             ["health" | "readiness" | "announce"] | ["namespace", _, "blobs", _, "metainfo"] => {
                 Ok(answer::method_not_allowed("GET"))
             }
@@ -97,6 +101,19 @@ impl Service {
                 Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, message))
             }
             _ => Ok(answer::json_bytes(response.to_json())),
+        }
+    }
+
+    /// The blob's length, as an origin tells it; not in uber/kraken.
+    async fn stat(&self, namespace: &str, digest: &str) -> Result<Answer> {
+        let namespace = path::required("namespace", namespace)?.parse()?;
+        match self.origins.stat(namespace, path::digest(digest)?).await {
+            Ok(len) => {
+                let mut answer = answer::empty(StatusCode::OK);
+                answer.headers_mut().insert(CONTENT_LENGTH, len.into());
+                Ok(answer)
+            }
+            Err(failure) => Ok(relay_failure(&failure)),
         }
     }
 

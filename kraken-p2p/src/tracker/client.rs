@@ -54,6 +54,11 @@ pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {
     /// restart takes. `ErrorKind::NotFound` when there is no such blob.
     async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo>;
 
+    /// The blob's length. Moves no blob where the tracker can tell without.
+    async fn stat(&self, namespace: &Namespace, digest: &Digest) -> Result<u64> {
+        self.metainfo(namespace, digest).await.map(|meta| meta.geometry().blob_len())
+    }
+
     /// As [`TrackerClient::metainfo`], but without sums while the blob still arrives at its origin,
     /// if the tracker can tell.
     async fn torrent_meta(&self, namespace: &Namespace, digest: &Digest) -> Result<TorrentMeta> {

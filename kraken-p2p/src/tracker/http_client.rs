@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kraken_core::health::PassiveConfig;
-use kraken_core::http::{Client, ClientConfig, Request, escape_segment, is_network_error};
+use kraken_core::http::{
+    Client, ClientConfig, Request, escape_segment, is_network_error, status_of,
+};
 use kraken_core::ring::REPLICAS_MAX_DEFAULT;
 use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time, TorrentMeta};
@@ -207,6 +209,21 @@ impl TrackerClient for HttpTrackerClient {
             TorrentMeta::Provisional(_) => {
                 Err(Error::new(ErrorKind::Internal, "metainfo without sums was not asked for"))
             }
+        }
+    }
+
+    async fn stat(&self, namespace: &Namespace, digest: &Digest) -> Result<u64> {
+        let escaped = escape_segment(namespace.as_str());
+        let path = format!("/namespace/{escaped}/blobs/{digest}");
+        let ask = async |tracker: String| -> Result<Option<u64>> {
+            let request = Request::to(http::Method::HEAD, tracker, path.as_str());
+            Ok(self.http.send(self.quick(request)).await?.content_length())
+        };
+        match self.ask(digest, ask).await {
+            Ok(Some(len)) if len <= kraken_core::limits::BLOB_LEN_MAX => Ok(len),
+            Err(error) if !matches!(status_of(&error), Some(404 | 405)) => Err(error),
+            // uber/kraken's trackers know no such endpoint.
+            _ => self.metainfo(namespace, digest).await.map(|meta| meta.geometry().blob_len()),
         }
     }
 

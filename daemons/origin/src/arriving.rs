@@ -47,10 +47,12 @@ pub(crate) async fn pull(
         tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
         attempts += 1;
     }
-    download.finished().await.map_err(|error| {
-        let text = format!("the backend of {namespace} has other bytes under {digest}: {error}");
-        Error::new(ErrorKind::Mismatch, text)
-    })
+    let Err(error) = download.finished().await else { return Ok(()) };
+    drop(download);
+    parts.node.remove(&digest).await?;
+    discard(parts, &digest).await?;
+    let text = format!("the backend of {namespace} has other bytes under {digest}: {error}");
+    Err(Error::new(ErrorKind::Mismatch, text))
 }
 
 /// The torrent of a blob that arrives: what was begun of the same version, or a new attempt.

@@ -52,7 +52,10 @@ fn little_need_be_said() {
     assert_eq!(config.node.announce_ip.as_deref(), Some("127.0.0.1"));
     assert!(config.node.origin && config.node.swarm.dial && config.node.swarm.announce);
     let arriving = config.store.download_dir.as_deref();
-    assert_eq!(arriving, config.store.upload_dir.parent().map(|dir| dir.join("arriving")).as_deref());
+    assert_eq!(
+        arriving,
+        config.store.upload_dir.parent().map(|dir| dir.join("arriving")).as_deref()
+    );
     let (default, swarm) = (OriginConfig::default(), &config.node.swarm);
     assert_eq!(swarm.accept_max, default.node.swarm.accept_max);
     assert_eq!(config.store.upload_dir, Path::new("/d/upload"));

@@ -97,7 +97,7 @@ pub(crate) struct AllArgs {
     pub(crate) large: bool,
     /// Run scenarios of up to 2,600 hosts with each of these; the first one's figures are shown, a
     /// run with it again must be the same, also uber/kraken's, and with others all targets must be
-    /// met too and figures differ by 5 % at most: the table of all is made with
+    /// met too and times differ by 5 % at most: the table of all is made with
     /// `kraken sim all --seeds 1,1,2,3,4`
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1")]
     #[arg(allow_negative_numbers = true)]

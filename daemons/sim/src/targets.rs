@@ -84,16 +84,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// How much it differs from the same figure of another run, as a share of it. Shares of bans
-    /// and of time lost are small and no figures of that kind.
-    pub(crate) fn differs(&self, other: &Self) -> f64 {
-        let is_share = [Measure::LaterThanHonest, Measure::LiarsBanned]
-            .iter()
-            .any(|measure| measure.title() == self.what);
-        match (self.value, other.value) {
-            _ if is_share => 0.0,
-            (Some(this), Some(that)) if this != 0.0 => (that / this - 1.0).abs(),
-            (this, that) => f64::from(u8::from(this != that)),
+    /// Says beside what it came to from where to where it was in these runs too.
+    pub(crate) fn show_others(&mut self, measure: &Measure, others: &[Self]) {
+        let values = others.iter().filter_map(|other| other.value).chain(self.value);
+        let least = values.clone().fold(f64::INFINITY, f64::min);
+        let most = values.fold(f64::NEG_INFINITY, f64::max);
+        if measure.show(least) != measure.show(most) {
+            let range = format!(" ({} to {})", measure.show(least), measure.show(most));
+            self.shown.push_str(&range);
         }
     }
 }

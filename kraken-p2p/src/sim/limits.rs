@@ -11,6 +11,15 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
 /// No piece is longer.
 pub(super) const SLICE_MAX: u64 = 1 << 32;
 
+/// On slower uplinks slices are shorter than the network's: others wait for the one that goes out.
+pub(super) const SLICE_SECS: f64 = 0.05;
+
+/// But not shorter than this, if the network's are not: about what a packet carries.
+pub(super) const SLICE_MIN: u64 = 1 << 10;
+
+/// What is on the way on slow downlinks: TCP does not fill the queue before them any further.
+pub(super) const WINDOW_SECS: f64 = 0.25;
+
 /// More outputs after one call than these have no end.
 pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
 

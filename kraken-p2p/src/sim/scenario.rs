@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kraken_core::Result;
 
+use super::limits::{SLICE_MIN, SLICE_SECS, WINDOW_SECS};
 use super::peer::{Policy, SwarmPolicy};
 use crate::tracker::HandoutConfig;
 
@@ -379,12 +380,3 @@ impl Default for Trackers {
         Self { count: 5, service: Duration::from_micros(40), handout }
     }
 }
-
-/// On slower uplinks slices are shorter than the network's: others wait for the one that goes out.
-const SLICE_SECS: f64 = 0.05;
-
-/// But not shorter than this, if the network's are not: about what a packet carries.
-const SLICE_MIN: u64 = 1 << 10;
-
-/// What is on the way on slow downlinks: TCP does not fill the queue before them any further.
-const WINDOW_SECS: f64 = 0.25;

@@ -7,7 +7,8 @@
 //! `handle_timeout` once the time of `poll_timeout` has come.
 //!
 //! Where a comment on a constant says how much later hosts came with another value, the simulator
-//! showed it with one seed when the value was chosen. Seeds alone make up to 1.5 %.
+//! showed it with one seed when the value was chosen. Seeds alone make 0.2 to 1.5 % in most of its
+//! scenarios, and 4.6 % with a small blob.
 #![forbid(unsafe_code)]
 
 mod availability;

@@ -43,8 +43,7 @@ pub(super) struct RowDone {
     uber_kraken: String,
     /// Whether the same seed gave the same figures again.
     again: Option<bool>,
-    /// The most that p50, p99, p99.9 or a figure with a target differed with another seed, as a
-    /// share.
+    /// The most that p50, p99, p99.9 or the slowest differed with another seed, as a share.
     seeds_differ: Option<f64>,
     /// Targets that are met with the first seed and not with another one.
     missed_with_others: Vec<String>,
@@ -81,17 +80,24 @@ impl Row {
         let file = &self.file;
         let main = first.report(Variant::AsWritten);
         let main = main.expect("the scenario itself is the first of its runs");
-        let outcomes = file.targets.outcomes(file, &first);
-        let mut differ = None;
+        let mut outcomes = file.targets.outcomes(file, &first);
+        let mut differ: Option<f64> = None;
         let mut missed = Vec::new();
+        let mut theirs: Vec<Vec<Outcome>> = vec![Vec::new(); outcomes.len()];
         for (seed, runs) in &others {
-            let theirs = file.targets.outcomes(file, runs);
             let times = runs.report(Variant::AsWritten).map(|report| file.targets.times(report));
             let share = difference(file.targets.times(main), times.unwrap_or_default());
-            let shares = outcomes.iter().zip(&theirs).map(|(our, their)| our.differs(their));
-            differ = Some(shares.fold(share, f64::max).max(differ.unwrap_or(0.0)));
-            let unmet = outcomes.iter().zip(&theirs).filter(|(our, their)| our.met && !their.met);
-            missed.extend(unmet.map(|(_, it)| format!("{} with seed {seed}", it.what)));
+            differ = Some(differ.unwrap_or(0.0).max(share));
+            for (at, their) in file.targets.outcomes(file, runs).into_iter().enumerate() {
+                if outcomes[at].met && !their.met {
+                    missed.push(format!("{} with seed {seed}", their.what));
+                }
+                theirs[at].push(their);
+            }
+        }
+        for ((outcome, target), theirs) in outcomes.iter_mut().zip(&file.targets.list).zip(&theirs)
+        {
+            outcome.show_others(&target.measure, theirs);
         }
         let ours = std::iter::once(&first).chain(others.values()).flat_map(|runs| {
             [Variant::AsWritten, Variant::Honest].into_iter().filter_map(|it| runs.report(it))
@@ -242,9 +248,14 @@ fn is_time(what: &str) -> bool {
     [Measure::P50, Measure::P99, Measure::P999].iter().any(|measure| measure.title() == what)
 }
 
-/// The largest difference of the three figures, as a share.
+/// The largest difference of the figures, as a share.
 fn difference(these: Figures, those: Figures) -> f64 {
-    let pairs = [(these.p50, those.p50), (these.p99, those.p99), (these.p999, those.p999)];
+    let pairs = [
+        (these.p50, those.p50),
+        (these.p99, those.p99),
+        (these.p999, those.p999),
+        (these.max, those.max),
+    ];
     pairs.into_iter().map(|(this, that)| (that / this - 1.0).abs()).fold(0.0, f64::max)
 }
 

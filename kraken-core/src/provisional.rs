@@ -16,6 +16,10 @@ use crate::metainfo::{self, MetaInfo, PieceSums};
 use crate::piece::{Geometry, PieceIndex};
 use crate::proof::{OriginKey, PieceProof};
 
+/// The header of who can do without sums when it asks for metainfo, and without a whole when it asks
+/// an origin for a blob; its value is `1`. uber/kraken's programs do not send it.
+pub const PROVISIONAL_HEADER: &str = "kraken-provisional";
+
 /// One attempt to bring a blob from its backend: drawn at random when it begins, and kept by
 /// whoever goes on with it. What was signed in one attempt says nothing in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

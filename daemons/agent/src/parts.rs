@@ -4,13 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use kraken_backends::BuildIndex;
+use kraken_common::streamed::chunks;
 use kraken_core::http::Client;
 use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, SendfileQueue};
-use kraken_p2p::node::{BlobStream, Download, Node};
+use kraken_p2p::node::{Download, Node};
 use kraken_p2p::tracker::HttpTrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
@@ -63,25 +62,6 @@ impl BlobReader for OpenBlob {
     fn stream_to(&self, range: Range<u64>, queue: &SendfileQueue) -> ByteStream {
         chunks(self.download.stream(range).lent_to(queue.clone()))
     }
-}
-
-/// An answer has begun by then: what breaks it off can only be logged.
-fn chunks(stream: BlobStream) -> ByteStream {
-    stream::try_unfold((stream, 0), |(mut stream, bytes_sent)| async move {
-        match stream.chunk().await {
-            Ok(Some(chunk)) => {
-                let bytes_sent = bytes_sent + chunk.len() as u64;
-                Ok(Some((chunk, (stream, bytes_sent))))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => {
-                let digest = stream.digest();
-                tracing::warn!(%digest, bytes_sent, %error, "answer broken off");
-                Err(error)
-            }
-        }
-    })
-    .boxed()
 }
 
 /// Opens a blob to be read while it arrives; nothing of it is asked for before it is read.

@@ -5,10 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use http::{Method, StatusCode};
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use kraken_backends::TagStore as _;
 use kraken_common::answer::{self, Answer};
 use kraken_common::{Body, RequestBody, Segments, blocking};
@@ -115,10 +112,9 @@ async fn blob(
         Some(queue) => blob.stream_to(whole, queue),
         None => blob.stream(whole),
     };
-    let stream = stream.map(|chunk| chunk.map(Frame::data));
     let mut answer = answer::empty(StatusCode::OK);
     answer.headers_mut().insert(http::header::CONTENT_LENGTH, blob.len.into());
-    *answer.body_mut() = Body::new(StreamBody::new(stream));
+    *answer.body_mut() = Body::stream(stream);
     Ok(answer)
 }
 

@@ -1,10 +1,13 @@
 //! Responses as uber/kraken's servers give them: plain text, empty bodies, JSON.
 
 use std::fmt::Display;
+use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
+};
+use http::{HeaderMap, Response, StatusCode};
 use kraken_core::{Cause, Error, ErrorKind, Result};
 use serde::Serialize;
 
@@ -105,11 +108,40 @@ pub fn json_bytes(bytes: impl Into<Bytes>) -> Answer {
     typed(StatusCode::OK, "application/json", Body::full(bytes))
 }
 
-/// The first `len` bytes of `file`.
-pub fn file(file: std::fs::File, len: u64) -> Answer {
-    let mut answer = typed(StatusCode::OK, "application/octet-stream-v1", Body::file(file, 0, len));
-    answer.headers_mut().insert(CONTENT_LENGTH, len.into());
-    answer
+/// Some of `len` bytes, by `body`: one range of the form `bytes=a-b` is honoured, any other is
+/// answered with the whole, as RFC 9110 allows.
+pub fn bytes(
+    headers: &HeaderMap,
+    len: u64,
+    body: impl FnOnce(Range<u64>) -> Result<Body>,
+) -> Result<Answer> {
+    let part = headers.get(RANGE).and_then(|value| parse_range(value.to_str().ok()?, len));
+    let mut answer =
+        empty(if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    let headers = answer.headers_mut();
+    if let Some(range) = &part {
+        let text = format!("bytes {}-{}/{len}", range.start, range.end - 1);
+        let value = HeaderValue::from_str(&text)
+            .map_err(|error| Error::new(ErrorKind::Internal, "name a range").with_source(error))?;
+        headers.insert(CONTENT_RANGE, value);
+    }
+    let range = part.unwrap_or(0..len);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream-v1"));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
+    *answer.body_mut() = body(range)?;
+    Ok(answer)
+}
+
+/// `bytes=a-b` and `bytes=a-` inside `len`.
+fn parse_range(text: &str, len: u64) -> Option<Range<u64>> {
+    let (start, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let start: u64 = start.parse().ok()?;
+    let end = match last {
+        "" => len,
+        last => last.parse::<u64>().ok()?.checked_add(1)?.min(len),
+    };
+    (start < end).then_some(start..end)
 }
 
 /// There is nothing at this path.
@@ -195,5 +227,16 @@ mod tests {
         assert_eq!(clip(&long).len(), limits::ERROR_TEXT_MAX);
         assert_eq!(clip(&format!("a{long}")).len(), limits::ERROR_TEXT_MAX - 1);
         assert_eq!(clip("short"), "short");
+    }
+
+    #[test]
+    fn single_ranges_inside_the_blob_are_honoured() {
+        assert_eq!(parse_range("bytes=0-4", 10), Some(0..5));
+        assert_eq!(parse_range("bytes=5-", 10), Some(5..10));
+        assert_eq!(parse_range("bytes=5-99", 10), Some(5..10));
+        for other in ["bytes=10-", "bytes=5-4", "bytes=-5", "bytes=0-1,3-4", "items=0-1", ""] {
+            assert_eq!(parse_range(other, 10), None, "{other}");
+        }
+        assert_eq!(parse_range(&format!("bytes=0-{}", u64::MAX), 10), None);
     }
 }

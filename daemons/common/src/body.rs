@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use kraken_core::{Error, ErrorKind, Result, SendfileQueue};
 
 pub use self::request::RequestBody;
@@ -39,6 +40,11 @@ impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self::new(Full::new(bytes.into()))
+    }
+
+    /// Bytes as they come; a failure breaks the connection.
+    pub fn stream(bytes: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
+        Self::new(StreamBody::new(bytes.map(|chunk| chunk.map(Frame::data))))
     }
 
     /// Bytes `start..start + len` of `file`, read in chunks on the blocking pool as the client

@@ -29,6 +29,8 @@ pub mod program;
 pub mod scheduler;
 pub mod serve;
 pub mod shutdown;
+#[cfg(feature = "node")]
+pub mod streamed;
 pub mod task;
 #[cfg(feature = "program")]
 pub mod upstream;

@@ -17,6 +17,7 @@ use crate::fetches::Fetch;
 use crate::key;
 use crate::limits;
 use crate::parts::Parts;
+use crate::refresh;
 
 /// Brings a blob that the backend has to an end: verified and committed. What came of it before is
 /// gone on with, as long as the backend has the same version.
@@ -29,23 +30,27 @@ pub(crate) async fn pull(
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
-    under_way.tell(meta.clone());
+    under_way.tell(TorrentMeta::Provisional(meta.clone()));
     let pull =
         Pull { parts, namespace, backend: &*backend, stat, download: &download, meta: &meta };
-    let mut attempts = 1;
+    let mut attempts = 0;
+    let mut had = pull.pieces_here();
     while let Err(error) = pull.missing().await {
+        let has = pull.pieces_here();
+        attempts = if has > had { 1 } else { attempts + 1 };
+        had = has;
         // Another content is another attempt; of the rest some may be better after a while.
         let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound);
         if hopeless || attempts >= limits::PULL_ATTEMPTS_MAX {
+            // Who reads is told that no more comes; what came is gone on with by the next fetch.
+            parts.node.remove(&digest).await?;
             if hopeless {
-                parts.node.remove(&digest).await?;
                 discard(parts, &digest).await?;
             }
             return Err(error);
         }
         tracing::warn!(%digest, %namespace, %error, attempts, "the backend broke off");
         tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
-        attempts += 1;
     }
     let Err(error) = download.finished().await else { return Ok(()) };
     drop(download);
@@ -53,6 +58,20 @@ pub(crate) async fn pull(
     discard(parts, &digest).await?;
     let text = format!("the backend of {namespace} has other bytes under {digest}: {error}");
     Err(Error::new(ErrorKind::Mismatch, text))
+}
+
+/// A blob to be read while it comes; it is fetched unless that is going on.
+pub(crate) async fn open(
+    parts: &Arc<Parts>,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<Download> {
+    refresh::torrent_meta(parts, namespace, digest).await?;
+    match parts.node.open(namespace, digest).await {
+        Ok(download) => Ok(download),
+        // It has come to its end this moment, good or bad.
+        Err(_) => Err(refresh::request(parts, namespace, digest).await),
+    }
 }
 
 /// The torrent of a blob that arrives: what was begun of the same version, or a new attempt.
@@ -116,6 +135,10 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
+    fn pieces_here(&self) -> u32 {
+        self.download.file().pieces().count()
+    }
+
     /// Brings all that is missing.
     async fn missing(&self) -> Result<()> {
         let here = self.download.file().pieces();
@@ -211,10 +234,8 @@ pub(crate) async fn follow(
                 continue;
             }
         };
-        if let TorrentMeta::Provisional(meta) = &meta {
-            under_way.tell(meta.clone());
-        }
-        parts.followed.begin(digest, owner.clone(), meta, context.to_peer_info(true));
+        parts.followed.begin(digest, owner.clone(), meta.clone(), context.to_peer_info(true));
+        under_way.tell(meta);
         let came = from_owner(parts, namespace, &digest).await;
         parts.followed.end(&digest);
         match came {

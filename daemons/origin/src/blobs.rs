@@ -3,23 +3,22 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
-};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use kraken_common::Body;
 use kraken_common::answer::{self, Answer};
-use kraken_common::blocking;
+use kraken_common::{blocking, streamed};
 use kraken_core::store::Blob;
 use kraken_core::{
-    Digest, Error, ErrorKind, MetaInfo, Namespace, Result, SendfileQueue, TorrentMeta,
+    Digest, Error, MetaInfo, Namespace, PROVISIONAL_HEADER, Result, SendfileQueue, TorrentMeta,
 };
+use kraken_p2p::node::Download;
 
 use crate::parts::Parts;
-use crate::refresh;
+use crate::{arriving, refresh};
 
-/// The blob's bytes; `Pending` while they are fetched from the backend. One range of the form
-/// `bytes=a-b` is honoured, any other is answered with the whole.
+/// The blob's bytes. While they are fetched from the backend they go out as they come to who says
+/// so, and it is `Pending` for others. One range of the form `bytes=a-b` is honoured, any other is
+/// answered with the whole.
 pub(crate) async fn download(
     parts: &Arc<Parts>,
     namespace: &Namespace,
@@ -27,28 +26,47 @@ pub(crate) async fn download(
     headers: &HeaderMap,
     queue: Option<&SendfileQueue>,
 ) -> Result<Answer> {
-    let blob = open(parts, namespace, digest).await?;
-    let len = blob.len();
-    let file =
-        blob.file().try_clone().map_err(|error| Error::io(format!("open {digest}"), error))?;
-    let part = headers.get(RANGE).and_then(|value| parse_range(value.to_str().ok()?, len));
-    let (status, range) = match part {
-        Some(range) => (StatusCode::PARTIAL_CONTENT, range),
-        None => (StatusCode::OK, 0..len),
+    let waits = parts.streams && headers.contains_key(PROVISIONAL_HEADER);
+    let source = match find(parts, digest).await? {
+        Some(blob) => Source::Here(blob),
+        None if waits => Source::Arriving(arriving::open(parts, namespace, digest).await?),
+        None => return Err(refresh::request(parts, namespace, digest).await),
     };
-    let mut answer = answer::empty(status);
-    let headers = answer.headers_mut();
-    if status == StatusCode::PARTIAL_CONTENT {
-        let text = format!("bytes {}-{}/{len}", range.start, range.end - 1);
-        let value = HeaderValue::from_str(&text)
-            .map_err(|error| Error::new(ErrorKind::Internal, "name a range").with_source(error))?;
-        headers.insert(CONTENT_RANGE, value);
+    answer::bytes(headers, source.len(), |range| source.into_body(range, queue))
+}
+
+/// Where the bytes of an answer come from.
+enum Source {
+    Here(Arc<Blob>),
+    Arriving(Download),
+}
+
+impl Source {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Here(blob) => blob.len(),
+            Self::Arriving(download) => download.geometry().blob_len(),
+        }
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream-v1"));
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
-    *answer.body_mut() = Body::file_to(queue, file, range.start, range.end - range.start);
-    Ok(answer)
+
+    fn into_body(self, range: Range<u64>, queue: Option<&SendfileQueue>) -> Result<Body> {
+        match self {
+            Self::Here(blob) => {
+                let file = blob.file().try_clone();
+                let file =
+                    file.map_err(|error| Error::io(format!("open {}", blob.digest()), error))?;
+                Ok(Body::file_to(queue, file, range.start, range.end - range.start))
+            }
+            Self::Arriving(download) => {
+                let stream = download.stream(range);
+                let stream = match queue {
+                    Some(queue) => stream.lent_to(queue.clone()),
+                    None => stream,
+                };
+                Ok(Body::stream(streamed::chunks(stream)))
+            }
+        }
+    }
 }
 
 /// The blob's metainfo; `Pending` while the blob is fetched from the backend.
@@ -70,8 +88,8 @@ pub(crate) async fn torrent_meta(
     if let Some(blob) = find(parts, digest).await? {
         return ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final);
     }
-    match refresh::provisional(parts, namespace, digest).await {
-        Ok(meta) => Ok(TorrentMeta::Provisional(meta)),
+    match refresh::torrent_meta(parts, namespace, digest).await {
+        Ok(meta) => Ok(meta),
         // It may have come to its end this moment.
         Err(error) => match find(parts, digest).await? {
             Some(blob) => ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final),
@@ -133,31 +151,4 @@ async fn open(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Res
 async fn find(parts: &Parts, digest: &Digest) -> Result<Option<Arc<Blob>>> {
     let (store, wanted) = (parts.store.clone(), *digest);
     blocking("read a blob", move || store.blob(&wanted)).await
-}
-
-/// `bytes=a-b` and `bytes=a-` inside `len`; anything else is not honoured, as RFC 9110 allows.
-fn parse_range(text: &str, len: u64) -> Option<Range<u64>> {
-    let (start, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let start: u64 = start.parse().ok()?;
-    let end = match last {
-        "" => len,
-        last => last.parse::<u64>().ok()?.checked_add(1)?.min(len),
-    };
-    (start < end).then_some(start..end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn single_ranges_inside_the_blob_are_honoured() {
-        assert_eq!(parse_range("bytes=0-4", 10), Some(0..5));
-        assert_eq!(parse_range("bytes=5-", 10), Some(5..10));
-        assert_eq!(parse_range("bytes=5-99", 10), Some(5..10));
-        for other in ["bytes=10-", "bytes=5-4", "bytes=-5", "bytes=0-1,3-4", "items=0-1", ""] {
-            assert_eq!(parse_range(other, 10), None, "{other}");
-        }
-        assert_eq!(parse_range(&format!("bytes=0-{}", u64::MAX), 10), None);
-    }
 }

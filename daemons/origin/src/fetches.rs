@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use kraken_core::{Digest, Error, ErrorKind, Namespace, Provisional, Result};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -39,14 +39,14 @@ pub(crate) struct Fetch {
     digest: Digest,
     /// Told to those who poll; until it is known, that it broke off.
     result: Result<()>,
-    known: watch::Sender<Option<Provisional>>,
+    known: watch::Sender<Option<TorrentMeta>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// By digest alone: a blob is the same from whichever backend it comes. With what is known of
-    /// it before its sums are.
-    fetching: BTreeMap<Digest, watch::Receiver<Option<Provisional>>>,
+    /// it before it is here.
+    fetching: BTreeMap<Digest, watch::Receiver<Option<TorrentMeta>>>,
     /// By namespace too: a backend that lacks a blob, or is away, says nothing about another one.
     failures: BTreeMap<(Digest, Namespace), Failure>,
 }
@@ -84,11 +84,11 @@ impl Fetches {
 
     /// What is known of a blob that is being fetched, as soon as something is; `Pending` when it is
     /// not fetched, or takes too long, or why it cannot be had.
-    pub(crate) async fn provisional(
+    pub(crate) async fn torrent_meta(
         &self,
         namespace: &Namespace,
         digest: &Digest,
-    ) -> Result<Provisional> {
+    ) -> Result<TorrentMeta> {
         let knows = self.lock().fetching.get(digest).cloned();
         if let Some(mut knows) = knows {
             let known = timeout(limits::PROVISIONAL_WAIT_MAX, knows.wait_for(Option::is_some));
@@ -151,7 +151,7 @@ impl Fetch {
     }
 
     /// Tells those who ask what is known of the blob.
-    pub(crate) fn tell(&self, meta: Provisional) {
+    pub(crate) fn tell(&self, meta: TorrentMeta) {
         self.known.send_replace(Some(meta));
     }
 

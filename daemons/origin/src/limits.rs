@@ -35,7 +35,7 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// How long who asks waits for what the backend says of a blob, before it is told to ask again.
 pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How often a backend that breaks off is asked to go on, before the fetch has failed.
+/// How often in a row a backend may break off without a piece before the fetch has failed.
 pub(crate) const PULL_ATTEMPTS_MAX: u32 = 4;
 
 /// The pause before the second time; twice as long before the third.

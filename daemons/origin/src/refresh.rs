@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use kraken_backends::ObjectName;
 use kraken_common::blocking;
-use kraken_core::{Digest, Error, ErrorKind, Namespace, Provisional, Result};
+use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
 
 use crate::fetches::{Fetch, Fetches, pending};
 use crate::parts::Parts;
@@ -85,14 +85,15 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &Fetch) -> 
     Ok(())
 }
 
-/// What is known of a blob before its sums are: it is fetched unless that is going on.
-pub(crate) async fn provisional(
+/// What is known of a blob that is not here, most often without sums: it is fetched unless that is
+/// going on.
+pub(crate) async fn torrent_meta(
     parts: &Arc<Parts>,
     namespace: &Namespace,
     digest: &Digest,
-) -> Result<Provisional> {
+) -> Result<TorrentMeta> {
     match start(parts, namespace, digest) {
         Some(error) if error.kind() != ErrorKind::Pending => Err(error),
-        _ => parts.fetches.provisional(namespace, digest).await,
+        _ => parts.fetches.torrent_meta(namespace, digest).await,
     }
 }

@@ -6,8 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, LOCAT
 use http::{HeaderMap, Method, Request, StatusCode};
 use kraken_common::answer::{self, Answer};
 use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
-use kraken_core::{Digest, Error, ErrorKind, Namespace, Result};
-use kraken_p2p::tracker::PROVISIONAL_HEADER;
+use kraken_core::{Digest, Error, ErrorKind, Namespace, PROVISIONAL_HEADER, Result};
 use serde::Deserialize;
 use serde_json::json;
 

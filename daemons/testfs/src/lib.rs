@@ -9,6 +9,7 @@ mod files;
 mod limits;
 mod metrics;
 mod name;
+mod pace;
 #[cfg(feature = "program")]
 mod program;
 mod server;

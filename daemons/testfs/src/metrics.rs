@@ -8,4 +8,4 @@ pub(crate) fn of() -> Metrics {
 }
 
 /// The file server's paths.
-pub(crate) const ROUTES: &[&str] = &["/health", "/files/{name..}", "/list/{prefix..}"];
+pub(crate) const ROUTES: &[&str] = &["/health", "/files/{name..}", "/list/{prefix..}", "/x/stats"];

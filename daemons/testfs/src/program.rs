@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use kraken_common::durations;
 use kraken_common::launch::{self, EXIT_CONFIG, Role as _};
 use kraken_common::logging::{self, LoggingConfig};
 use kraken_common::program::parse_args;
@@ -25,6 +27,12 @@ struct Flags {
     /// The address to listen on; whoever reaches it may write
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     bind: IpAddr,
+    /// Most bytes of files to send per second, over all requests together; 0 is no limit
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    egress_bytes_per_sec: u64,
+    /// How long each request waits before it is answered, such as 5ms
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = durations::parse)]
+    latency: Duration,
     /// What to log, such as `info,kraken_common=debug`
     #[arg(long, value_name = "DIRECTIVES")]
     log: Option<String>,
@@ -62,10 +70,13 @@ impl Flags {
         if let Some(level) = self.log {
             logging.level = level;
         }
-        Ok((
-            TestFsConfig { listen: SocketAddr::new(self.bind, self.port), root: self.root },
-            logging,
-        ))
+        let config = TestFsConfig {
+            listen: SocketAddr::new(self.bind, self.port),
+            root: self.root,
+            egress_bytes_per_sec: self.egress_bytes_per_sec,
+            latency: self.latency,
+        };
+        Ok((config, logging))
     }
 }
 
@@ -85,11 +96,12 @@ mod tests {
         let (config, logging) = configured(&["-port=14000"]).unwrap();
         assert_eq!(config.listen.to_string(), "0.0.0.0:14000");
         assert_eq!((config.root, logging.level), (None, LoggingConfig::default().level));
-        let args = ["--port", "1", "-root", "/r", "--bind", "::1", "-log", "debug"];
+        let args =
+            ["--port", "1", "-root", "/r", "--bind", "::1", "-log", "debug", "-latency", "5ms"];
         let (config, logging) = configured(&args).unwrap();
         assert_eq!(config.listen.to_string(), "[::1]:1");
         assert_eq!(config.root.as_deref(), Some(Path::new("/r")));
-        assert_eq!(logging.level, "debug");
+        assert_eq!((logging.level.as_str(), config.latency), ("debug", Duration::from_millis(5)));
         assert!(configured(&[]).unwrap_err().to_string().contains("--port"));
     }
 }

@@ -2,24 +2,35 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use kraken_common::answer::{self, Answer};
-use kraken_common::{Chunks, RequestBody, Segments};
-use kraken_core::Result;
+use kraken_common::{Body, Chunks, RequestBody, Segments};
+use kraken_core::{Error, ErrorKind, Result};
+use serde_json::json;
 
 use crate::files::Files;
 use crate::limits;
 use crate::name::Name;
+use crate::pace::Pace;
 
 /// Answers any request.
-pub(crate) async fn answer(files: Arc<Files>, request: Request<RequestBody>) -> Answer {
-    answer::settle(route(&files, request).await)
+pub(crate) async fn answer(
+    files: Arc<Files>,
+    pace: Arc<Pace>,
+    request: Request<RequestBody>,
+) -> Answer {
+    answer::settle(route(&files, &pace, request).await)
 }
 
-async fn route(files: &Files, request: Request<RequestBody>) -> Result<Answer> {
+async fn route(files: &Files, pace: &Arc<Pace>, request: Request<RequestBody>) -> Result<Answer> {
     let segments = Segments::of(request.uri())?;
     let method = request.method().clone();
+    if !matches!(segments.as_strs().first(), Some(&("health" | "x"))) {
+        pace.latency().await;
+    }
     match (&method, segments.as_strs().as_slice()) {
         // Without the line feed of the other roles.
         (&Method::GET, ["health"]) => Ok(answer::text(StatusCode::OK, "OK")),
@@ -28,7 +39,17 @@ async fn route(files: &Files, request: Request<RequestBody>) -> Result<Answer> {
         }
         (&Method::GET, ["files", name @ ..]) if !name.is_empty() => {
             let (file, len) = files.read(&Name::of_file(name)?).await?;
-            Ok(answer::file(file, len))
+            answer::bytes(request.headers(), len, |range| {
+                let bytes = Body::file(file, range.start, range.end - range.start);
+                let bytes = bytes
+                    .into_data_stream()
+                    .map_err(|error| Error::new(ErrorKind::Io, "read a file").with_source(error));
+                let pace = Arc::clone(pace);
+                Ok(Body::stream(bytes.then(move |chunk| {
+                    let pace = Arc::clone(&pace);
+                    async move { pace.pass(chunk).await }
+                })))
+            })
         }
         (&Method::POST, ["files", name @ ..]) if !name.is_empty() => {
             upload(files, Name::of_file(name), request.into_body()).await
@@ -38,6 +59,7 @@ async fn route(files: &Files, request: Request<RequestBody>) -> Result<Answer> {
             // Go's JSON of a list that nothing was ever put into is `null`.
             answer::json(&(!paths.is_empty()).then_some(paths))
         }
+        (&Method::GET, ["x", "stats"]) => answer::json(&json!({ "sent": pace.sent() })),
         (_, ["health"] | ["list", _, ..]) => Ok(answer::method_not_allowed("GET")),
         (_, ["files", _, ..]) => Ok(answer::method_not_allowed("GET, HEAD, POST")),
         _ => Ok(answer::no_route()),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::config::TestFsConfig;
 use crate::files::Files;
+use crate::pace::Pace;
 use crate::{metrics, server};
 
 /// A running file server. Dropping it does not end it in order; [`TestFs::close`] does.
@@ -35,10 +36,14 @@ impl TestFs {
         })
         .await?;
         let files = Arc::new(files);
-        let shared = Arc::clone(&files);
+        let pace = Arc::new(Pace::new(config.egress_bytes_per_sec, config.latency));
+        let shared = (Arc::clone(&files), pace);
         let metrics = metrics::of();
         let server = server.with_metrics(&metrics, metrics::ROUTES).exposing(metrics);
-        let serving = server.spawn(move |request| server::answer(Arc::clone(&shared), request));
+        let serving = server.spawn(move |request| {
+            let (files, pace) = shared.clone();
+            server::answer(files, pace, request)
+        });
         tracing::info!(addr = %serving.addr(), root = %files.root().display(), "testfs serves");
         Ok(Self { serving, files, fresh })
     }

@@ -320,3 +320,39 @@ async fn a_given_root_keeps_the_files_and_nothing_of_ours() {
     assert_eq!(below(&root), ["a"]);
     assert_eq!(fs::read(root.join("a/b")).unwrap(), b"b");
 }
+
+#[tokio::test]
+async fn a_range_alone_is_sent() {
+    let fs = fresh().await;
+    put(&fs, "/files/a", "0123456789").await;
+    let client = Client::new(ClientConfig::default());
+    let range = |range: &'static str| {
+        let request = Request::to(Method::GET, fs.addr().to_string(), "/files/a");
+        client.send(request.header("range", range).expect_any())
+    };
+    let part = range("bytes=3-5").await.unwrap();
+    assert_eq!((part.status().as_u16(), part.header("content-range")), (206, Some("bytes 3-5/10")));
+    assert_eq!(part.bytes(10).await.unwrap(), "345");
+    let whole = range("bytes=10-").await.unwrap();
+    assert_eq!(whole.status(), 200);
+    assert_eq!(whole.bytes(10).await.unwrap(), "0123456789");
+    let stats = read(&fs, "/x/stats").await;
+    assert_eq!(stats, (200, "{\"sent\":13}".into()));
+}
+
+/// What is bounded from below cannot fail on a slow machine.
+#[tokio::test]
+async fn a_slow_link_takes_its_time() {
+    let config = TestFsConfig {
+        egress_bytes_per_sec: 10_000_000,
+        latency: Duration::from_millis(20),
+        ..TestFsConfig::default()
+    };
+    let fs = TestFs::start(config).await.unwrap();
+    put(&fs, "/files/a", vec![7; 2_000_000]).await;
+    let begun = std::time::Instant::now();
+    let (one, other) = tokio::join!(read(&fs, "/files/a"), read(&fs, "/files/a"));
+    assert_eq!((one.1.len(), other.1.len()), (2_000_000, 2_000_000));
+    // 4 MB, of which 1 MB may go out at once.
+    assert!(begun.elapsed() >= Duration::from_millis(320), "{:?}", begun.elapsed());
+}

@@ -12,7 +12,8 @@ use kraken_core::http::{
     is_network_error,
 };
 use kraken_core::{
-    Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result, limits as core_limits,
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, PeerContext, Result,
+    limits as core_limits,
 };
 
 use crate::config::CacheConfig;
@@ -274,7 +275,7 @@ impl Origins {
         let mut request =
             Request::to(Method::GET, owner, path).head_timeout(limits::METAINFO_ANSWER_MAX);
         if key.provisional {
-            request = request.header(PROVISIONAL, "1");
+            request = request.header(PROVISIONAL_HEADER, "1");
         }
         let response = self.ask(owner, request).await?;
         let no_store = response
@@ -322,6 +323,3 @@ impl fmt::Display for Failure {
         fmt::Display::fmt(&self.0, f)
     }
 }
-
-/// The header by which a peer asks for metainfo of a blob that is still arriving.
-pub(crate) const PROVISIONAL: &str = "kraken-provisional";

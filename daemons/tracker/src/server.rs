@@ -8,10 +8,10 @@ use http::{Method, Request, StatusCode};
 use kraken_common::answer::{self, Answer};
 use kraken_common::{RequestBody, Segments, path, read_bounded};
 use kraken_core::http::status_of;
-use kraken_core::{Error, InfoHash, Result, Time};
+use kraken_core::{Error, InfoHash, PROVISIONAL_HEADER, Result, Time};
 use kraken_p2p::tracker::{AnnounceRequest, Announcer, limits as p2p_limits};
 
-use crate::origins::{Failure, Origins, PROVISIONAL, Relayed};
+use crate::origins::{Failure, Origins, Relayed};
 
 /// What every request is answered from.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Service {
     ) -> Result<Answer> {
         let namespace = path::required("namespace", namespace)?.parse()?;
         let digest = path::digest(digest)?;
-        let provisional = request.headers().contains_key(PROVISIONAL);
+        let provisional = request.headers().contains_key(PROVISIONAL_HEADER);
         match self.origins.metainfo(namespace, digest, provisional).await {
             Ok(Relayed { json, no_store }) => {
                 let mut answer = answer::json_bytes(json);

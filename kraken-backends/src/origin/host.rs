@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use kraken_core::http::{Client, Method, Request, Response, escape_segment};
 use kraken_core::{
-    Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result, TorrentMeta,
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, PeerContext, Result,
+    TorrentMeta,
 };
 
 use super::download::{self, Part};
@@ -89,7 +90,7 @@ impl Origin {
     ) -> Result<TorrentMeta> {
         let path = format!("/internal{}/metainfo", blob_path(namespace, digest));
         let request = self.request(Method::GET, path).head_timeout(limits::ORIGIN_PATIENT);
-        let answer = self.client.send(request.header("kraken-provisional", "1")).await?;
+        let answer = self.client.send(request.header(PROVISIONAL_HEADER, "1")).await?;
         let json = answer.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
         let meta = TorrentMeta::from_json(&json)
             .map_err(|error| error.context(format!("metainfo from {}", self.host)))?;
@@ -157,8 +158,8 @@ impl Origin {
         self.client.send(request).await.map(drop)
     }
 
-    /// The blob's bytes from `start` on, up to `end` or, if it knows no ranges, beyond; `Pending`
-    /// while the blob is fetched from the backend.
+    /// The blob's bytes from `start` on, up to `end` or, if it knows no ranges, beyond. While the
+    /// blob is fetched from the backend they come as they do, or it is `Pending`.
     pub(super) async fn open(
         &self,
         namespace: &Namespace,
@@ -167,6 +168,7 @@ impl Origin {
         end: Option<u64>,
     ) -> Result<Part> {
         let request = self.request(Method::GET, blob_path(namespace, digest));
+        let request = request.header(PROVISIONAL_HEADER, "1");
         if start == 0 && end.is_none() {
             let answer = self.client.send(request).await?;
             return Ok(Part { len: answer.content_length(), stream: answer.stream().boxed() });

@@ -19,10 +19,11 @@ use crate::source::{BlobStream, UploadSource};
 
 /// Objects as files of a testfs, ours or uber/kraken's; a clone shares the connections.
 ///
-/// It keeps the contract of [`BlobBackend`] as far as the servers do, which have no ranges, pages,
-/// versions or deletes:
+/// It keeps the contract of [`BlobBackend`] as far as the servers do, which have no pages, versions
+/// or deletes:
 ///
-/// - A range is cut out of the whole file as it arrives, a page out of the whole listing.
+/// - A page is cut out of the whole listing, and a range out of the whole file as it arrives where
+///   the server knows no ranges, as uber/kraken's does not.
 /// - `stat` tells no version, and `delete` and a download of a version are `Unsupported`.
 /// - They take a colon for a slash. Only [`Layout::Identity`] has paths with one: there `a:b` and
 ///   `a/b` are one object, which is listed as `a/b`.
@@ -83,9 +84,11 @@ impl TestFsBackend {
     }
 
     async fn send(&self, request: Request) -> Result<Response> {
-        self.client.send(request.expect(&[200])).await.map_err(|error| match status_of(&error) {
-            Some(500) => Error::new(ErrorKind::Io, "ask a testfs").with_source(error),
-            _ => error,
+        self.client.send(request.expect(&[200, 206])).await.map_err(|error| {
+            match status_of(&error) {
+                Some(500) => Error::new(ErrorKind::Io, "ask a testfs").with_source(error),
+                _ => error,
+            }
         })
     }
 }
@@ -113,7 +116,19 @@ impl BlobBackend for TestFsBackend {
         if resolve_range(name, range.clone(), len)?.is_empty() {
             return Ok(stream::empty().boxed());
         }
-        let answer = self.send(self.to_file(Method::GET, name)?).await?;
+        let mut request = self.to_file(Method::GET, name)?;
+        if let Some(Range { start, end }) = &range {
+            let asked = format!("bytes={start}-{}", end - 1);
+            request = request.header("range", asked);
+        }
+        let answer = self.send(request).await?;
+        let told = answer.header("content-range").unwrap_or_default();
+        if let Some(Range { start, end }) = &range
+            && told.starts_with(&format!("bytes {start}-{}/", end - 1))
+        {
+            let len = end - start;
+            return Ok(download::cut(answer.stream(), name.clone(), len, 0..len));
+        }
         // The file may have been replaced since.
         let len = answer.content_length().unwrap_or(len);
         let range = resolve_range(name, range, len)?;

@@ -39,10 +39,6 @@ pub struct AnnounceResponse {
     pub bridge: bool,
 }
 
-/// The header of a request for metainfo by who can do without sums; its value is `1`. uber/kraken's
-/// peers do not send it.
-pub const PROVISIONAL_HEADER: &str = "kraken-provisional";
-
 /// What a node needs of a tracker. Cancel safe: dropping a call leaves nothing behind.
 #[async_trait]
 pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {

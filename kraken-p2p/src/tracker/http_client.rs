@@ -12,10 +12,12 @@ use kraken_core::http::{
 };
 use kraken_core::ring::REPLICAS_MAX_DEFAULT;
 use kraken_core::rng::Rng;
-use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, Result, Time, TorrentMeta};
+use kraken_core::{
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, Result, Time, TorrentMeta,
+};
 use tokio::time::{Instant, sleep};
 
-use super::client::{AnnounceRequest, AnnounceResponse, PROVISIONAL_HEADER, TrackerClient};
+use super::client::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use super::ring::TrackerRing;
 use crate::limits;
 

@@ -60,6 +60,51 @@ impl std::fmt::Debug for Answer {
     }
 }
 
+/// An answer that is still coming.
+pub(crate) struct Arriving {
+    stream: TcpStream,
+    /// What has come, head and all.
+    bytes: Vec<u8>,
+    /// Where the body begins.
+    body_at: usize,
+}
+
+impl Arriving {
+    /// The answer to a `GET`, as soon as its head and so many bytes of its body are here.
+    pub(crate) fn get(addr: SocketAddr, path: &str, body_len: usize) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(addr)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
+        let mut arriving = Self { stream, bytes: Vec::new(), body_at: usize::MAX };
+        while arriving.body_at.saturating_add(body_len) > arriving.bytes.len() {
+            let mut some = [0; 4096];
+            let len = arriving.stream.read(&mut some)?;
+            if len == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    String::from_utf8_lossy(&arriving.bytes).into_owned(),
+                ));
+            }
+            arriving.bytes.extend_from_slice(&some[..len]);
+            let split = arriving.bytes.windows(4).position(|four| four == b"\r\n\r\n");
+            arriving.body_at = split.map_or(usize::MAX, |at| at + 4);
+        }
+        Ok(arriving)
+    }
+
+    /// How much of the body is here.
+    pub(crate) fn body_len(&self) -> usize {
+        self.bytes.len() - self.body_at
+    }
+
+    /// The whole answer, once it is here.
+    pub(crate) fn whole(mut self) -> io::Result<Answer> {
+        let received = self.stream.read_to_end(&mut self.bytes);
+        Answer::parse(&self.bytes, true).map_err(|error| received.err().unwrap_or(error))
+    }
+}
+
 /// Sends a request and reads the whole answer; an answer that is cut off is an error.
 pub(crate) fn try_send(
     method: &str,

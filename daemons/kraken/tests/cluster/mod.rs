@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     pub(crate) agent: Value,
     /// Merged into the configuration of the proxy.
     pub(crate) proxy: Value,
+    /// A file server is the origins' backend, in place of a directory, that sends so many bytes a
+    /// second.
+    pub(crate) slow_backend: Option<u64>,
     /// Put in front of the origins' command line.
     pub(crate) origin_wrapper: Vec<String>,
     /// Put in front of the proxy's command line.
@@ -42,6 +45,8 @@ pub(crate) struct Plan {
 /// A running cluster. Dropping it kills every process and removes every file; the logs are printed
 /// when a test fails.
 pub(crate) struct Cluster {
+    /// The backend, if it is slow.
+    pub(crate) testfs: Option<Role>,
     pub(crate) origins: Vec<Role>,
     pub(crate) tracker: Role,
     pub(crate) build_index: Role,
@@ -66,13 +71,25 @@ impl Cluster {
             (0..plan.origins).map(|_| [Port::reserve(), Port::reserve()]).collect();
         let names: Vec<String> =
             origin_ports.iter().map(|[http, _]| http.addr().to_string()).collect();
+        let testfs = plan.slow_backend.map(|bytes_per_sec| testfs(dir.path(), bytes_per_sec));
+        let store = match &testfs {
+            Some(testfs) => json!({
+                "namespace": ".*",
+                "backend": {"testfs": {
+                    "addr": testfs.http.to_string(),
+                    "root": "",
+                    "name_path": "sharded_docker_blob",
+                }},
+            }),
+            None => backend(".*", &dir.path().join("backend")),
+        };
         let origins = origin_ports.into_iter().enumerate().map(|(number, [http, peer])| {
             let name = format!("origin-{number}");
             let mut config = json!({
                 "cluster": {"static": names},
                 "castore": castore(&dir.path().join(&name)),
                 "metainfogen": {"piece_lengths": {"0": PIECE_LEN}},
-                "backends": [backend(".*", &dir.path().join("backend"))],
+                "backends": [store.clone()],
                 "writeback": {"retry_interval": "250ms", "poll_retries_interval": "250ms"},
             });
             merge(&mut config, &plan.origin);
@@ -108,7 +125,8 @@ impl Cluster {
         });
         merge(&mut proxy, &plan.proxy);
         let proxy = one_port_role(dir.path(), "proxy", &plan.proxy_wrapper, proxy);
-        let mut cluster = Self { origins, tracker, build_index, proxy, agents: Vec::new(), dir };
+        let mut cluster =
+            Self { testfs, origins, tracker, build_index, proxy, agents: Vec::new(), dir };
         for _ in 0..plan.agents {
             cluster.add_agent(&plan.agent);
         }
@@ -178,6 +196,24 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Makes these bytes a blob of the backend alone.
+    pub(crate) fn put_cold(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest::sha256(bytes);
+        let file = self.backend_file(&digest);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+        digest
+    }
+
+    /// The bytes that the slow backend has sent since it started.
+    pub(crate) fn backend_sent(&self) -> u64 {
+        let answer = http::get(self.testfs.as_ref().expect("a slow backend").http, "/x/stats");
+        let stats: Value = serde_json::from_slice(&answer.body).unwrap();
+        stats["sent"].as_u64().unwrap()
+    }
+}
+
 impl Agent {
     /// One of the node's counters.
     pub(crate) fn counter(&self, name: &str) -> u64 {
@@ -195,6 +231,7 @@ impl Default for Plan {
             origins: 1,
             agents: 1,
             origin: json!({}),
+            slow_backend: None,
             agent: json!({}),
             proxy: json!({}),
             origin_wrapper: Vec::new(),
@@ -218,6 +255,19 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
 fn entry(root: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
     root.join(&hex[0..2]).join(&hex[2..4]).join(hex)
+}
+
+/// A file server over the directory that is the backend otherwise.
+fn testfs(dir: &Path, bytes_per_sec: u64) -> Role {
+    let port = Port::reserve();
+    let addr = port.addr();
+    let mut role = Role::new(dir, "testfs", "testfs", &[("port", addr)], json!({}), addr);
+    role.reserved = vec![port];
+    let root = dir.join("backend");
+    role.flags.push(format!("--root={}", root.display()));
+    role.flags.push(format!("--egress-bytes-per-sec={bytes_per_sec}"));
+    role.start();
+    role
 }
 
 /// Where a role keeps uploads and what becomes of them.

@@ -37,7 +37,7 @@ pub(crate) struct Role {
     name: String,
     kind: &'static str,
     /// The flags that the next start is given beside `--config`.
-    flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     /// The file that the next start is given, in uber/kraken's keys (all JSON is YAML).
     pub(crate) config: Value,
     /// Where `/health` is.
@@ -147,10 +147,13 @@ impl Role {
         let program = env!("CARGO_BIN_EXE_kraken").to_owned();
         let words: Vec<String> =
             self.wrapper.iter().cloned().chain([program, self.kind.to_owned()]).collect();
-        let child = Command::new(&words[0])
-            .args(&words[1..])
-            .arg("--config")
-            .arg(&self.config_path)
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        // A file server has no configuration.
+        if self.kind != "testfs" {
+            command.arg("--config").arg(&self.config_path);
+        }
+        let child = command
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -1,0 +1,100 @@
+//! Blobs that only a slow backend has.
+
+mod cluster;
+
+use std::net::SocketAddr;
+
+use kraken_core::Digest;
+use serde_json::json;
+
+use cluster::content::random;
+use cluster::http::{self, Arriving};
+use cluster::{Cluster, PIECE_LEN, Plan, wait_for};
+
+fn path(digest: &Digest) -> String {
+    format!("/v2/library/cold/blobs/{digest}")
+}
+
+/// Reads a blob and looks how much the backend has sent when the first piece is here.
+fn read(cluster: &Cluster, addr: SocketAddr, digest: &Digest) -> (u64, Vec<u8>) {
+    let arriving = Arriving::get(addr, &path(digest), PIECE_LEN).unwrap();
+    let sent = cluster.backend_sent();
+    let answer = arriving.whole().unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    (sent, answer.body)
+}
+
+#[test]
+fn agents_and_the_proxy_pass_a_blob_on_while_the_backend_sends_it_once() {
+    let plan = Plan {
+        origins: 3,
+        agents: 2,
+        origin: json!({"hashring": {"max_replica": 2}}),
+        slow_backend: Some(2_000_000),
+        ..Plan::default()
+    };
+    let cluster = Cluster::start(&plan);
+    let blob = random(60, 4_000_000);
+    let digest = cluster.put_cold(&blob);
+    let addrs = [cluster.agents[0].registry, cluster.agents[1].registry, cluster.proxy.http];
+    let reads = std::thread::scope(|scope| {
+        let readers = addrs.map(|addr| {
+            let (cluster, digest) = (&cluster, &digest);
+            scope.spawn(move || read(cluster, addr, digest))
+        });
+        readers.map(|reader| reader.join().unwrap())
+    });
+    for (sent, bytes) in reads {
+        assert!(bytes == blob);
+        assert!(sent > 0, "it was cold");
+    }
+    assert_eq!(cluster.backend_sent(), blob.len() as u64);
+}
+
+#[test]
+fn a_backend_that_stops_half_way_breaks_readers_off_and_is_gone_on_with() {
+    let plan = Plan { slow_backend: Some(1_000_000), ..Plan::default() };
+    let mut cluster = Cluster::start(&plan);
+    let blob = random(61, 3_000_000);
+    let digest = cluster.put_cold(&blob);
+    let mut readers = Vec::new();
+    for addr in [cluster.agents[0].registry, cluster.proxy.http] {
+        let arriving = Arriving::get(addr, &path(&digest), PIECE_LEN).unwrap();
+        if addr == cluster.proxy.http {
+            cluster.testfs.as_mut().unwrap().kill();
+        }
+        readers.push(arriving);
+    }
+    for reader in readers {
+        let broken = reader.whole().unwrap_err();
+        assert!(broken.to_string().contains("shorter"), "{broken}");
+    }
+    cluster.testfs.as_mut().unwrap().start();
+    // A fetch that has failed is not tried again at once.
+    let bytes = wait_for("the blob", || {
+        let answer = http::try_get(cluster.agents[0].registry, &path(&digest)).ok()?;
+        (answer.status == 200).then_some(answer.body)
+    });
+    assert!(bytes == blob);
+    let again = cluster.backend_sent();
+    assert!(again < blob.len() as u64, "{again}: what was here is not sent again");
+}
+
+#[test]
+fn when_the_owner_that_fetches_is_killed_another_goes_on_and_no_reader_fails() {
+    let plan = Plan { origins: 3, slow_backend: Some(1_000_000), ..Plan::default() };
+    let mut cluster = Cluster::start(&plan);
+    let blob = random(62, 6_000_000);
+    let digest = cluster.put_cold(&blob);
+    let reader = Arriving::get(cluster.agents[0].registry, &path(&digest), PIECE_LEN).unwrap();
+    let fetches = cluster.origins.iter().position(|origin| {
+        let metrics = http::get(origin.http, "/metrics").text();
+        let name = "kraken_backend_fetches_running";
+        metrics.lines().any(|line| line.starts_with(name) && line.ends_with(" 1"))
+    });
+    cluster.origins[fetches.expect("one fetches")].kill();
+    let answer = reader.whole().unwrap();
+    assert!(answer.body == blob);
+    let sent = cluster.backend_sent();
+    assert!(sent < 2 * blob.len() as u64, "{sent}: goes on with what is here");
+}

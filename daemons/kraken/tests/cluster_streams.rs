@@ -87,12 +87,11 @@ fn when_the_owner_that_fetches_is_killed_another_goes_on_and_no_reader_fails() {
     let blob = random(62, 6_000_000);
     let digest = cluster.put_cold(&blob);
     let reader = Arriving::get(cluster.agents[0].registry, &path(&digest), PIECE_LEN).unwrap();
-    let fetches = cluster.origins.iter().position(|origin| {
-        let metrics = http::get(origin.http, "/metrics").text();
-        let name = "kraken_backend_fetches_running";
-        metrics.lines().any(|line| line.starts_with(name) && line.ends_with(" 1"))
-    });
-    cluster.origins[fetches.expect("one fetches")].kill();
+    // The first of its owners fetches it.
+    let owners = http::get(cluster.origins[0].http, &format!("/blobs/{digest}/locations"));
+    let first = owners.header("origin-locations").unwrap().split(',').next().unwrap().to_owned();
+    let fetches = cluster.origins.iter_mut().find(|origin| origin.http.to_string() == first);
+    fetches.expect("an owner").kill();
     let answer = reader.whole().unwrap();
     assert!(answer.body == blob);
     let sent = cluster.backend_sent();

@@ -56,6 +56,8 @@ pub(super) struct Entry {
     pub(super) state: watch::Sender<State>,
     /// When the first of those who wait for it began to.
     pub(super) since: Option<Time>,
+    /// Since when the tracker has had no news of sums, and how many pieces were here then.
+    pub(super) no_news: Option<(Time, u32)>,
 }
 
 /// What the task woke up for.
@@ -363,7 +365,7 @@ impl Driver {
         self.shared.openings.note(&torrent);
         let state = State { torrent: Arc::clone(&torrent), progress, failure: None };
         let state = watch::Sender::new(state);
-        self.entries.insert(digest, Entry { torrent, state, since: None });
+        self.entries.insert(digest, Entry { torrent, state, since: None, no_news: None });
         Ok(())
     }
 

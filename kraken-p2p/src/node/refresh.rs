@@ -41,7 +41,11 @@ impl Driver {
         }
         match result {
             Ok(TorrentMeta::Final(sums)) => self.settle(now, &digest, sums),
-            Ok(meta) if torrent.learn(meta.clone()) => {}
+            Ok(meta) if torrent.learn(meta.clone()) => {
+                if let Some(entry) = self.entries.get_mut(&digest) {
+                    entry.no_news = None;
+                }
+            }
             Ok(_) => {
                 let text = "its origin has begun anew";
                 self.give_up(now, &digest, ErrorKind::Unavailable, text);
@@ -50,18 +54,47 @@ impl Driver {
             Err(error) if matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound) => {
                 self.give_up(now, &digest, error.kind(), &error.to_string());
             }
-            Err(error) => tracing::debug!(%digest, %error, "no news of a blob's sums"),
+            Err(error) => {
+                tracing::debug!(%digest, %error, "no news of a blob's sums");
+                self.on_no_news(now, &digest, &error);
+            }
         }
     }
 
-    /// What a torrent has is of no use any more: whoever waits for it must ask again.
-    fn give_up(&mut self, now: Time, digest: &Digest, kind: ErrorKind, reason: &str) {
-        let Some(entry) = self.entries.remove(digest) else { return };
+    /// The origins cannot say any more of a blob: they may soon, and pieces may come from others,
+    /// but readers are not kept for long with nothing.
+    fn on_no_news(&mut self, now: Time, digest: &Digest, error: &Error) {
+        let Some(entry) = self.entries.get_mut(digest) else { return };
+        let pieces = entry.state.borrow().progress.pieces;
+        let (since, before) = *entry.no_news.get_or_insert((now, pieces));
+        if before != pieces {
+            entry.no_news = Some((now, pieces));
+        } else if now.since(since) >= NO_NEWS_MAX {
+            let text = format!("its origin brings no more: {error}");
+            self.end(now, digest, ErrorKind::Unavailable, &text);
+        }
+    }
+
+    /// Whoever waits for a torrent must ask again; its bytes stay in storage.
+    fn end(
+        &mut self,
+        now: Time,
+        digest: &Digest,
+        kind: ErrorKind,
+        reason: &str,
+    ) -> Option<Arc<Torrent>> {
+        let entry = self.entries.remove(digest)?;
         tracing::info!(%digest, reason, "download ends");
         self.totals.failed += u64::from(entry.is_running());
         entry.fail(kind, reason);
         self.swarm.remove_torrent(now, digest);
-        let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(&entry.torrent));
+        Some(Arc::clone(&entry.torrent))
+    }
+
+    /// As [`Driver::end`], and what came of the torrent is of no use any more.
+    fn give_up(&mut self, now: Time, digest: &Digest, kind: ErrorKind, reason: &str) {
+        let Some(torrent) = self.end(now, digest, kind, reason) else { return };
+        let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(async move {
             let discard = move || {
                 torrent.end();
@@ -119,6 +152,10 @@ async fn refresh(shared: &Shared, torrent: &Arc<Torrent>) -> Result<TorrentMeta>
     }
     Ok(meta)
 }
+
+/// A blob of which nothing comes and of which no origin knows any more is given up after this time:
+/// an origin goes on within seconds after its backend is back.
+const NO_NEWS_MAX: Duration = Duration::from_secs(20);
 
 /// Who learns of sums asks for them within this time.
 const JITTER_MAX: Duration = Duration::from_millis(200);

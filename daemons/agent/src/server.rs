@@ -12,7 +12,7 @@ use kraken_common::{Body, RequestBody, Segments, blocking};
 use kraken_core::http::Request;
 use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, InfoHash, Result, SendfileQueue, Tag};
-use kraken_p2p::node::{DownloadPhase, RunningDownload};
+use kraken_p2p::node::{DownloadPhase, DownloadStatus};
 use kraken_p2p::swarm::Blacklisted;
 use kraken_registry_api::BlobReader as _;
 use serde_json::json;
@@ -169,13 +169,14 @@ fn blacklist_entry(entry: &Blacklisted, info_hash: Option<InfoHash>) -> serde_js
     })
 }
 
-/// The downloads that somebody waits for, those that have waited longest first.
+/// The downloads that somebody waits for, those that have waited longest first; then those that
+/// ended lately.
 async fn downloads(parts: &Parts) -> Result<Answer> {
     let downloads = parts.node.downloads(limits::DOWNLOADS_TOLD_MAX).await?;
     answer::json(&downloads.iter().map(download).collect::<Vec<_>>())
 }
 
-fn download(download: &RunningDownload) -> serde_json::Value {
+fn download(download: &DownloadStatus) -> serde_json::Value {
     json!({
         "digest": download.digest,
         "namespace": download.namespace,
@@ -184,12 +185,15 @@ fn download(download: &RunningDownload) -> serde_json::Value {
             DownloadPhase::LookingForPeers => "looking_for_peers",
             DownloadPhase::Downloading => "downloading",
             DownloadPhase::Verifying => "verifying",
+            DownloadPhase::Complete => "complete",
+            DownloadPhase::Failed => "failed",
         },
         "length": download.blob_len,
         "bytes_verified": download.bytes_verified,
         "bytes_from_origins": download.bytes_from_origins,
         "bytes_from_peers": download.bytes_from_peers,
         "seconds": download.age.as_secs_f64(),
+        "seconds_by": download.times.named().map(|(part, time)| (part, time.as_secs_f64())).into_iter().collect::<BTreeMap<_, _>>(),
         "peers": download.peers,
     })
 }

@@ -180,6 +180,7 @@ async fn a_pull_that_hangs_is_seen() {
     assert!(list[0]["seconds"].as_f64().is_some());
     let mut told = list[0].clone();
     told["seconds"] = 0.into();
+    assert!(told.as_object_mut().unwrap().remove("seconds_by").is_some());
     let expected = json!({
         "digest": digest.to_string(),
         "namespace": "library/a",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kraken_core::{Error, ErrorKind, Result};
+use kraken_core::{Error, ErrorKind, Result, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use super::event::Command;
@@ -24,15 +24,16 @@ pub(super) async fn call<T>(
     answered.await.map_err(|_| closed(what))
 }
 
-/// Adds a torrent, and with `join` joins it.
+/// Adds a torrent; for who asked at that time it is joined too.
 pub(super) async fn add(
     commands: &Commands,
     torrent: Arc<Torrent>,
     spec: TorrentSpec,
-    join: bool,
+    asked_at: Option<Time>,
 ) -> Result<Option<Subscription>> {
     let spec = Box::new(spec);
-    call(commands, "add a torrent", |answer| Command::Add { torrent, spec, join, answer }).await?
+    call(commands, "add a torrent", |answer| Command::Add { torrent, spec, asked_at, answer })
+        .await?
 }
 
 /// The error of a call that found the swarm's task gone.

@@ -1,6 +1,6 @@
 //! The task that owns the swarm: waits for one thing, applies it, carries out what the swarm wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,9 +15,11 @@ use super::event::{Accepted, Command, Dialed, Event};
 use super::limits::{EVENTS_PER_TURN_MAX, UPLOAD_LOOK_EVERY};
 use super::link::ConnLink;
 use super::recalled::Recalled;
+use super::running::{DownloadPhase, DownloadStatus};
 use super::shared::Shared;
 use super::stats::{DownloadTotals, NodeStats};
 use super::subscription::{Progress, State, Subscription, Wishes};
+use super::timeline::Timeline;
 use super::torrent::Torrent;
 use crate::swarm::{CloseReason, ConnId, PieceOutcome, Refused, Swarm, TorrentSpec};
 use crate::wire::Handshake;
@@ -35,6 +37,8 @@ pub(super) struct Driver {
     pub(super) dials: BTreeMap<ConnId, Dial>,
     pub(super) entries: BTreeMap<Digest, Entry>,
     pub(super) totals: DownloadTotals,
+    /// Downloads that ended lately.
+    pub(super) ended: VecDeque<DownloadStatus>,
     announces_failed: u64,
     /// When the swarm is next told how many bytes have gone out, if any do.
     look_at: Time,
@@ -58,6 +62,8 @@ pub(super) struct Entry {
     pub(super) since: Option<Time>,
     /// Since when the tracker has had no news of sums, and how many pieces were here then.
     pub(super) no_news: Option<(Time, u32)>,
+    /// What happened since the first of those who wait for it asked.
+    pub(super) timeline: Timeline,
 }
 
 /// What the task woke up for.
@@ -89,6 +95,7 @@ impl Driver {
             dials: BTreeMap::new(),
             entries: BTreeMap::new(),
             totals: DownloadTotals::default(),
+            ended: VecDeque::new(),
             announces_failed: 0,
             look_at: Time::ZERO,
         }
@@ -166,7 +173,7 @@ impl Driver {
             Event::Dialed { conn, result } => self.on_dialed(now, conn, result),
             Event::Message { conn, message } => self.swarm.handle_message(now, conn, message),
             Event::Piece { conn, torrent, index, outcome, from_origin } => {
-                let outcome = self.on_piece(&torrent, index, outcome, from_origin);
+                let outcome = self.on_piece(now, &torrent, index, outcome, from_origin);
                 self.swarm.handle_piece(now, &torrent.digest, conn, index, outcome);
             }
             Event::PieceProgress { conn, bytes } => {
@@ -186,6 +193,8 @@ impl Driver {
                 if let Err(error) = &result {
                     self.announces_failed += 1;
                     tracing::debug!(digest = %torrent, %error, "announce failed");
+                } else if let Some(entry) = self.entries.get_mut(&torrent) {
+                    entry.timeline.on_announced(now);
                 }
                 self.swarm.handle_announced(now, &torrent, result);
             }
@@ -219,10 +228,11 @@ impl Driver {
             }
         };
         let gone = CloseReason::HandshakeFailed("the connection is gone".to_owned());
-        let Some(entry) = self.entries.get(&reply.digest) else {
+        let Some(entry) = self.entries.get_mut(&reply.digest) else {
             self.swarm.handle_closed(now, conn, CloseReason::TorrentGone);
             return;
         };
+        entry.timeline.on_connected(now);
         let torrent = Arc::clone(&entry.torrent);
         let peer = format!("{} at {ip}", handshake.peer_id);
         let token = self.shared.closing.child_token();
@@ -237,8 +247,9 @@ impl Driver {
     fn on_dialed(&mut self, now: Time, conn: ConnId, result: Result<Box<Dialed>, CloseReason>) {
         // A dial that the swarm has closed meanwhile is nobody's.
         let Some(dial) = self.dials.remove(&conn) else { return };
-        let dialed = match (result, self.entries.get(&dial.torrent)) {
+        let dialed = match (result, self.entries.get_mut(&dial.torrent)) {
             (Ok(dialed), Some(entry)) => {
+                entry.timeline.on_connected(now);
                 let torrent = Arc::clone(&entry.torrent);
                 let token = self.shared.closing.child_token();
                 let (link, end) = ConnLink::new(token, conn, torrent, dial.peer, dial.origin);
@@ -284,13 +295,14 @@ impl Driver {
 
     /// Notes what came of a piece; the outcome as the swarm is to see it.
     fn on_piece(
-        &self,
+        &mut self,
+        now: Time,
         torrent: &Arc<Torrent>,
         index: kraken_core::PieceIndex,
         outcome: PieceOutcome,
         from_origin: bool,
     ) -> PieceOutcome {
-        let Some(entry) = self.entries.get(&torrent.digest) else { return outcome };
+        let Some(entry) = self.entries.get_mut(&torrent.digest) else { return outcome };
         if !Arc::ptr_eq(&entry.torrent, torrent) {
             // It went into a file that has been thrown away since.
             return PieceOutcome::Duplicate;
@@ -299,6 +311,7 @@ impl Driver {
             return PieceOutcome::Present;
         }
         if outcome == PieceOutcome::Stored {
+            entry.timeline.on_piece(now);
             let len = torrent.geometry.len_of(index);
             entry.state.send_modify(|state| {
                 state.progress.pieces += 1;
@@ -317,17 +330,20 @@ impl Driver {
     fn apply_command(&mut self, now: Time, command: Command) {
         match command {
             Command::Join { digest, answer } => {
-                let _ = answer.send(self.join(now, digest));
+                let _ = answer.send(self.join(now, digest, now));
             }
-            Command::Add { torrent, spec, join, answer } => {
+            Command::Add { torrent, spec, asked_at, answer } => {
                 let digest = spec.meta.digest();
-                let added = self.add(now, torrent, *spec);
-                let joined = if join && added.is_ok() { self.join(now, digest) } else { None };
+                let added = self.add(now, torrent, *spec, asked_at.unwrap_or(now));
+                let joined = match (&added, asked_at) {
+                    (Ok(()), Some(asked_at)) => self.join(now, digest, asked_at),
+                    _ => None,
+                };
                 let _ = answer.send(added.map(|()| joined));
             }
             Command::Remove { digest, answer } => {
                 if let Some(entry) = self.entries.remove(&digest) {
-                    entry.fail(ErrorKind::Cancelled, "the torrent was removed");
+                    self.fail(now, &entry, ErrorKind::Cancelled, "the torrent was removed");
                 }
                 let _ = answer.send(self.swarm.remove_torrent(now, &digest));
             }
@@ -338,8 +354,8 @@ impl Driver {
             Command::Stats { torrents, answer } => {
                 let _ = answer.send(self.stats(torrents));
             }
-            Command::Running { limit, answer } => {
-                let _ = answer.send(self.running(now, limit));
+            Command::Downloads { limit, answer } => {
+                let _ = answer.send(self.downloads(now, limit));
             }
             Command::Blacklist { answer } => {
                 let _ = answer.send(self.swarm.blacklist(now));
@@ -350,7 +366,13 @@ impl Driver {
         }
     }
 
-    fn add(&mut self, now: Time, torrent: Arc<Torrent>, spec: TorrentSpec) -> Result<()> {
+    fn add(
+        &mut self,
+        now: Time,
+        torrent: Arc<Torrent>,
+        spec: TorrentSpec,
+        asked_at: Time,
+    ) -> Result<()> {
         let digest = spec.meta.digest();
         if self.entries.contains_key(&digest) {
             return self.swarm.add_torrent(now, spec);
@@ -365,14 +387,20 @@ impl Driver {
         self.shared.openings.note(&torrent);
         let state = State { torrent: Arc::clone(&torrent), progress, failure: None };
         let state = watch::Sender::new(state);
-        self.entries.insert(digest, Entry { torrent, state, since: None, no_news: None });
+        let timeline = Timeline::new(asked_at, now);
+        self.entries.insert(digest, Entry { torrent, state, since: None, no_news: None, timeline });
         Ok(())
     }
 
-    fn join(&mut self, now: Time, digest: Digest) -> Option<Subscription> {
+    fn join(&mut self, now: Time, digest: Digest, asked_at: Time) -> Option<Subscription> {
         let entry = self.entries.get_mut(&digest)?;
         if entry.state.receiver_count() == 0 {
-            entry.since = Some(now);
+            entry.since = Some(asked_at);
+            // What was before is nothing that anybody waited for.
+            entry.timeline = Timeline::new(asked_at, now);
+            if self.swarm.snapshot(&digest).is_some_and(|torrent| !torrent.conns.is_empty()) {
+                entry.timeline.on_connected(now);
+            }
         }
         Some(Subscription::new(digest, entry.state.subscribe(), Arc::clone(&self.wishes)))
     }
@@ -393,6 +421,15 @@ impl Driver {
         }
     }
 
+    /// A torrent is gone; whoever waits for it is told so.
+    pub(super) fn fail(&mut self, now: Time, entry: &Entry, kind: ErrorKind, text: &str) {
+        if entry.is_running() {
+            self.totals.failed += 1;
+            self.note_ended(now, entry, DownloadPhase::Failed);
+        }
+        entry.fail(kind, text);
+    }
+
     /// Ends a connection that takes nothing more, by this side's doing.
     pub(super) fn hang_up(&mut self, conn: ConnId, reason: CloseReason) {
         let now = self.shared.clock.now();
@@ -406,7 +443,7 @@ impl Driver {
 
 impl Entry {
     /// Tells everyone who waits that there is nothing to wait for.
-    pub(super) fn fail(&self, kind: ErrorKind, text: &str) {
+    fn fail(&self, kind: ErrorKind, text: &str) {
         self.state.send_modify(|state| state.failure = Some((kind, text.to_owned())));
     }
 

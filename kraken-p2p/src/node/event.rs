@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use kraken_core::{Digest, PieceIndex, Result, TorrentMeta};
+use kraken_core::{Digest, PieceIndex, Result, Time, TorrentMeta};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::link::ConnEnd;
-use super::running::RunningDownload;
+use super::running::DownloadStatus;
 use super::stats::NodeStats;
 use super::subscription::Subscription;
 use super::torrent::Torrent;
@@ -64,11 +64,12 @@ pub(super) enum Event {
 pub(super) enum Command {
     /// Joins a torrent that is there.
     Join { digest: Digest, answer: oneshot::Sender<Option<Subscription>> },
-    /// Adds a torrent, unless one of this digest is there, and with `join` joins it.
+    /// Adds a torrent, unless one of this digest is there; for who asked at that time it is joined
+    /// too.
     Add {
         torrent: Arc<Torrent>,
         spec: Box<TorrentSpec>,
-        join: bool,
+        asked_at: Option<Time>,
         answer: oneshot::Sender<Result<Option<Subscription>>>,
     },
     /// Forgets a torrent.
@@ -77,8 +78,8 @@ pub(super) enum Command {
     SetSeeding { on: bool, answer: oneshot::Sender<()> },
     /// Counts; with `torrents` it describes every torrent.
     Stats { torrents: bool, answer: oneshot::Sender<NodeStats> },
-    /// Lists at most so many downloads that somebody waits for.
-    Running { limit: usize, answer: oneshot::Sender<Vec<RunningDownload>> },
+    /// Lists at most so many downloads.
+    Downloads { limit: usize, answer: oneshot::Sender<Vec<DownloadStatus>> },
     /// Lists who is shunned.
     Blacklist { answer: oneshot::Sender<Vec<Blacklisted>> },
     /// Answers.

@@ -41,7 +41,7 @@ impl Node {
         }
         let meta = TorrentMeta::Provisional(meta);
         let (torrent, spec) = self.open_torrent(namespace, meta).await?;
-        match add(&self.0.commands, torrent, spec, true).await? {
+        match add(&self.0.commands, torrent, spec, Some(self.0.shared.clock.now())).await? {
             Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription)),
             None => {
                 let text = format!("begin {digest}: dropped as soon as it was added");

@@ -228,7 +228,7 @@ async fn find(shared: &Shared, commands: &Commands, handshake: &Handshake) -> Re
     if torrent.digest != digest {
         return Ok(false);
     }
-    add(commands, torrent, spec, false).await?;
+    add(commands, torrent, spec, None).await?;
     Ok(true)
 }
 

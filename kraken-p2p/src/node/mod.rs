@@ -33,9 +33,11 @@ mod subscription;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod torrent;
 mod write;
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,10 +50,11 @@ use tokio::time::timeout;
 pub use config::{NodeConfig, PeerIdFactory};
 pub use download::Download;
 pub use landing::Landing;
-pub use running::{DownloadPhase, RunningDownload};
+pub use running::{DownloadPhase, DownloadStatus};
 pub use stats::{DownloadTotals, NodeStats};
 pub use stream::BlobStream;
 pub use subscription::Progress;
+pub use timeline::DownloadTimes;
 
 use commands::add;
 use driver::Driver;
@@ -146,6 +149,7 @@ impl Node {
         if let Some(download) = self.join(digest).await? {
             return Ok(download);
         }
+        let asked_at = Some(self.0.shared.clock.now());
         let (_turn, (torrent, spec)) = match self.find_complete(namespace, digest).await? {
             Some(found) => (None, found),
             None => {
@@ -157,7 +161,7 @@ impl Node {
                 (Some(turn), self.open_torrent(namespace, meta).await?)
             }
         };
-        match add(&self.0.commands, torrent, spec, true).await? {
+        match add(&self.0.commands, torrent, spec, asked_at).await? {
             Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription)),
             None => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -178,7 +182,7 @@ impl Node {
                 format!("seed {}: storage has it with other metainfo", meta.digest()),
             ));
         }
-        add(&self.0.commands, torrent, spec, false).await?;
+        add(&self.0.commands, torrent, spec, None).await?;
         Ok(())
     }
 
@@ -219,13 +223,18 @@ impl Node {
     }
 
     /// At most `limit` of the downloads that somebody waits for, those that have waited longest
-    /// first.
-    pub async fn downloads(&self, limit: usize) -> Result<Vec<RunningDownload>> {
-        let running = self.0.call("downloads", |answer| Command::Running { limit, answer });
+    /// first; then those that ended lately, up to 100, the last ones first.
+    pub async fn downloads(&self, limit: usize) -> Result<Vec<DownloadStatus>> {
+        let running = self.0.call("downloads", |answer| Command::Downloads { limit, answer });
         let mut downloads = running.await?;
         let asking = self.0.shared.asking.list(self.0.shared.clock.now());
         downloads.extend(asking);
-        downloads.sort_by_key(|download| std::cmp::Reverse(download.age));
+        // Those that ended stay in their order.
+        let order = |download: &DownloadStatus| match download.phase {
+            DownloadPhase::Complete | DownloadPhase::Failed => (true, Reverse(Duration::ZERO)),
+            _ => (false, Reverse(download.age)),
+        };
+        downloads.sort_by_key(order);
         downloads.truncate(limit);
         Ok(downloads)
     }

@@ -85,8 +85,7 @@ impl Driver {
     ) -> Option<Arc<Torrent>> {
         let entry = self.entries.remove(digest)?;
         tracing::info!(%digest, reason, "download ends");
-        self.totals.failed += u64::from(entry.is_running());
-        entry.fail(kind, reason);
+        self.fail(now, &entry, kind, reason);
         self.swarm.remove_torrent(now, digest);
         Some(Arc::clone(&entry.torrent))
     }

@@ -1,4 +1,4 @@
-//! The downloads under way, as an operator sees them.
+//! Downloads as an operator sees them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use kraken_core::{Digest, Namespace, Time};
 
-/// A download that somebody waits for.
+use super::timeline::DownloadTimes;
+
+/// A download that somebody waits for, or waited for until lately.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunningDownload {
+pub struct DownloadStatus {
     /// The blob.
     pub digest: Digest,
     /// Whose blob it was asked for as.
     pub namespace: Namespace,
     /// How far it is.
     pub phase: DownloadPhase,
-    /// How long somebody has waited.
+    /// How long somebody has waited, or did.
     pub age: Duration,
+    /// Where that time went.
+    pub times: DownloadTimes,
     /// The blob's length in bytes; `None` until its metainfo is here.
     pub blob_len: Option<u64>,
     /// Bytes of pieces that are here and match their sums, also of earlier runs.
@@ -40,6 +44,10 @@ pub enum DownloadPhase {
     Downloading,
     /// Every piece is here, and the whole is checked against its digest.
     Verifying,
+    /// Nothing: the blob is here.
+    Complete,
+    /// Nothing: it was given up.
+    Failed,
 }
 
 /// The calls that wait for metainfo: at most as many as there are callers.
@@ -74,18 +82,19 @@ impl Asking {
     }
 
     /// Of each blob that is asked for, the call that has waited longest.
-    pub(super) fn list(&self, now: Time) -> Vec<RunningDownload> {
+    pub(super) fn list(&self, now: Time) -> Vec<DownloadStatus> {
         let mut first = BTreeMap::new();
         let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (digest, namespace, since) in calls.calls.values() {
             first.entry(*digest).or_insert_with(|| (namespace.clone(), *since));
         }
         drop(calls);
-        let list = first.into_iter().map(|(digest, (namespace, since))| RunningDownload {
+        let list = first.into_iter().map(|(digest, (namespace, since))| DownloadStatus {
             digest,
             namespace,
             phase: DownloadPhase::AskingForMetainfo,
             age: now.since(since),
+            times: DownloadTimes { metainfo: now.since(since), ..DownloadTimes::default() },
             blob_len: None,
             bytes_verified: 0,
             bytes_from_origins: 0,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kraken_core::Digest;
 
+use super::timeline::DownloadTimes;
 use crate::swarm::{Counters as SwarmCounters, TorrentSnapshot};
 
 /// Counters since the node's start, and the torrents of this moment.
@@ -49,6 +50,8 @@ pub struct DownloadTotals {
     pub completed_bytes: u64,
     /// How long they took together, each from the first who waited.
     pub completed_time: Duration,
+    /// Where that time went.
+    pub times: DownloadTimes,
     /// How many were given up.
     pub failed: u64,
 }

@@ -1,16 +1,14 @@
-//! What the driver tells of the downloads under way.
-
-use std::time::Duration;
+//! What the driver tells of downloads.
 
 use kraken_core::{Digest, PieceIndex, Time};
 
 use super::driver::{Driver, Entry};
-use super::running::{DownloadPhase, RunningDownload};
+use super::running::{DownloadPhase, DownloadStatus};
 
 impl Driver {
     /// At most `limit` of the downloads that somebody waits for, those that have waited longest
-    /// first.
-    pub(super) fn running(&self, now: Time, limit: usize) -> Vec<RunningDownload> {
+    /// first; then those that ended lately, the last ones first.
+    pub(super) fn downloads(&self, now: Time, limit: usize) -> Vec<DownloadStatus> {
         let mut oldest: Vec<(Time, &Digest)> = self
             .entries
             .iter()
@@ -21,9 +19,23 @@ impl Driver {
         oldest.truncate(limit);
         let list = oldest.into_iter().filter_map(|(since, digest)| {
             let peers = self.swarm.snapshot(digest)?.conns.len();
-            Some(self.entries.get(digest)?.as_running(now.since(since), peers))
+            Some(self.entries.get(digest)?.status(now, since, peers))
         });
-        list.collect()
+        let mut list: Vec<_> = list.collect();
+        list.extend(self.ended.iter().rev().take(limit.saturating_sub(list.len())).cloned());
+        list
+    }
+
+    /// Notes how a download ended that somebody waited for; how it went.
+    pub(super) fn note_ended(&mut self, now: Time, entry: &Entry, phase: DownloadPhase) {
+        let Some(since) = entry.since else { return };
+        let peers =
+            self.swarm.snapshot(&entry.torrent.digest).map_or(0, |torrent| torrent.conns.len());
+        let status = DownloadStatus { phase, ..entry.status(now, since, peers) };
+        if self.ended.len() >= ENDED_KEPT {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(status);
     }
 }
 
@@ -33,7 +45,7 @@ impl Entry {
         self.state.receiver_count() > 0 && !self.state.borrow().progress.complete
     }
 
-    fn as_running(&self, age: Duration, peers: usize) -> RunningDownload {
+    pub(super) fn status(&self, now: Time, since: Time, peers: usize) -> DownloadStatus {
         let progress = self.state.borrow().progress;
         let geometry = self.torrent.geometry;
         let last = PieceIndex(geometry.pieces().saturating_sub(1));
@@ -43,16 +55,18 @@ impl Entry {
             true => geometry.piece_len().saturating_sub(geometry.len_of(last)),
             false => 0,
         };
-        let phase = match (progress.pieces == progress.pieces_total, peers) {
+        let all_here = progress.pieces == progress.pieces_total;
+        let phase = match (all_here, peers) {
             (true, _) => DownloadPhase::Verifying,
             (false, 0) => DownloadPhase::LookingForPeers,
             (false, _) => DownloadPhase::Downloading,
         };
-        RunningDownload {
+        DownloadStatus {
             digest: self.torrent.digest,
             namespace: self.torrent.namespace.clone(),
             phase,
-            age,
+            age: now.since(since),
+            times: self.timeline.times(now, self.torrent.disk_time(), all_here),
             blob_len: Some(geometry.blob_len()),
             bytes_verified: whole.saturating_sub(short),
             bytes_from_origins: progress.bytes_from_origins,
@@ -61,3 +75,6 @@ impl Entry {
         }
     }
 }
+
+/// Downloads that have ended and are still told of.
+const ENDED_KEPT: usize = 100;

@@ -47,7 +47,10 @@ async fn one_seed_and_two_leechers_end_with_equal_bytes() {
     assert_eq!((downloads.completed, downloads.completed_bytes), (1, BLOB_LEN as u64));
     assert!(!downloads.completed_time.is_zero() && totals.swarm.announces > 0);
     assert_eq!((totals.torrents_len, totals.torrents.len(), totals.downloads_running), (1, 0, 0));
-    assert_eq!(a.node.downloads(9).await.unwrap(), []);
+    let [ended] = a.node.downloads(9).await.unwrap().try_into().unwrap();
+    assert_eq!((ended.phase, ended.bytes_verified), (DownloadPhase::Complete, BLOB_LEN as u64));
+    let parts = ended.times.named().into_iter().filter(|(part, _)| !BESIDE.contains(part));
+    assert_eq!(parts.map(|(_, time)| time).sum::<Duration>(), ended.age);
     for host in [a, b, origin] {
         host.node.close().await;
     }
@@ -347,3 +350,6 @@ fn peer() -> PeerInfo {
         complete: true,
     }
 }
+
+/// Parts of a download's time that lie in others.
+const BESIDE: [&str; 2] = ["stalled", "disk"];

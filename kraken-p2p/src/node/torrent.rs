@@ -1,6 +1,8 @@
 //! A torrent as the node's tasks see it: its sums, its bytes, and who writes what.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use kraken_core::{Digest, Error, ErrorKind, Geometry, Namespace, Result, TorrentMeta};
 
@@ -16,6 +18,8 @@ pub(super) struct Torrent {
     pub(super) namespace: Namespace,
     pub(super) file: Arc<dyn TorrentFile>,
     pub(super) leases: Arc<Leases>,
+    /// How long writes to the file took, one after the other, in nanoseconds.
+    disk_nanos: AtomicU64,
     /// What vouches for its pieces; a leaf.
     meta: RwLock<TorrentMeta>,
     /// Whether the file may be written; taken for reading over each write, on blocking threads.
@@ -52,9 +56,21 @@ impl Torrent {
             namespace,
             file,
             leases,
+            disk_nanos: AtomicU64::new(0),
             meta: RwLock::new(meta),
             open: RwLock::new(true),
         })
+    }
+
+    /// Notes a write.
+    pub(super) fn add_disk_time(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.disk_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// How long writes took, those at once counted each.
+    pub(super) fn disk_time(&self) -> Duration {
+        Duration::from_nanos(self.disk_nanos.load(Ordering::Relaxed))
     }
 
     /// What vouches for its pieces, as known now.

@@ -46,11 +46,14 @@ impl PieceWrite {
             return Some(PieceOutcome::Duplicate);
         };
         let bytes = self.buffer.get(..self.filled).unwrap_or_default();
+        let begun = self.clock.now();
         if let Err(error) = self.torrent.file.write_at(self.at, bytes) {
             return Some(self.failed("write", &error));
         }
+        let now = self.clock.now();
+        self.torrent.add_disk_time(now.since(begun));
         if self.filled as u64 >= PROGRESS_LEN {
-            self.lease.touch(self.clock.now());
+            self.lease.touch(now);
         }
         let sums = self.sums.as_ref()?;
         let marked = match (self.torrent.meta(), &self.proof) {

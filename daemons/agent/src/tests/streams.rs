@@ -91,7 +91,11 @@ impl Scene {
 
     async fn downloads(&self) -> usize {
         let (_, body) = get(self.agent.server_addr(), "/x/downloads").await;
-        serde_json::from_slice::<Vec<Value>>(&body).unwrap().len()
+        let list = serde_json::from_slice::<Vec<Value>>(&body).unwrap();
+        let ended = |download: &&Value| {
+            ["complete", "failed"].contains(&download["state"].as_str().unwrap())
+        };
+        list.iter().filter(|download| !ended(download)).count()
     }
 
     async fn close(self) {

@@ -48,6 +48,11 @@ impl Figures {
         self.push(definition, labels, Value::Whole(value));
     }
 
+    /// Notes a number with a fraction and the values of its labels, in their order.
+    pub fn set_real_with(&mut self, definition: &'static Definition, labels: &[&str], value: f64) {
+        self.push(definition, labels, Value::Real(value));
+    }
+
     /// Notes a number that counts things in memory.
     pub fn set_len(&mut self, definition: &'static Definition, len: usize) {
         self.set(definition, len as u64);

@@ -124,6 +124,8 @@ groups! {
             "The lengths of the blobs of completed downloads";
         NODE_COMPLETED_DOWNLOAD_SECONDS Counter "kraken_node_completed_download_seconds_total" []
             "The durations of completed downloads, from the first who waited";
+        NODE_DOWNLOAD_PART_SECONDS Counter "kraken_node_download_part_seconds_total" ["part"]
+            "Where the time of completed downloads went: metainfo, tracker, peers, first_piece, pieces, verification; beside that stalled and disk";
         NODE_FAILED_DOWNLOADS Counter "kraken_node_failed_downloads_total" []
             "Downloads given up while somebody waited";
         NODE_MISMATCHED_BLOBS Counter "kraken_node_mismatched_blobs_total" []

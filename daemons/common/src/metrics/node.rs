@@ -40,6 +40,9 @@ impl Figures {
         self.set(&names::NODE_COMPLETED_DOWNLOAD_BYTES, downloads.completed_bytes);
         let secs = downloads.completed_time.as_secs_f64();
         self.set_real(&names::NODE_COMPLETED_DOWNLOAD_SECONDS, secs);
+        for (part, time) in downloads.times.named() {
+            self.set_real_with(&names::NODE_DOWNLOAD_PART_SECONDS, &[part], time.as_secs_f64());
+        }
         self.set(&names::NODE_FAILED_DOWNLOADS, downloads.failed);
         self.set_len(&names::NODE_DOWNLOADS, stats.downloads_running);
         self.set_len(&names::NODE_CONNECTIONS, stats.conns);

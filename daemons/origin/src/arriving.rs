@@ -1,10 +1,14 @@
 //! Blobs from the backend, passed on to peers piece by piece as they come.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use kraken_backends::{BlobBackend, BlobStat, ObjectName, Version};
 use kraken_common::blocking;
 use kraken_core::{
@@ -12,6 +16,7 @@ use kraken_core::{
     Result, TorrentMeta,
 };
 use kraken_p2p::node::{Download, Landing};
+use tokio::sync::mpsc;
 
 use crate::fetches::Fetch;
 use crate::key;
@@ -25,17 +30,17 @@ pub(crate) async fn pull(
     parts: &Parts,
     namespace: &Namespace,
     stat: &BlobStat,
-    under_way: &Fetch,
+    under_way: &mut Fetch,
 ) -> Result<()> {
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(TorrentMeta::Provisional(meta.clone()));
-    let pull =
-        Pull { parts, namespace, backend: &*backend, stat, download: &download, meta: &meta };
+    let (backend, at) = (&*backend, AtomicU64::new(0));
+    let pull = Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at };
     let mut attempts = 0;
     let mut had = pull.pieces_here();
-    while let Err(error) = pull.missing().await {
+    while let Err(error) = pull.all(&mut under_way.wanted).await {
         let has = pull.pieces_here();
         attempts = if has > had { 1 } else { attempts + 1 };
         had = has;
@@ -132,6 +137,8 @@ struct Pull<'a> {
     stat: &'a BlobStat,
     download: &'a Download,
     meta: &'a Provisional,
+    /// Where the run from the first missing piece on has got to.
+    at: AtomicU64,
 }
 
 impl Pull<'_> {
@@ -139,17 +146,68 @@ impl Pull<'_> {
         self.download.file().pieces().count()
     }
 
-    /// Brings all that is missing.
+    /// Brings all that is missing, from the first byte on, and beside that what somebody waits for
+    /// before its turn.
+    async fn all(&self, wanted: &mut mpsc::Receiver<Range<u64>>) -> Result<()> {
+        let mut missing = pin!(self.missing());
+        let mut before_their_turn = FuturesUnordered::new();
+        loop {
+            let has_room = before_their_turn.len() < limits::RANGES_AT_ONCE_MAX;
+            tokio::select! {
+                result = &mut missing => return result,
+                Some(range) = wanted.recv(), if has_room => {
+                    before_their_turn.push(self.before_its_turn(range));
+                }
+                Some(result) = before_their_turn.next() => {
+                    // It comes in its turn.
+                    if let Err(error) = result {
+                        let (digest, namespace) = (self.meta.digest(), self.namespace);
+                        tracing::warn!(%digest, %namespace, %error, "a range of a blob broke off");
+                    }
+                }
+            }
+        }
+    }
+
     async fn missing(&self) -> Result<()> {
-        let here = self.download.file().pieces();
-        for run in runs_missing(&here, self.meta.geometry()) {
-            self.run(run).await?;
+        let geometry = self.meta.geometry();
+        loop {
+            let before = self.pieces_here();
+            for run in runs_missing(&self.download.file().pieces(), geometry) {
+                self.at.store(geometry.range(PieceIndex(run.start)).start, Relaxed);
+                self.run(run, true).await?;
+            }
+            match self.pieces_here() {
+                here if here == geometry.pieces() => return Ok(()),
+                here if here > before => {}
+                // Somebody writes them, or has broken off.
+                _ => tokio::time::sleep(limits::OTHERS_LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// Brings the pieces of a range, unless they come soon.
+    async fn before_its_turn(&self, range: Range<u64>) -> Result<()> {
+        let geometry = self.meta.geometry();
+        let end = range.end.min(range.start.saturating_add(limits::BEFORE_ITS_TURN_MAX));
+        if range.start >= end {
+            return Ok(());
+        }
+        let piece = |at: u64| (at / geometry.piece_len()) as u32;
+        let wanted = piece(range.start)..piece(end - 1) + 1;
+        for run in runs_missing(&self.download.file().pieces(), geometry) {
+            let run = run.start.max(wanted.start)..run.end.min(wanted.end);
+            let at = self.at.load(Relaxed);
+            let soon = at..at + limits::SOON_BYTES;
+            if !run.is_empty() && !soon.contains(&geometry.range(PieceIndex(run.start)).start) {
+                self.run(run, false).await?;
+            }
         }
         Ok(())
     }
 
-    /// Brings one run of pieces.
-    async fn run(&self, pieces: Range<u32>) -> Result<()> {
+    /// Brings one run of pieces; `in_turn` is the one that all others are before.
+    async fn run(&self, pieces: Range<u32>, in_turn: bool) -> Result<()> {
         let geometry = self.meta.geometry();
         let start = geometry.range(PieceIndex(pieces.start)).start;
         let end = geometry.range(PieceIndex(pieces.end - 1)).end;
@@ -174,6 +232,9 @@ impl Pull<'_> {
                     landing = self.download.begin_piece(index);
                 }
                 at += now.len() as u64;
+                if in_turn {
+                    self.at.store(at, Relaxed);
+                }
                 if let Some(landing) = &mut landing {
                     landing.write(now).await?;
                 }

@@ -1,12 +1,13 @@
 //! Which fetches from the backend are under way, and which have failed of late.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::limits;
@@ -40,13 +41,22 @@ pub(crate) struct Fetch {
     /// Told to those who poll; until it is known, that it broke off.
     result: Result<()>,
     known: watch::Sender<Option<TorrentMeta>>,
+    /// Bytes that somebody waits for and that may be far from what comes next.
+    pub(crate) wanted: mpsc::Receiver<Range<u64>>,
+}
+
+/// What others know of a fetch.
+#[derive(Debug)]
+struct Running {
+    /// What is known of the blob before it is here.
+    knows: watch::Receiver<Option<TorrentMeta>>,
+    wants: mpsc::Sender<Range<u64>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// By digest alone: a blob is the same from whichever backend it comes. With what is known of
-    /// it before it is here.
-    fetching: BTreeMap<Digest, watch::Receiver<Option<TorrentMeta>>>,
+    /// By digest alone: a blob is the same from whichever backend it comes.
+    fetching: BTreeMap<Digest, Running>,
     /// By namespace too: a backend that lacks a blob, or is away, says nothing about another one.
     failures: BTreeMap<(Digest, Namespace), Failure>,
 }
@@ -76,10 +86,11 @@ impl Fetches {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let (known, knows) = watch::channel(None);
-        state.fetching.insert(*digest, knows);
+        let (wants, wanted) = mpsc::channel(limits::RANGES_WANTED_MAX);
+        state.fetching.insert(*digest, Running { knows, wants });
         let result = Err(Error::new(ErrorKind::Internal, format!("fetch {digest}: it broke off")));
         let (fetches, namespace) = (Arc::clone(this), namespace.clone());
-        Ok(Fetch { fetches, namespace, digest: *digest, result, known })
+        Ok(Fetch { fetches, namespace, digest: *digest, result, known, wanted })
     }
 
     /// What is known of a blob that is being fetched, as soon as something is; `Pending` when it is
@@ -89,7 +100,7 @@ impl Fetches {
         namespace: &Namespace,
         digest: &Digest,
     ) -> Result<TorrentMeta> {
-        let knows = self.lock().fetching.get(digest).cloned();
+        let knows = self.lock().fetching.get(digest).map(|running| running.knows.clone());
         if let Some(mut knows) = knows {
             let known = timeout(limits::PROVISIONAL_WAIT_MAX, knows.wait_for(Option::is_some));
             if let Ok(Ok(known)) = known.await
@@ -101,6 +112,14 @@ impl Fetches {
         match self.lock().failures.get(&(*digest, namespace.clone())) {
             Some(Failure { kind, text, .. }) => Err(Error::new(*kind, text.clone())),
             None => Err(pending(digest)),
+        }
+    }
+
+    /// Somebody waits for these bytes of a blob that is being fetched: they should not have to wait
+    /// for all that is before them. When too many do, they wait.
+    pub(crate) fn want(&self, digest: &Digest, range: Range<u64>) {
+        if let Some(running) = self.lock().fetching.get(digest) {
+            let _ = running.wants.try_send(range);
         }
     }
 

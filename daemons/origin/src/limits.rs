@@ -35,6 +35,20 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// How long who asks waits for what the backend says of a blob, before it is told to ask again.
 pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// Ranges of one blob that are fetched before their turn at once, each over a connection of its own,
+/// and as many that wait for that.
+pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;
+pub(crate) const RANGES_WANTED_MAX: usize = 64;
+
+/// What comes this many bytes later by itself is not fetched before its turn.
+pub(crate) const SOON_BYTES: u64 = 8 << 20;
+
+/// Most of a range that is: its bytes are sent by the backend twice, once before their turn.
+pub(crate) const BEFORE_ITS_TURN_MAX: u64 = 16 << 20;
+
+/// How often it is looked whether pieces have come that others write.
+pub(crate) const OTHERS_LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// How often in a row a backend may break off without a piece before the fetch has failed.
 pub(crate) const PULL_ATTEMPTS_MAX: u32 = 4;
 

@@ -67,6 +67,18 @@ pub(crate) enum Ask {
         /// The blob.
         blob: Blob,
     },
+    /// Uploads the blob to the storage.
+    Store {
+        /// The storage.
+        addr: SocketAddr,
+        /// The blob.
+        blob: Blob,
+    },
+    /// How many bytes the storage has sent.
+    Sent {
+        /// The storage.
+        addr: SocketAddr,
+    },
     /// Pulls the blob; [`Fetched`].
     Fetch {
         /// The agent.
@@ -74,7 +86,7 @@ pub(crate) enum Ask {
         /// The blob.
         blob: Blob,
     },
-    /// Pulls the blob and hashes it; its digest.
+    /// Pulls the blob and hashes it; its digest, and the time to the first byte.
     Hash {
         /// The agent.
         addr: SocketAddr,

@@ -4,6 +4,7 @@
 //! The storage that origins write back to is our testfs for every system: it is not what is
 //! measured, and uber/kraken's leaves its files behind when it is killed. It is on the first
 //! origin's host, so that writing back takes nothing from a link, and has ended when agents pull.
+//! Where the blob is cold it is on the hub, and the blob is put there alone.
 
 pub(crate) mod config;
 mod start;
@@ -15,7 +16,7 @@ use kraken_core::{Error, Result};
 
 use self::start::{COUNTED, Start};
 use crate::cgroup::Cgroups;
-use crate::client::{Blob, Inside};
+use crate::client::{Ask, Blob, Inside};
 use crate::process::{Process, cpu_of};
 use crate::run::Lab;
 use crate::scenario::Scenario;
@@ -24,6 +25,8 @@ use crate::system::System;
 /// The processes of a run. Dropping it kills them all.
 pub(crate) struct Cluster {
     testfs: Process,
+    /// A program that reaches the storage, and where that is, if the blob is fetched from it.
+    storage: Option<(Inside, SocketAddr)>,
     tracker: Process,
     origins: Vec<Process>,
     agents: Vec<Process>,
@@ -55,13 +58,18 @@ impl Cluster {
         let mut hub = start.hub()?;
         let testfs = start.testfs(&mut hub).await?;
         let origins = start.origins(&mut hub).await?;
-        start.fill_origins(&mut hub, blob).await?;
+        match scenario.cold {
+            Some(_) => start.fill_storage(&mut hub, blob).await?,
+            None => start.fill_origins(&mut hub, blob).await?,
+        }
         let tracker = start.tracker(&mut hub).await?;
         let agents = start.agents(&mut hub).await?;
         let clients = start.clients()?;
         let client_ids = clients.iter().map(|(client, _)| client.process().id()).collect();
+        let storage = scenario.cold.map(|_| (hub, start.storage()));
         Ok(Self {
             testfs,
+            storage,
             tracker,
             origins,
             agents,
@@ -85,6 +93,14 @@ impl Cluster {
     /// Kills an origin.
     pub(crate) fn kill_origin(&mut self, origin: usize) -> Result<()> {
         self.origins[origin].kill()
+    }
+
+    /// Bytes that the storage has sent, if the blob is fetched from it.
+    pub(crate) async fn storage_sent(&mut self) -> Result<Option<u64>> {
+        match &mut self.storage {
+            Some((hub, addr)) => hub.ask(&Ask::Sent { addr: *addr }).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Fails if a process has ended that should not have; notes how much memory each has.

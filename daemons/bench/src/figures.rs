@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::result::{Pull, Report, Run, SystemRuns};
-use crate::scenario::{Scenario, Start};
+use crate::scenario::{Rate, Scenario, Start, Storage};
 
 /// One figure of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,8 +142,24 @@ fn times(report: &Report, run: &Run) -> Vec<Figure> {
         figures.push(seconds("late", "the late agent's time, s", late));
         figures.extend(over("late_over_link", "the late agent's ÷ link time", late));
     }
+    if let Some(Storage { rate: Some(Rate(rate)), .. }) = report.scenario.cold {
+        let storage = report.scenario.blob_len as f64 / rate as f64;
+        let later = rank(&last, 1.0) - storage;
+        figures.push(seconds("after_storage", "slowest agent after the storage, s", later));
+        let over = rank(&last, 1.0) / storage;
+        figures.push(figure("max_over_storage", "max ÷ the storage's time", over, Unit::Times));
+    }
     figures.push(seconds("first_byte_p50", "first byte, p50, s", rank(&first, 0.5)));
     figures.push(seconds("first_byte_max", "first byte, max, s", rank(&first, 1.0)));
+    let mut here: Vec<f64> = counted(run)
+        .filter_map(|pull| pull.first_byte_here)
+        .map(|time| time.as_secs_f64())
+        .collect();
+    here.sort_by(f64::total_cmp);
+    if !here.is_empty() {
+        let label = "first byte of a blob that is here, p50, s";
+        figures.push(seconds("first_byte_here_p50", label, rank(&here, 0.5)));
+    }
     let rate = delivered(run) as f64 / run.wall.as_secs_f64().max(f64::MIN_POSITIVE);
     figures.push(figure("delivered", "delivered in all, GB/s", rate, Unit::BytesPerSecond));
     figures
@@ -156,7 +172,9 @@ fn bytes(scenario: &Scenario, run: &Run) -> Vec<Figure> {
     };
     let origins = copies("origin_copies", "copies that origins sent", &run.origin_sent);
     let agents = copies("agent_copies", "copies that agents sent", &run.agent_sent);
-    origins.into_iter().chain(agents).collect()
+    let storage: Vec<u64> = run.storage_sent.into_iter().collect();
+    let storage = copies("storage_copies", "copies that the storage sent", &storage);
+    storage.into_iter().chain(origins).chain(agents).collect()
 }
 
 fn costs(scenario: &Scenario, run: &Run) -> Vec<Figure> {
@@ -248,6 +266,7 @@ pub(crate) mod tests {
             Pull {
                 start: Duration::ZERO,
                 first_byte,
+                first_byte_here: None,
                 last_byte,
                 curve,
                 counted: at != 2,
@@ -257,6 +276,7 @@ pub(crate) mod tests {
         Run {
             agents: (0..4).map(pull).collect(),
             wall: Duration::from_secs_f64(slowest),
+            storage_sent: None,
             origin_sent: vec![copies * len],
             agent_sent: (0..4).map(|at| len * (4 - copies) / 4 + at * len / 20).collect(),
             cpu: [("agent", cpu), ("client", 0.5), ("origin", 0.5)]

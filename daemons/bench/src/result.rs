@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize as _;
 use serde::ser::{SerializeSeq as _, Serializer};
 
 use crate::scenario::Scenario;
@@ -39,6 +40,8 @@ pub struct Run {
     /// From the first pull's start to the last counted pull's last byte.
     #[serde(serialize_with = "seconds")]
     pub wall: Duration,
+    /// What the storage sent in bytes, where origins fetched the blob from it.
+    pub storage_sent: Option<u64>,
     /// What left each origin's link in bytes, headers included; empty on loopback.
     pub origin_sent: Vec<u64>,
     /// What left each agent's link in bytes, headers included; empty on loopback.
@@ -61,6 +64,9 @@ pub struct Pull {
     /// From its start to the first byte of the blob.
     #[serde(serialize_with = "seconds")]
     pub first_byte: Duration,
+    /// The same when it was asked for the blob once more, which it had then.
+    #[serde(serialize_with = "some_seconds")]
+    pub first_byte_here: Option<Duration>,
     /// From its start to the last byte.
     #[serde(serialize_with = "seconds")]
     pub last_byte: Duration,
@@ -90,6 +96,10 @@ pub struct Machine {
 
 pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
+}
+
+fn some_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
 }
 
 fn points<S: Serializer>(curve: &[(Duration, u64)], serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -73,6 +74,8 @@ struct Race<'a> {
     blob: Blob,
     /// By agent, what its client saw.
     fetched: Vec<Option<Fetched>>,
+    /// By agent, the time to the first byte of a blob that it has.
+    here: Mutex<BTreeMap<usize, Duration>>,
     /// Clients that have finished, with where they pull from.
     done: Vec<(usize, Inside, std::net::SocketAddr)>,
     /// Clients that are waited for. Before the cluster, so that they are gone before it.
@@ -118,6 +121,7 @@ impl<'a> Race<'a> {
             network,
             blob,
             fetched: vec![None; scenario.agents],
+            here: Mutex::default(),
             done: Vec::new(),
             pulling: FuturesUnordered::new(),
             starts,
@@ -132,6 +136,7 @@ impl<'a> Race<'a> {
         let begun = now();
         self.pull(limit).await?;
         let after = self.meters()?;
+        let storage_sent = self.cluster.storage_sent().await?;
         self.prove().await?;
         let pulls = self.pulls(begun);
         let counted = pulls.iter().filter(|pull| pull.counted);
@@ -141,6 +146,7 @@ impl<'a> Race<'a> {
         Ok(Run {
             wall: last.saturating_sub(first),
             agents: pulls,
+            storage_sent,
             origin_sent: differences(&after.origin_sent, &before.origin_sent),
             agent_sent: differences(&after.agent_sent, &before.agent_sent),
             cpu: after
@@ -226,10 +232,11 @@ impl<'a> Race<'a> {
 
     /// Compares what agents have now with what was uploaded.
     async fn prove(&mut self) -> Result<()> {
-        let blob = &self.blob;
+        let (blob, here) = (&self.blob, &self.here);
         let proofs = self.done.iter_mut().map(async |(agent, client, server)| {
-            let digest: Digest =
+            let (digest, first_byte): (Digest, Duration) =
                 client.ask(&Ask::Hash { addr: *server, blob: blob.clone() }).await?;
+            here.lock().unwrap_or_else(PoisonError::into_inner).insert(*agent, first_byte);
             if digest == blob.digest {
                 return Ok(());
             }
@@ -271,6 +278,7 @@ impl<'a> Race<'a> {
 
     /// What each agent's client saw, in times after `begun`.
     fn pulls(&self, begun: Duration) -> Vec<Pull> {
+        let here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         let pull = |(agent, fetched): (usize, &Option<Fetched>)| {
             let seen = fetched.clone().unwrap_or(Fetched {
                 start: begun,
@@ -283,6 +291,7 @@ impl<'a> Race<'a> {
             Pull {
                 start: seen.start.saturating_sub(begun),
                 first_byte: seen.first_byte.saturating_sub(seen.start),
+                first_byte_here: here.get(&agent).copied(),
                 last_byte: seen.last_byte.saturating_sub(seen.start),
                 curve: seen.curve,
                 counted: is_counted(self.scenario, agent),
@@ -339,7 +348,8 @@ fn is_counted(scenario: &Scenario, agent: usize) -> bool {
 
 /// How long agents may take together.
 fn limit(scenario: &Scenario) -> Duration {
-    let Rate(rate) = scenario.agent_link.unwrap_or(UNCAPPED);
+    let storage = scenario.cold.and_then(|storage| storage.rate);
+    let Rate(rate) = scenario.agent_link.into_iter().chain(storage).min().unwrap_or(UNCAPPED);
     let link = scenario.blob_len as f64 / rate.max(1) as f64;
     let joining = match scenario.start {
         Start::Over(time) => time,

@@ -21,6 +21,9 @@ pub struct Scenario {
     pub agent_link: Option<Rate>,
     /// What an origin's link carries each way; `None` is no cap.
     pub origin_link: Option<Rate>,
+    /// What the storage does of which origins fetch the blob when agents begin; `None`: they hold
+    /// it already.
+    pub cold: Option<Storage>,
     /// When the agents begin to pull.
     pub start: Start,
     /// What happens while they do.
@@ -30,6 +33,16 @@ pub struct Scenario {
 /// Bytes a second, as the cap is set (nominal: headers included).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Rate(pub u64);
+
+/// Storage that is slow, or far away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Storage {
+    /// What it sends at the most to all origins together; `None` is no limit.
+    pub rate: Option<Rate>,
+    /// How long each request waits before it is answered.
+    #[serde(serialize_with = "crate::result::seconds")]
+    pub latency: Duration,
+}
 
 /// When the agents begin to pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kraken_core::{Error, Result};
 
-use crate::scenario::{Event, Rate, Scenario, Start};
+use crate::scenario::{Event, Rate, Scenario, Start, Storage};
 use crate::units;
 
 /// What the command line changes in a scenario.
@@ -34,7 +34,7 @@ impl Changes {
 
 /// All scenarios that have a name.
 pub(crate) fn all() -> Vec<Scenario> {
-    [single_pull(), fan_out(), uncapped(), joins(), failures()].concat()
+    [single_pull(), fan_out(), uncapped(), joins(), failures(), cold()].concat()
 }
 
 /// The scenario that the command line calls `name`, in any case.
@@ -69,7 +69,16 @@ pub(crate) fn set_up(scenario: &Scenario) -> String {
         format!("{agents} {agent}, {origins} {origin}")
     };
     let (blob, piece) = (units::bytes(scenario.blob_len), units::bytes(scenario.piece_len));
-    format!("{links}; {blob} in pieces of {piece}")
+    let storage = match scenario.cold {
+        Some(Storage { rate, latency }) if latency.is_zero() => {
+            format!(", in storage {} alone", units::cap(rate))
+        }
+        Some(Storage { rate, latency }) => {
+            format!(", in storage {latency:?} away {} alone", units::cap(rate))
+        }
+        None => String::new(),
+    };
+    format!("{links}; {blob} in pieces of {piece}{storage}")
 }
 
 /// Whether every link has a cap.
@@ -142,6 +151,7 @@ fn base(name: &str, about: &str) -> Scenario {
         piece_len: 4 * MIB,
         agent_link: Some(Rate(40 * MIB)),
         origin_link: Some(Rate(40 * MIB)),
+        cold: None,
         start: Start::Together,
         events: Vec::new(),
     }
@@ -242,6 +252,42 @@ fn failures() -> Vec<Scenario> {
             events: vec![kill],
             ..base("S6-origin", "one of three origins is killed at 30 %")
         },
+    ]
+}
+
+fn cold() -> Vec<Scenario> {
+    let link = Some(Rate(100_000_000));
+    let slow = Storage { rate: Some(Rate(25_000_000)), latency: Duration::ZERO };
+    let near = Storage { rate: None, latency: Duration::from_millis(5) };
+    let first_byte = Scenario {
+        agents: 1,
+        piece_len: MIB,
+        agent_link: None,
+        origin_link: None,
+        ..base(
+            "first-byte",
+            "the first byte of a blob that its origin has, and of one that is here",
+        )
+    };
+    vec![
+        Scenario {
+            origins: 3,
+            blob_len: 512_000_000,
+            agent_link: link,
+            origin_link: link,
+            cold: Some(slow),
+            ..base(
+                "cold",
+                "a blob that only slow storage has: how long after it the last agent ends",
+            )
+        },
+        Scenario {
+            name: "first-byte-cold".to_owned(),
+            about: "the first byte of a blob that only storage has".to_owned(),
+            cold: Some(near),
+            ..first_byte.clone()
+        },
+        first_byte,
     ]
 }
 

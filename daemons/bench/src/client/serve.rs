@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use kraken_backends::Origin;
 use kraken_backends::limits::UPLOAD_CHUNK_LEN;
-use kraken_core::http::{Client, ClientConfig, Request, Response};
+use kraken_backends::{Origin, UploadSource as _};
+use kraken_core::http::{Body, Client, ClientConfig, Request, Response};
 use kraken_core::{Algorithm, Digest, DigestHasher, Error, ErrorKind, Result};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -55,6 +55,8 @@ impl State {
             Ask::Upload { addr, blob } => ok(self.upload(addr, &blob).await?),
             Ask::Holds { addr, blob } => ok(until(|| self.holds(addr, &blob)).await?),
             Ask::Stored { addr, blob } => ok(until(|| self.stored(addr, &blob)).await?),
+            Ask::Store { addr, blob } => ok(self.store(addr, &blob).await?),
+            Ask::Sent { addr } => ok(self.sent(addr).await?),
             Ask::Fetch { addr, blob } => ok(self.fetch(addr, &blob).await?),
             Ask::Hash { addr, blob } => ok(self.hash(addr, &blob).await?),
             Ask::Listen => ok(self.listen().await?),
@@ -99,6 +101,21 @@ impl State {
         Err(Error::new(ErrorKind::Unavailable, format!("storage {addr} has a part of {hex}")))
     }
 
+    async fn store(&self, addr: SocketAddr, blob: &Blob) -> Result<()> {
+        let url = format!("http://{addr}/files/{STORAGE_ROOT}/{}", blob.digest.hex());
+        let body = Body::stream(blob.len, blob.open(0..blob.len).await?);
+        self.client.send(Request::post(url).body(body)).await.map(drop)
+    }
+
+    async fn sent(&self, addr: SocketAddr) -> Result<u64> {
+        #[derive(serde::Deserialize)]
+        struct Stats {
+            sent: u64,
+        }
+        let answer = self.client.send(Request::get(format!("http://{addr}/x/stats"))).await?;
+        Ok(answer.json::<Stats>(ANSWER_LEN_MAX).await?.sent)
+    }
+
     async fn fetch(&self, addr: SocketAddr, blob: &Blob) -> Result<Fetched> {
         let start = now();
         let mut body = self.pull(addr, blob).await?.stream();
@@ -124,13 +141,16 @@ impl State {
         Ok(Fetched { start, first_byte, last_byte, curve, len, crc32: crc32.finalize() })
     }
 
-    async fn hash(&self, addr: SocketAddr, blob: &Blob) -> Result<Digest> {
+    async fn hash(&self, addr: SocketAddr, blob: &Blob) -> Result<(Digest, Duration)> {
+        let start = now();
+        let mut first_byte = None;
         let mut body = self.pull(addr, blob).await?.stream();
         let mut sha256 = DigestHasher::new(Algorithm::Sha256);
         while let Some(chunk) = body.chunk().await? {
+            first_byte.get_or_insert_with(|| now().saturating_sub(start));
             sha256.update(&chunk);
         }
-        Ok(sha256.finish())
+        Ok((sha256.finish(), first_byte.unwrap_or_default()))
     }
 
     async fn pull(&self, addr: SocketAddr, blob: &Blob) -> Result<Response> {
@@ -224,6 +244,9 @@ fn client() -> Client {
 
 /// The directory of blobs in the storage.
 pub(crate) const STORAGE_ROOT: &str = "blobs";
+
+/// More is no answer of some numbers.
+const ANSWER_LEN_MAX: usize = 1 << 16;
 
 /// What the blob is in.
 const NAMESPACE: &str = "bench";

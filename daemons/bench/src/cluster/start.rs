@@ -12,12 +12,13 @@ use crate::cgroup::Cgroups;
 use crate::client::{Ask, Blob, Inside};
 use crate::net::{Host, Network};
 use crate::process::Process;
-use crate::scenario::Scenario;
+use crate::scenario::{Rate, Scenario, Storage};
 use crate::system::System;
 
 /// What all processes of a cluster are started with.
 pub(super) struct Start<'a> {
     system: &'a System,
+    cold: Option<Storage>,
     configs: Configs<'a>,
     cgroups: Option<Cgroups>,
     /// This program.
@@ -40,7 +41,7 @@ struct Ports {
     http: u16,
     /// Where peers connect to.
     peer: u16,
-    /// An agent's registry; on the first origin's host the storage.
+    /// An agent's registry; on the first origin's host, or on the hub, the storage.
     other: u16,
 }
 
@@ -63,6 +64,7 @@ impl<'a> Start<'a> {
         };
         Ok(Self {
             system,
+            cold: scenario.cold,
             configs: Configs::new(system.tuned, scenario.piece_len, dir)?,
             cgroups: Cgroups::create(&COUNTED)?,
             kraken,
@@ -80,9 +82,14 @@ impl<'a> Start<'a> {
     /// The storage, empty and answering.
     pub(super) async fn testfs(&self, hub: &mut Inside) -> Result<Process> {
         let addr = self.storage();
-        let mut command = self.origins[0].host.command(&self.kraken);
+        let mut command = self.storage_place().host.command(&self.kraken);
         command.arg(TESTFS).arg(format!("--port={}", addr.port()));
         command.arg("--root").arg(self.configs.dir().join(TESTFS));
+        if let Some(Storage { rate, latency }) = self.cold {
+            let Rate(rate) = rate.unwrap_or(Rate(0));
+            command.arg(format!("--egress-bytes-per-sec={rate}"));
+            command.arg(format!("--latency={}us", latency.as_micros()));
+        }
         let process = Process::start(TESTFS, TESTFS, command, self.configs.dir())?;
         self.count(&process)?;
         healthy(hub, &process, addr).await?;
@@ -155,6 +162,12 @@ impl<'a> Start<'a> {
         fill.await.map_err(|e| e.context("give the origins the blob"))
     }
 
+    /// Puts the blob into the storage, past its rate, and nowhere else.
+    pub(super) async fn fill_storage(&self, hub: &mut Inside, blob: &Blob) -> Result<()> {
+        let ask = Ask::Store { addr: self.storage(), blob: blob.clone() };
+        hub.ask::<()>(&ask).await.map_err(|e| e.context("give the storage the blob"))
+    }
+
     /// What counts CPU time, for as long as the processes live.
     pub(super) fn into_cgroups(self) -> Option<Cgroups> {
         self.cgroups
@@ -164,9 +177,15 @@ impl<'a> Start<'a> {
         self.origins.iter().map(Place::http).collect()
     }
 
-    fn storage(&self) -> SocketAddr {
-        let first = &self.origins[0];
-        (first.host.addr, first.ports.other).into()
+    pub(super) fn storage(&self) -> SocketAddr {
+        let place = self.storage_place();
+        (place.host.addr, place.ports.other).into()
+    }
+
+    /// On an origin's host writing back takes nothing from a link; what is fetched takes its way
+    /// over each origin's.
+    fn storage_place(&self) -> &Place<'a> {
+        if self.cold.is_some() { &self.hub } else { &self.origins[0] }
     }
 
     fn inside(&self, place: &Place<'_>, role: &'static str) -> Result<Inside> {

@@ -12,6 +12,7 @@ fn scenario(agents: usize, start: Start) -> Scenario {
         piece_len: 1 << 20,
         agent_link: Some(Rate(10 << 20)),
         origin_link: None,
+        cold: None,
         start,
         events: Vec::new(),
     }

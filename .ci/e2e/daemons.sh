@@ -27,16 +27,18 @@ prepare_daemons() {
 port() { echo "${at[$1]##*:}"; }
 
 # Starts one daemon, with uber/kraken's flags and two of ours, and waits until it answers.
-start_daemon() { # name [configuration]
-  local name=$1 config=$scratch/config/$1/${2:-e2e}.yaml
+start_daemon() { # name [configuration [flag ...]]
+  local name=$1 config=$scratch/config/$1/${2:-e2e}.yaml more=("${@:3}")
   case $name in
     testfs)
       # It keeps its files below the directory for temporary ones.
-      spawn testfs env TMPDIR="$scratch/data" "$bin/kraken-testfs" --port="$(port testfs)" --bind 127.0.0.1
+      spawn testfs env TMPDIR="$scratch/data" "$bin/kraken-testfs" --port="$(port testfs)" --bind 127.0.0.1 \
+        "${more[@]}"
       answers "${at[testfs]}/health" ;;
     origin)
       spawn origin "$bin/kraken-origin" --config="$config" --blobserver-hostname=127.0.0.1 \
-        --blobserver-port="$(port origin)" --peer-ip=127.0.0.1 --peer-port="$(port origin_peer)" --bind 127.0.0.1 --strict
+        --blobserver-port="$(port origin)" --peer-ip=127.0.0.1 --peer-port="$(port origin_peer)" --bind 127.0.0.1 --strict \
+        "${more[@]}"
       answers "${at[origin]}/health" ;;
     tracker)
       spawn tracker "$bin/kraken-tracker" -config "$config" -port "$(port tracker)" -bind 127.0.0.1 -strict
@@ -49,7 +51,8 @@ start_daemon() { # name [configuration]
       answers "${at[proxy]}/v2/" ;;
     agent-*)
       spawn "$name" "$bin/kraken-agent" -config="$config" -peer-ip=127.0.0.1 -peer-port="$(port "${name}_peer")" \
-        -agent-server-port="$(port "${name}_server")" -agent-registry-port="$(port "${name}_registry")" -bind=127.0.0.1 -strict
+        -agent-server-port="$(port "${name}_server")" -agent-registry-port="$(port "${name}_registry")" -bind=127.0.0.1 -strict \
+        "${more[@]}"
       answers "${at[${name}_server]}/health"
       answers "${at[${name}_registry]}/v2/" ;;
   esac
@@ -77,11 +80,11 @@ stop_daemon() { # name
 }
 
 # Agents with empty disks: what they serve next, they have to fetch.
-renew_agents() { # configuration
+renew_agents() { # configuration [flag ...]
   local agent
   for agent in agent-1 agent-2; do
     [ -z "${pids[$agent]:-}" ] || stop_daemon "$agent"
     rm -rf "$scratch/data/$agent"
-    start_daemon "$agent" "$1"
+    start_daemon "$agent" "$@"
   done
 }

@@ -128,8 +128,9 @@ impl Driver {
 
     /// The application wrote a piece.
     pub(super) fn on_landed(&mut self, now: Time, torrent: &Arc<Torrent>, index: PieceIndex) {
-        let Some(entry) = self.entries.get(&torrent.digest) else { return };
+        let Some(entry) = self.entries.get_mut(&torrent.digest) else { return };
         if Arc::ptr_eq(&entry.torrent, torrent) {
+            entry.timeline.on_piece(now);
             entry.state.send_modify(|state| state.progress.pieces += 1);
             self.swarm.handle_landed(now, &torrent.digest, index);
         }

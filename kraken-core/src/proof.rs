@@ -131,7 +131,7 @@ impl PieceProof {
     }
 
     /// The proof as it is kept on disk and sent: its fields in order, numbers big-endian.
-    pub fn to_bytes(&self) -> [u8; PieceProof::LEN] {
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         let parts: [&[u8]; 5] = [
             &self.attempt.0,
@@ -149,7 +149,7 @@ impl PieceProof {
     }
 
     /// The inverse of [`PieceProof::to_bytes`]; says nothing about whether it is true.
-    pub fn from_bytes(bytes: &[u8; PieceProof::LEN]) -> Self {
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         let (attempt, rest) = bytes.split_first_chunk().expect("16 of 148");
         let (crc32, rest) = rest.split_first_chunk().expect("4 of 132");
         let (blake3, rest) = rest.split_first_chunk().expect("32 of 128");

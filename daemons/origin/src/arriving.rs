@@ -36,7 +36,7 @@ pub(crate) async fn pull(
     let backend = parts.router.route(namespace)?;
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(TorrentMeta::Provisional(meta.clone()));
-    let (backend, at) = (&*backend, AtomicU64::new(0));
+    let at = AtomicU64::new(0);
     let pull = Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at };
     let mut attempts = 0;
     let mut had = pull.pieces_here();
@@ -342,7 +342,7 @@ mod tests {
     fn what_is_missing_is_brought_in_runs() {
         let geometry = Geometry::new(45, 10).unwrap();
         let mut here = Bitfield::new(5);
-        assert_eq!(runs_missing(&here, geometry), [0..5]);
+        assert_eq!(runs_missing(&here, geometry), vec![Range { start: 0, end: 5 }]);
         here.set(PieceIndex(1));
         here.set(PieceIndex(4));
         assert_eq!(runs_missing(&here, geometry), [0..1, 2..4]);

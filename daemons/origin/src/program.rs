@@ -114,7 +114,7 @@ fn ring(root: &Section<'_>) -> Result<RingConfig> {
 /// Uploads and blobs; those that arrive are beside the uploads.
 fn store(castore: &Section<'_>) -> Result<StoreConfig> {
     let store = castore::configured(castore)?;
-    let beside = store.upload_dir.parent().unwrap_or(Path::new("/")).join("arriving");
+    let beside = store.upload_dir.parent().unwrap_or_else(|| Path::new("/")).join("arriving");
     Ok(StoreConfig { download_dir: Some(beside), ..store })
 }
 

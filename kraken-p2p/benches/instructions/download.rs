@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kraken_core::rng::Rng;
 use kraken_core::{
     Bitfield, Digest, Geometry, MetaInfo, PeerId, PeerInfo, PieceIndex, PieceSums, Time,
+    TorrentMeta,
 };
 use kraken_p2p::swarm::{ConnId, DemandId, Output, PieceOutcome, Swarm, SwarmConfig, TorrentSpec};
 use kraken_p2p::wire::{Capabilities, ErrorCode, Handshake, Message};

@@ -375,7 +375,7 @@ impl Torrent {
                 self.requests.mark_invalid(conn, index);
             }
             PieceOutcome::Unproven | PieceOutcome::StorageFailed => {
-                self.requests.mark_invalid(conn, index)
+                self.requests.mark_invalid(conn, index);
             }
         }
     }

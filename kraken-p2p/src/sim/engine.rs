@@ -234,7 +234,9 @@ impl Simulation {
             Event::Fate { host } => self.on_fate(host),
             Event::SliceLeft { host } => self.on_slice_left(host),
             Event::UplinkWake { host } => self.on_uplink_wake(host),
-            Event::Crossed { end, index, len, left } => self.on_crossed(end, index, len, left),
+            Event::Crossed { end, index, len, left, took } => {
+                self.on_crossed(end, index, len, left, took);
+            }
             Event::Progress { end, bytes } => self.on_progress(end, bytes),
             Event::Piece { end, index } => self.on_piece(end, index),
             Event::Message { end, message } => self.on_message(end, *message),

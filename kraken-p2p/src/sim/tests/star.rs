@@ -20,6 +20,8 @@ pub(super) struct Star {
     pub(super) window: usize,
     /// Each request is answered twice.
     pub(super) sends_twice: bool,
+    /// It throws a blob away when all of it is there.
+    pub(super) discards: bool,
     /// Its timer goes off again at once.
     pub(super) storms: bool,
     pub(super) limits: Option<Limits>,

@@ -235,8 +235,6 @@ impl Simulation {
         if self.hosts[host as usize].life != life {
             return;
         }
-        // Nothing of what is kept here is wrong.
-        self.audit.violate(&self.hosts[host as usize], "throws a blob away");
         let it: &mut Copy = &mut self.copies[copy as usize];
         it.have = Bitfield::new(it.have.len());
         (it.have_count, it.cursor) = (0, 0);

@@ -158,7 +158,11 @@ impl Peer for StarPeer {
             let have: &mut Bitfield = &mut self.torrents.get_mut(torrent).unwrap().0.have;
             have.set(index);
             if have.is_full() {
-                self.outputs.push_back(Output::Commit { torrent: *torrent });
+                let torrent = *torrent;
+                self.outputs.push_back(match self.star.discards {
+                    true => Output::Discard { torrent },
+                    false => Output::Commit { torrent },
+                });
             }
         }
         self.ask(conn, 1);

@@ -13,6 +13,9 @@ use crate::{all, builtin, compare, single};
 /// The arguments of `kraken sim`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    after_help = "Scenarios are YAML files: `show NAME` prints one, docs/SCENARIOS.md says every key."
+)]
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,

@@ -1,43 +1,5 @@
 //! A scenario as a file: YAML that reads like the set-up of a paper.
-//!
-//! Sizes are `4MiB` or `1500MB`, rates `300MB/s`, times `250us` or `1.5s`, shares `10%`; points in
-//! time are `at 5s`, `over 1s` (evenly at random) or `from 20s over 1s`. What is not given is as in
-//! [`Scenario::new`].
-//!
-//! - `about`, `notes`: what it is, and what is to be known of its figures. `large: yes`: `all` runs
-//!   it only if asked to. `uber_kraken`: that column of the table, `run`, `none` or kept figures.
-//! - `blobs`, a list: `name`, `count`, `size` (or `100MB to 1GB`), `piece` (or `by size`),
-//!   `wanted_by` (a share of the hosts), `wanted` (when, after they join), `holders` (or `all`).
-//! - `hosts`, a list: `name`, `count`, `link` (or `up` and `down`), `burst: 300MB at 1.25GB/s`,
-//!   `uplink` (`slices` or `pieces`), `joins`, `zone`, `policy`, `wants` (names of blobs),
-//!   `reading_window`, `counted`; and one of `hangs`, `killed` (with `replaced`), `restarts` (with
-//!   `down_for`), `lies` (`flipped-bits` or `forged-pieces`).
-//! - `origins`, a list: `name`, `count`, `link`, `burst`, `uplink`, `zone`, `policy`.
-//! - `network`: `round_trip`, `slice`, `window`, `jitter`, `conn_life`, `piece_time`,
-//!   `commit_time`. `zone_links`, a list: `between: 0 and 1`, `link`, `round_trip`.
-//! - `trackers`: `count`, `service`, `handout` (`mixed` or `completeness`), `interval`,
-//!   `zone_bridges`.
-//! - `patience` and `time_max`: when a run ends in which not all finish.
-//! - `targets`: `p50`, `p99`, `p99.9`, `max` (a number, or `within 15% of 1.18`), `of` (a group of
-//!   hosts), `bound`, `first_piece_p50`, `copies_crossing`, `fair_share`, `later_than_honest`,
-//!   `liars_banned`, `no_worse_alone` (a group of hosts).
-//!
-//! Figures without `of` are those of all hosts that count: of groups that are not `counted: no`,
-//! and whose hosts stay or restart; the time for which one that restarts is away is its own. Hosts
-//! that hang, are killed or lie never count, nor do those that take the place of killed ones. A
-//! target of times that nobody counts for is refused, and so is a scenario in which nobody must
-//! finish.
-//!
-//! ```yaml
-//! about: uber/kraken's README test, joins within a second
-//! blobs:
-//!   - {name: layer, count: 2, size: 1500MB, piece: 4MiB, holders: 3}
-//! hosts:
-//!   - {name: agents, count: 2600, link: 300MB/s, joins: over 1s}
-//! origins:
-//!   - {count: 5, link: 1.2GB/s}
-//! targets: {p50: 1.03, p99: 1.08, p99.9: 1.10}
-//! ```
+#![doc = include_str!("../../../docs/SCENARIOS.md")]
 
 mod keys;
 mod parts;
@@ -51,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kraken_bench::units;
-use kraken_common::upstream::{Document, Place, Problem, Problems};
+use kraken_common::upstream::{Document, Place, Problem, Problems, quote};
 use kraken_core::{Error, Result};
 use kraken_p2p::sim::{Fate, Group, OriginGroup, Rate, Scenario};
 
@@ -267,7 +229,7 @@ fn read(keys: &mut Keys<'_>, name: &str) -> Option<ScenarioFile> {
     let about = keys.value("about", values::text);
     let notes = keys.value("notes", values::text);
     let large = keys.value("large", values::flag).unwrap_or(false);
-    let column = keys.value("uber_kraken", |text| Ok(column(text))).unwrap_or(Column::Run);
+    let column = keys.value("uber_kraken", column).unwrap_or(Column::Run);
     let origins = parts::origins(keys);
     let origins_count = origins.iter().map(|(group, _)| group.count).sum();
     let blobs = parts::blobs(keys, origins_count);
@@ -317,11 +279,18 @@ fn name_of(file: &Path) -> String {
     file.file_stem().map_or_else(|| "scenario".to_owned(), |name| name.to_string_lossy().into())
 }
 
-fn column(text: &str) -> Column {
+fn column(text: &str) -> Result<Column, String> {
+    let is_figure = |text: &str| values::factor(text.trim()).is_ok();
     match text {
-        "run" => Column::Run,
-        "none" => Column::None,
-        kept => Column::Kept(kept.to_owned()),
+        "run" => Ok(Column::Run),
+        "none" => Ok(Column::None),
+        kept if kept.split('/').count() == 3 && kept.split('/').all(is_figure) => {
+            Ok(Column::Kept(kept.to_owned()))
+        }
+        other => Err(format!(
+            "{} is none of run, none, or figures such as 2.4 / 2.5 / 2.5",
+            quote(other)
+        )),
     }
 }
 

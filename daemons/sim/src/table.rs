@@ -82,7 +82,7 @@ pub(crate) fn outcomes(file: &ScenarioFile, outcomes: &[Outcome]) -> String {
     let lines: Vec<_> = outcomes.iter().map(line).collect();
     let mut text = format!("targets\n{}", aligned(&lines));
     if let Some(bound) = file.targets.bound {
-        let _ = writeln!(text, "  (no policy can be below {bound})");
+        let _ = writeln!(text, "  (no policy can have p99.9 below {bound})");
     }
     text
 }

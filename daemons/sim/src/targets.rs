@@ -201,17 +201,18 @@ impl Measure {
 
     /// What it is to be as text, without digits that say nothing.
     pub(crate) fn show_limit(&self, value: f64) -> String {
-        let text = self.show(value);
-        match text.strip_suffix('0').filter(|_| text.contains('.')) {
-            Some(shorter) => shorter.to_owned(),
-            None if text.parse() == Ok(value) || !self.is_shown_as_it_is() => text,
-            // Not rounded: what it is compared with would read as if it were reached.
-            None => value.to_string(),
-        }
-    }
-
-    fn is_shown_as_it_is(&self) -> bool {
-        !matches!(self, Self::LaterThanHonest | Self::LiarsBanned)
+        let (value, least, unit) = match self {
+            Self::LaterThanHonest | Self::LiarsBanned => (value * 100.0, 1, " %"),
+            _ => (value, 2, ""),
+        };
+        // Not rounded: what it is compared with would read as if it were reached.
+        let is_exact = |text: &String| {
+            text.parse::<f64>().is_ok_and(|shown| (shown / value - 1.0).abs() < 1e-12)
+        };
+        let fixed = |digits: usize| format!("{value:.digits$}");
+        let text = (least..=6).map(fixed).find(|text| value < 1e6 && is_exact(text));
+        let text = text.unwrap_or_else(|| format!("{value:e}"));
+        format!("{text}{unit}")
     }
 
     /// Whether it is one of the figures that every scenario has.
@@ -269,4 +270,18 @@ fn copies_crossing(report: &Report) -> f64 {
 fn ratio(these: Figures, those: Figures) -> f64 {
     let pairs = [(these.p50, those.p50), (these.p99, those.p99), (these.p999, those.p999)];
     pairs.into_iter().map(|(this, that)| this / that).fold(f64::NEG_INFINITY, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_shown_as_they_are_compared() {
+        let time = |limit| Measure::P50.show_limit(limit);
+        assert_eq!([time(1.1), time(1.03), time(1.0304)], ["1.10", "1.03", "1.0304"]);
+        assert_eq!([time(0.0004), time(1e300)], ["0.0004", "1e300"]);
+        let share = |limit| Measure::LaterThanHonest.show_limit(limit);
+        assert_eq!([share(0.01), share(0.0125), share(0.07)], ["1.0 %", "1.25 %", "7.0 %"]);
+    }
 }

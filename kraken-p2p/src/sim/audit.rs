@@ -111,11 +111,11 @@ impl Simulation {
                     it.heard_at = self.now;
                 }
                 it.asked.push(index.0);
-                let copy = &mut self.copies[it.copy as usize];
-                if copy.requests == 0 {
-                    copy.fetching_since = self.now;
+                let this = it.copy;
+                if self.copies[this as usize].requests == 0 {
+                    self.note_fetching(this);
                 }
-                copy.requests += 1;
+                self.copies[this as usize].requests += 1;
                 self.check_requests(end, index.0);
             }
             Message::CancelPiece { index } => {
@@ -147,11 +147,43 @@ impl Simulation {
         }
     }
 
+    /// A copy begins to fetch.
+    fn note_fetching(&mut self, this: u32) {
+        let host = self.copies[this as usize].host;
+        let it = &mut self.hosts[host as usize];
+        if it.copies.iter().all(|copy| self.copies[*copy as usize].requests == 0) {
+            (it.tally.busy_since, it.tally.busy_bytes) = (self.now, 0);
+        }
+        self.copies[this as usize].fetching_since = self.now;
+    }
+
     /// An end gets a piece.
     pub(super) fn note_answered(&mut self, end: u32, index: u32) {
         self.note_alive(end);
         self.ends[end as usize].took_back = false;
+        self.check_downlink(end, index);
         self.note_unasked(end, index);
+    }
+
+    /// Pieces do not come faster than the link lets them, from when they are asked for.
+    fn check_downlink(&mut self, end: u32, index: u32) {
+        let it = &self.ends[end as usize];
+        if !it.asked.contains(&index) {
+            return;
+        }
+        let blob = self.copies[it.copy as usize].blob;
+        let host = &mut self.hosts[it.host as usize];
+        host.tally.busy_bytes += self.blobs[blob as usize].len_of(index);
+        let down = self.groups[host.group as usize].rates.down;
+        let secs = (self.now - host.tally.busy_since) as f64 / 1e9;
+        // What takes longer than usual now may take less later.
+        let quickest = 1.0 - self.scenario.network.jitter;
+        let most = down.burst as f64 + secs * down.bytes_per_sec / quickest;
+        // Nanoseconds are whole.
+        if host.tally.busy_bytes as f64 > most * 1.000_01 + 1.0 {
+            let what = format!("{} bytes came where {most:.0} can", host.tally.busy_bytes);
+            self.audit.violate(host, &what);
+        }
     }
 
     /// Bytes come over an end.
@@ -181,9 +213,14 @@ impl Simulation {
 
     fn check_requests(&mut self, end: u32, index: u32) {
         let it = &self.ends[end as usize];
-        let host = &self.hosts[it.host as usize];
-        if it.asked.len() > host.limits.requests_per_conn {
-            let open = it.asked.len();
+        let (host, open) = (&self.hosts[it.host as usize], it.asked.len());
+        let with_origin = self.hosts[self.ends[(end ^ 1) as usize].host as usize].origin;
+        let most = match (it.with_ours, with_origin) {
+            (true, _) => host.limits.requests_per_conn,
+            (false, true) => host.limits.requests_per_upstream_origin,
+            (false, false) => host.limits.requests_per_upstream_agent,
+        };
+        if open > most {
             self.audit.violate(host, &format!("{open} requests open with one peer"));
         }
         let copy = &mut self.copies[it.copy as usize];

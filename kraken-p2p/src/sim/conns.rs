@@ -68,7 +68,7 @@ impl Simulation {
                 self.ends.push(End::new(from, copy, conn, life));
                 self.ends.push(End::new(to, theirs, accepted, self.hosts[to as usize].life));
                 self.hosts[to as usize].tally.accepted += 1;
-                self.open(end + 1);
+                self.open(end + 1, handshake);
                 let reply = Box::new(reply);
                 self.queue.push(self.now + latency, Event::Dialed { end, reply });
             }
@@ -120,7 +120,7 @@ impl Simulation {
             }
             return;
         }
-        self.open(end);
+        self.open(end, &reply);
         if let Some(life) = self.scenario.network.conn_life {
             let until = exponential(&mut self.rng) * life.as_secs_f64() * 1e9;
             self.queue.push(self.now + until as Nanos, Event::Break { end });
@@ -137,9 +137,11 @@ impl Simulation {
         self.call(host, |peer, now| peer.handle_dialed(now, conn, Err(reason)));
     }
 
-    fn open(&mut self, end: u32) {
+    /// The other side's handshake is here.
+    fn open(&mut self, end: u32, theirs: &Handshake) {
         let it = &mut self.ends[end as usize];
         it.open = true;
+        it.with_ours = theirs.capabilities.is_some();
         it.last_taken = it.last_taken.max(self.now);
         self.hosts[it.host as usize].conns.insert(it.conn, end);
         self.note_open(end);

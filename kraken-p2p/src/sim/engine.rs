@@ -26,7 +26,8 @@ use crate::swarm::{ConnId, Output};
 
 /// A run under way.
 ///
-/// [`run`] is all that most need; this is for those who want to look at it while it goes on.
+/// [`run`] is all that most need; this is for those who run it step by step, to see how far it is
+/// and to stop it.
 #[derive(Debug)]
 pub struct Simulation {
     pub(super) scenario: Scenario,
@@ -95,6 +96,9 @@ pub struct Progress {
 }
 
 /// Runs a scenario to its end.
+///
+/// Memory grows with hosts and their connections, and with copies and their pieces: 15,000 hosts
+/// that fetch two blobs of 358 pieces take 1.9 GiB. Nothing looks whether there is as much.
 ///
 /// An error is a scenario that cannot be run. Whether all went well in one that can is in the
 /// report: see [`Report::is_ok`].
@@ -234,7 +238,9 @@ impl Simulation {
             Event::Fate { host } => self.on_fate(host),
             Event::SliceLeft { host } => self.on_slice_left(host),
             Event::UplinkWake { host } => self.on_uplink_wake(host),
-            Event::Crossed { end, index, len, left } => self.on_crossed(end, index, len, left),
+            Event::Crossed { end, index, len, left, took } => {
+                self.on_crossed(end, index, len, left, took);
+            }
             Event::Progress { end, bytes } => self.on_progress(end, bytes),
             Event::Piece { end, index } => self.on_piece(end, index),
             Event::Message { end, message } => self.on_message(end, *message),
@@ -340,6 +346,8 @@ impl Simulation {
             Output::Close { conn, reason } => self.close(host, conn, &reason),
             Output::Commit { torrent } => self.commit(host, &torrent),
             Output::Discard { torrent } => {
+                // Nothing of what is kept here is wrong.
+                self.audit.violate(&self.hosts[host as usize], "throws a blob away");
                 if let Some(copy) = self.copy_of(host, &torrent) {
                     let life = self.hosts[host as usize].life;
                     self.queue.push(self.now, Event::Discarded { copy, life });

@@ -4,6 +4,7 @@
 
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
+use super::rate::Span;
 use super::world::{NEVER, Nanos, Queued, Uplink};
 use crate::node::limits::{PROGRESS_EVERY, SEND_SILENCE_MAX, STALL_AFTER};
 
@@ -54,9 +55,9 @@ impl Simulation {
                 if self.zones.enter(from, to, end, len) {
                     let stretch = self.stretch();
                     let up = &mut self.hosts[host as usize].up;
-                    let at = up.pipe.put(now, len, stretch);
-                    up.current = Some((end, len, at));
-                    self.queue.push(at, Event::SliceLeft { host });
+                    let span = up.pipe.put(now, len, stretch);
+                    up.current = Some((end, len, span));
+                    self.queue.push(span.end, Event::SliceLeft { host });
                     return;
                 }
                 NEVER
@@ -100,8 +101,8 @@ impl Simulation {
 
     pub(super) fn on_slice_left(&mut self, host: u32) {
         let up = &mut self.hosts[host as usize].up;
-        let Some((end, len, at)) = up.current else { return };
-        if at != self.now {
+        let Some((end, len, span)) = up.current else { return };
+        if span.end != self.now {
             return;
         }
         up.current = None;
@@ -117,7 +118,7 @@ impl Simulation {
         flow.sending = (left > 0).then_some((index, left));
         up.sent += len;
         self.note_sent(end, len);
-        self.pass_on(end, index, len, left);
+        self.pass_on(end, index, len, left, span);
         let up = &mut self.hosts[host as usize].up;
         if left > 0 {
             up.ready.push_back(end);
@@ -136,25 +137,26 @@ impl Simulation {
     }
 
     /// A slice is on its way: across a link between zones, if there is one.
-    fn pass_on(&mut self, end: u32, index: u32, len: u64, left: u64) {
+    fn pass_on(&mut self, end: u32, index: u32, len: u64, left: u64, span: Span) {
         let (from, to) = self.zones_of(end);
         let stretch = self.stretch();
         if let Some(across) = self.zones.cross(self.now, from, to, len, stretch) {
             let flow = &mut self.ends[end as usize];
             flow.on_way(NEVER, len);
-            flow.last_taken = flow.last_taken.max(across);
-            let len = len as u32;
-            let left = left as u32;
-            self.queue.push(across, Event::Crossed { end, index, len, left });
+            flow.last_taken = flow.last_taken.max(across.end);
+            let took = u32::try_from(across.end - across.begin).unwrap_or(u32::MAX);
+            let (len, left) = (len as u32, left as u32);
+            self.queue.push(across.end, Event::Crossed { end, index, len, left, took });
         } else {
-            let known_at = self.receive(end, index, len, left);
+            let known_at = self.receive(end, index, len, left, span);
             self.ends[end as usize].on_way(known_at, len);
         }
     }
 
-    pub(super) fn on_crossed(&mut self, end: u32, index: u32, len: u32, left: u32) {
+    pub(super) fn on_crossed(&mut self, end: u32, index: u32, len: u32, left: u32, took: u32) {
         self.leave_zones(end, u64::from(len));
-        let known_at = self.receive(end, index, u64::from(len), u64::from(left));
+        let span = Span::until(self.now, u64::from(took));
+        let known_at = self.receive(end, index, u64::from(len), u64::from(left), span);
         let flow = &mut self.ends[end as usize];
         if let Some(slice) = flow.taken.iter_mut().find(|(at, _)| *at == NEVER) {
             slice.0 = known_at;
@@ -210,8 +212,8 @@ impl Simulation {
 
 /// Receiving.
 impl Simulation {
-    /// The other side's downlink takes a slice; when this one knows of it.
-    fn receive(&mut self, end: u32, index: u32, len: u64, left: u64) -> Nanos {
+    /// The other side's downlink takes a slice, which left in that time; when this one knows of it.
+    fn receive(&mut self, end: u32, index: u32, len: u64, left: u64, span: Span) -> Nanos {
         let other = end ^ 1;
         let (from, to) = self.zones_of(end);
         let latency = self.zones.latency(from, to);
@@ -227,7 +229,7 @@ impl Simulation {
             self.ends[end as usize].last_taken = NEVER;
             return NEVER;
         }
-        let taken = host.down.pass(arrives, len, stretch);
+        let taken = host.down.pass(span.later(latency), len, stretch).end;
         it.unreported += len;
         it.got_at = taken;
         if left == 0 {

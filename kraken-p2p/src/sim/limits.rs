@@ -33,8 +33,8 @@ pub(super) const CALLS_PER_NEWS: f64 = 1.5;
 /// So many calls in a second are borne in any case: timers, announces, looks at what goes out.
 pub(super) const CALLS_PER_SEC_MIN: u64 = 500;
 
-/// Every other host may dial, say what it lacks, be refused, and come again.
-pub(super) const CALLS_PER_HOST: u64 = 4;
+/// Every other host may dial within the second, for one blob and another.
+pub(super) const CALLS_PER_HOST: u64 = 2;
 
 /// Announces of one torrent that may come before their time: six pauses that double reach the
 /// usual one, and a few more.

@@ -160,8 +160,13 @@ pub struct Limits {
     pub dials_per_torrent: usize,
     /// Open connections and dials of one torrent once it has dialled.
     pub conns_once_dialed: usize,
-    /// Requests open with one other peer, those that were taken back not counted.
+    /// Requests open with one other peer that sent [`Handshake::capabilities`], those that were
+    /// taken back not counted.
     pub requests_per_conn: usize,
+    /// With an agent that did not, as uber/kraken's do not.
+    pub requests_per_upstream_agent: usize,
+    /// With an origin that did not.
+    pub requests_per_upstream_origin: usize,
     /// Pieces handed to the network at once whose receivers take them.
     pub pieces_at_once: usize,
     /// Bytes on order with peers that are not silent, each piece counted once, shared out evenly
@@ -192,6 +197,8 @@ impl Default for Limits {
             dials_per_torrent: usize::MAX,
             conns_once_dialed: usize::MAX,
             requests_per_conn: usize::MAX,
+            requests_per_upstream_agent: usize::MAX,
+            requests_per_upstream_origin: usize::MAX,
             pieces_at_once: usize::MAX,
             in_flight_bytes: u64::MAX,
             in_flight_pieces_min: 0,
@@ -344,10 +351,9 @@ impl Peer for Swarm {
             dials_per_torrent: config.dial_max,
             // Of those that were accepted a third is left for those to come.
             conns_once_dialed: config.dial_max.max(config.accept_max * 2 / 3),
-            requests_per_conn: config
-                .pipeline_ours
-                .max(config.pipeline_agent)
-                .max(config.pipeline_origin),
+            requests_per_conn: config.pipeline_ours,
+            requests_per_upstream_agent: config.pipeline_agent,
+            requests_per_upstream_origin: config.pipeline_origin,
             pieces_at_once: config.upload_pieces_max.max(config.upload_pieces_at_once),
             in_flight_bytes: config.in_flight_bytes,
             in_flight_pieces_min: 14,

@@ -26,8 +26,9 @@ pub(super) enum Event {
     SliceLeft { host: u32 },
     /// A flow of a host's uplink may go on.
     UplinkWake { host: u32 },
-    /// A slice sent by `end` has crossed a link between zones; so many of its piece are to come.
-    Crossed { end: u32, index: u32, len: u32, left: u32 },
+    /// A slice sent by `end` has crossed a link between zones; so many of its piece are to come. It
+    /// took so many nanoseconds to leave that link.
+    Crossed { end: u32, index: u32, len: u32, left: u32, took: u32 },
     /// The receiving `end` has got bytes of a piece.
     Progress { end: u32, bytes: u32 },
     /// The receiving `end` has got the last byte of a piece.

@@ -3,6 +3,13 @@
 use super::scenario::Rate;
 use super::world::Nanos;
 
+/// When bytes go by: the first and the last of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) begin: Nanos,
+    pub(super) end: Nanos,
+}
+
 /// A token bucket on a line; what is put in comes out in order.
 #[derive(Debug, Clone)]
 pub(super) struct Pipe {
@@ -26,29 +33,36 @@ impl Pipe {
         Self { line_ns, rate_ns, burst_ns: rate.burst as f64 * rate_ns, free: 0, even: 0 }
     }
 
-    /// Puts in bytes that begin to come at `now`; when the last one is out. With `stretch` they
-    /// take so many times as long.
-    pub(super) fn put(&mut self, now: Nanos, bytes: u64, stretch: f64) -> Nanos {
-        let on_line = (bytes as f64 * self.line_ns * stretch) as Nanos;
-        self.out(now, self.free.max(now) + on_line, bytes, stretch)
+    /// Puts in bytes that are all there at `now`; when they come out. With `stretch` they take so
+    /// many times as long.
+    pub(super) fn put(&mut self, now: Nanos, bytes: u64, stretch: f64) -> Span {
+        self.pass(Span { begin: now, end: now }, bytes, stretch)
     }
 
-    /// Puts in bytes the last of which comes at `end`, the others before it: a line that was idle
-    /// has passed them on by then. When the last one is out.
-    pub(super) fn pass(&mut self, end: Nanos, bytes: u64, stretch: f64) -> Nanos {
+    /// Puts in bytes as they come, and passes them on meanwhile; when they come out.
+    pub(super) fn pass(&mut self, coming: Span, bytes: u64, stretch: f64) -> Span {
         let on_line = (bytes as f64 * self.line_ns * stretch) as Nanos;
-        let begin = end.saturating_sub(on_line);
-        self.out(begin, (self.free + on_line).max(end), bytes, stretch)
-    }
-
-    fn out(&mut self, begin: Nanos, line: Nanos, bytes: u64, stretch: f64) -> Nanos {
-        let mut done = line;
+        let begin = self.free.max(coming.begin);
+        let mut end = (begin + on_line).max(coming.end);
         if self.burst_ns > 0.0 {
-            self.even = self.even.max(begin) + (bytes as f64 * self.rate_ns * stretch) as Nanos;
-            done = done.max(self.even.saturating_sub(self.burst_ns as Nanos));
+            let in_the_long_run = (bytes as f64 * self.rate_ns * stretch) as Nanos;
+            self.even = self.even.max(coming.begin) + in_the_long_run;
+            end = end.max(self.even.saturating_sub(self.burst_ns as Nanos));
         }
-        self.free = done;
-        done
+        self.free = end;
+        Span { begin, end }
+    }
+}
+
+impl Span {
+    /// The same bytes after a way that takes so long.
+    pub(super) fn later(self, by: Nanos) -> Self {
+        Self { begin: self.begin + by, end: self.end + by }
+    }
+
+    /// Bytes that took so long, the last of which goes by at `end`.
+    pub(super) fn until(end: Nanos, took: Nanos) -> Self {
+        Self { begin: end.saturating_sub(took), end }
     }
 }
 
@@ -56,31 +70,48 @@ impl Pipe {
 mod tests {
     use super::*;
 
-    #[test]
-    fn bytes_take_their_time_and_wait_for_those_before() {
-        let mut pipe = Pipe::new(Rate::flat(1e6));
-        assert_eq!(pipe.put(1000, 500, 1.0), 501_000);
-        assert_eq!(pipe.put(1000, 500, 1.0), 1_001_000);
-        assert_eq!(pipe.put(2_000_000, 500, 2.0), 3_000_000);
+    /// When bytes that are there at a time have come out.
+    fn put(pipe: &mut Pipe, now: Nanos, bytes: u64, stretch: f64) -> Nanos {
+        pipe.put(now, bytes, stretch).end
     }
 
     #[test]
-    fn what_came_slowly_has_been_passed_on_when_its_last_byte_comes() {
+    fn bytes_take_their_time_and_wait_for_those_before() {
         let mut pipe = Pipe::new(Rate::flat(1e6));
-        assert_eq!(pipe.pass(5_000_000, 1000, 1.0), 5_000_000);
-        assert_eq!(pipe.pass(5_000_000, 1000, 1.0), 6_000_000);
-        assert_eq!(pipe.pass(6_500_000, 1000, 1.0), 7_000_000);
+        assert_eq!(put(&mut pipe, 1000, 500, 1.0), 501_000);
+        assert_eq!(pipe.put(1000, 500, 1.0), Span { begin: 501_000, end: 1_001_000 });
+        assert_eq!(put(&mut pipe, 2_000_000, 500, 2.0), 3_000_000);
+    }
+
+    #[test]
+    fn what_comes_slowly_is_passed_on_as_it_comes() {
+        let mut pipe = Pipe::new(Rate::flat(1e6));
+        let slow = Span { begin: 3_000_000, end: 5_000_000 };
+        assert_eq!(pipe.pass(slow, 1000, 1.0), slow);
+        assert_eq!(pipe.pass(slow, 1000, 1.0), Span { begin: 5_000_000, end: 6_000_000 });
+        let later = Span { begin: 4_500_000, end: 6_500_000 };
+        assert_eq!(pipe.pass(later, 1000, 1.0), Span { begin: 6_000_000, end: 7_000_000 });
+    }
+
+    #[test]
+    fn what_comes_fast_takes_the_time_of_the_line() {
+        let mut pipe = Pipe::new(Rate::flat(1e6));
+        let fast = Span { begin: 5_000_000, end: 5_100_000 };
+        assert_eq!(pipe.pass(fast, 1000, 1.0), Span { begin: 5_000_000, end: 6_000_000 });
+        // However long it was idle.
+        let fast = fast.later(60_000_000);
+        assert_eq!(pipe.pass(fast, 1000, 1.0).end, 66_000_000);
     }
 
     #[test]
     fn a_burst_goes_at_the_rate_of_the_line() {
         let rate = Rate { bytes_per_sec: 1e6, burst: 1000, line_bytes_per_sec: 10e6 };
         let mut pipe = Pipe::new(rate);
-        assert_eq!(pipe.put(0, 1000, 1.0), 100_000);
-        assert_eq!(pipe.put(0, 1000, 1.0), 1_000_000);
-        assert_eq!(pipe.put(0, 1000, 1.0), 2_000_000);
+        assert_eq!(put(&mut pipe, 0, 1000, 1.0), 100_000);
+        assert_eq!(put(&mut pipe, 0, 1000, 1.0), 1_000_000);
+        assert_eq!(put(&mut pipe, 0, 1000, 1.0), 2_000_000);
         // A second later the bucket is full again, and no fuller.
-        assert_eq!(pipe.put(1_000_000_000, 1000, 1.0), 1_000_100_000);
-        assert_eq!(pipe.put(1_000_100_000, 1000, 1.0), 1_001_000_000);
+        assert_eq!(put(&mut pipe, 1_000_000_000, 1000, 1.0), 1_000_100_000);
+        assert_eq!(put(&mut pipe, 1_000_100_000, 1000, 1.0), 1_001_000_000);
     }
 }

@@ -49,7 +49,8 @@ pub struct Report {
     pub pieces_corrupt: u64,
     /// Announces to the trackers.
     pub announces: u64,
-    /// Of them those before the time the tracker had asked for.
+    /// Of them those before 70 % of the interval that trackers ask for, but for the first one that
+    /// says that a blob is complete.
     pub announces_early: u64,
     /// Messages said over connections, requests among them.
     pub messages: u64,

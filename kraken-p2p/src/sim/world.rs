@@ -10,7 +10,7 @@ use kraken_core::{
 
 use super::limits::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
-use super::rate::Pipe;
+use super::rate::{Pipe, Span};
 use super::scenario::{Fate, Reading};
 use crate::swarm::{ConnId, TorrentSpec};
 use crate::wire::Message;
@@ -69,8 +69,8 @@ pub(super) struct Uplink {
     pub(super) ready: VecDeque<u32>,
     /// Flows whose receivers must take something first, and when they will have.
     pub(super) blocked: Vec<(Nanos, u32)>,
-    /// The flow whose slice is going out, its length, and when it will have.
-    pub(super) current: Option<(u32, u64, Nanos)>,
+    /// The flow whose slice is going out, its length, and when it does.
+    pub(super) current: Option<(u32, u64, Span)>,
     /// When it looks at the blocked ones again.
     pub(super) wake_at: Nanos,
     /// Bytes that have left in this life.
@@ -103,6 +103,9 @@ pub(super) struct HostTally {
     pub(super) bytes_from_origins: u64,
     pub(super) duplicates: u64,
     pub(super) pieces_corrupt: u64,
+    /// Since when pieces have been on order without a pause, and the bytes of those that came.
+    pub(super) busy_since: Nanos,
+    pub(super) busy_bytes: u64,
     /// Bans that came of a wrong piece.
     pub(super) bans: u64,
 }
@@ -163,6 +166,8 @@ pub(super) struct End {
     pub(super) copy: u32,
     pub(super) conn: ConnId,
     pub(super) open: bool,
+    /// Whether the other side's handshake had capabilities.
+    pub(super) with_ours: bool,
     pub(super) stalled: bool,
     /// Whether a request was taken back since bytes last came: the peer may count it as open still.
     pub(super) took_back: bool,
@@ -240,6 +245,7 @@ impl End {
             conn,
             life,
             open: false,
+            with_ours: false,
             sending: None,
             queue: VecDeque::new(),
             taken: VecDeque::new(),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::engine::nanos;
-use super::rate::Pipe;
+use super::rate::{Pipe, Span};
 use super::scenario::{Rate, Scenario};
 use super::world::Nanos;
 
@@ -70,7 +70,7 @@ impl Zones {
         to: usize,
         bytes: u64,
         stretch: f64,
-    ) -> Option<Nanos> {
+    ) -> Option<Span> {
         let (link, way) = self.place(from, to)?;
         let way = &mut self.links[link].ways[way];
         way.bytes += bytes;

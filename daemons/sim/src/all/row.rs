@@ -239,7 +239,7 @@ fn target_text(file: &ScenarioFile) -> String {
         all.push(format!("{} {}", target.measure.title(), target.text()));
     }
     if let Some(bound) = file.targets.bound {
-        all.push(format!("bound {bound}"));
+        all.push(format!("bound of p99.9 {bound}"));
     }
     if all.is_empty() { "-".to_owned() } else { all.join("; ") }
 }

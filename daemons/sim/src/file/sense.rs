@@ -13,6 +13,7 @@ pub(super) fn check(keys: &Keys<'_>, scenario: &Scenario, targets: &Targets) {
     links_have_ends(keys, scenario);
     targets_are_counted(keys, &scenario.groups, targets);
     targets_can_be_missed(keys, scenario, targets);
+    restarts_are_waited_for(keys, scenario);
 }
 
 /// Reports know groups by their names.
@@ -52,19 +53,48 @@ fn targets_can_be_missed(keys: &Keys<'_>, scenario: &Scenario, targets: &Targets
     };
     let lies = scenario.groups.iter().any(|group| matches!(group.fate, Fate::Lies { .. }));
     for target in &targets.list {
-        match target.measure {
+        match &target.measure {
             Measure::CopiesCrossing if scenario.zone_links.is_empty() => {
                 wrong("copies_crossing", "there are no zone_links");
             }
             Measure::LaterThanHonest if !lies => wrong("later_than_honest", "no hosts lie"),
             Measure::LiarsBanned if !lies => wrong("liars_banned", "no hosts lie"),
+            Measure::NoWorseAlone(_) if is_of_one_kind(scenario) => {
+                wrong("no_worse_alone", "all run the same policy");
+            }
             _ => {}
         }
         if let (Some(bound), Limit::AtMost(most)) = (targets.bound, target.limit)
-            && target.measure == Measure::P999
             && most < bound
         {
-            wrong("p99.9", &format!("no policy can be below {bound}, as bound says"));
+            let why = format!("no policy can be below {bound}, as bound says");
+            match target.measure {
+                Measure::P999 => wrong("p99.9", &why),
+                Measure::Max => wrong("max", &why),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_of_one_kind(scenario: &Scenario) -> bool {
+    let agents = scenario.groups.iter().map(|group| group.policy.name());
+    let mut names: Vec<String> =
+        agents.chain(scenario.origins.iter().map(|group| group.policy.name())).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.len() == 1
+}
+
+/// Who is away longer than the run has patience would be taken for one that starves.
+fn restarts_are_waited_for(keys: &Keys<'_>, scenario: &Scenario) {
+    for (at, group) in scenario.groups.iter().enumerate() {
+        if let Fate::Restarts { down, .. } = group.fate
+            && down >= scenario.patience
+        {
+            let steps = [Step::Key("hosts"), Step::Item(at), Step::Key("down_for")];
+            let what = format!("down_for: the run's patience is {:?}", scenario.patience);
+            keys.wrong_at(keys.place_of(&steps), &what);
         }
     }
 }

@@ -137,6 +137,13 @@ fn what_is_wrong_is_said_with_its_line() {
         "p50: 1.03, p99.9: 1.0",
         "p99.9: no policy can be below 1.01, as bound says",
     );
+    wrong("max: within 15% of 1.18", "max: 1.0", "max: no policy can be below 1.01, as bound says");
+    wrong("patience: 30s", "uber_kraken: rnu", "uber_kraken: \"rnu\" is none of run, none, or");
+    wrong(
+        "killed: over 10s\n    replaced: yes",
+        "down_for: 1m\n    restarts: at 1s",
+        "down_for: the run's patience is 30s",
+    );
     wrong("p50: 1.03", "later_than_honest: 1%", "later_than_honest: no hosts lie");
     wrong("p50: 1.03", "liars_banned: yes", "liars_banned: no hosts lie");
     wrong("0 and 1", "0-1", "between: write it like \"0 and 1\"");
@@ -244,6 +251,10 @@ fn targets_are_about_hosts_that_count() {
         assert!(error.ends_with(&expected), "{error}");
     }
     parse(&of("restarts: at 5s")).unwrap();
+    let alike =
+        FINE.replace("    policy: uber-kraken\n", "").replace("p50: 1.03", "no_worse_alone: fast");
+    let error = parse(&alike).map(|_| ()).unwrap_err().to_string();
+    assert!(error.ends_with("no_worse_alone: all run the same policy"), "{error}");
     let nobody = of("counted: no").replace("of: fast, ", "");
     let error = parse(&nobody).map(|_| ()).unwrap_err().to_string();
     assert_eq!(error, "a/b.yaml:26:10: targets: they are about times, and no hosts are counted");

@@ -210,13 +210,16 @@ fn a_policy_that_asks_for_nothing_is_named_and_ends() {
 
 #[test]
 fn promises_that_are_broken_are_told() {
-    let limits = Limits { requests_per_conn: 3, ..Limits::default() };
+    let limits = Limits { requests_per_upstream_origin: 3, ..Limits::default() };
     let greedy = Star { limits: Some(limits), ..asks(4) };
     let report = run(&star(greedy, &[100.0 * MB]), 1).unwrap();
     assert!(report.violations_total > 0 && report.ending == "finished");
     let twice = Star { sends_twice: true, ..asks(1) };
     let report = run(&star(twice, &[100.0 * MB]), 1).unwrap();
     assert!(report.violations[0].contains("unasked"), "{:?}", report.violations);
+    let discards = Star { discards: true, ..asks(1) };
+    let report = run(&star(discards, &[100.0 * MB]), 1).unwrap();
+    assert!(report.violations[0].contains("throws a blob away"), "{:?}", report.violations);
     let storms = Star { storms: true, ..asks(4) };
     let report = run(&star(storms, &[100.0 * MB]), 1).unwrap();
     assert_eq!(report.ending, "storm");

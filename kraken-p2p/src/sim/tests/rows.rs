@@ -21,27 +21,27 @@ fn readme(joins: f64) -> Scenario {
 
 #[test]
 fn readme_joins_at_once() {
-    check(readme(0.0), 1.25);
+    check(readme(0.0), 1.04);
 }
 
 #[test]
 fn readme_joins_within_a_second() {
-    check(readme(1.0), 1.25);
+    check(readme(1.0), 1.04);
 }
 
 #[test]
 fn readme_joins_within_five_seconds() {
-    check(readme(5.0), 1.35);
+    check(readme(5.0), 1.04);
 }
 
 #[test]
 fn readme_joins_within_ten_seconds() {
-    check(readme(10.0), 1.35);
+    check(readme(10.0), 1.04);
 }
 
 #[test]
 fn readme_joins_within_thirty_seconds() {
-    check(readme(30.0), 1.35);
+    check(readme(30.0), 1.04);
 }
 
 /// The same on real links takes 1.17, the median of five runs, and the origin sends 1.11 copies.

@@ -20,6 +20,8 @@ pub(super) struct Star {
     pub(super) window: usize,
     /// Each request is answered twice.
     pub(super) sends_twice: bool,
+    /// It throws a blob away when all of it is there.
+    pub(super) discards: bool,
     /// Its timer goes off again at once.
     pub(super) storms: bool,
     pub(super) limits: Option<Limits>,
@@ -156,7 +158,11 @@ impl Peer for StarPeer {
             let have: &mut Bitfield = &mut self.torrents.get_mut(torrent).unwrap().0.have;
             have.set(index);
             if have.is_full() {
-                self.outputs.push_back(Output::Commit { torrent: *torrent });
+                let torrent = *torrent;
+                self.outputs.push_back(match self.star.discards {
+                    true => Output::Discard { torrent },
+                    false => Output::Commit { torrent },
+                });
             }
         }
         self.ask(conn, 1);

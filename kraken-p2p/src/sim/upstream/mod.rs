@@ -1,16 +1,18 @@
 //! A host of uber/kraken, agent or origin: its scheduler as it decides whom to talk to, what to
 //! ask for and when, so that it can be compared with, and mixed with, hosts of ours.
 //!
-//! Written from what it does, and held against its published figures; it has no line in common
-//! with [`crate::swarm`], which knows nothing of it. What is left out is its cost: no decision
+//! Written from what it does; it has no line in common with [`crate::swarm`], which knows nothing
+//! of it. What is left out is its cost: no decision
 //! takes time here, while there an announce of a piece costs a walk over all pieces. Nor are the
 //! bounds of its queues of messages (10,000 each) reached in any swarm worth simulating. A blob's
 //! SHA-256 is not checked by its agents, so a piece that only BLAKE3 tells from the right one would
 //! be kept; here it counts as wrong.
 //!
-//! On links that share themselves out evenly its first leechers go in perfect step. On real ones
-//! they do not: 8 of them behind an origin as slow as they are take 8.0 times as long as their link
-//! here, 4.3 to 5.2 times there, and as long here too once some flows are half as fast as others.
+//! How near it is to the real ones depends on how evenly links are shared. 8 leechers that begin at
+//! once behind an origin as slow as they are take 8.0 times as long as their link here, and between
+//! 4.3 and 8.2 times on real links, on machines where they go less and more in step; re-configured
+//! 2.07 here and 2.03 there. 16 of them on slower links take 3.5 to 4.5 times here, and 2.7 there:
+//! docs/BENCHMARKS.md has both beside each other.
 //!
 //! A tracker as in uber/kraken orders its handouts by
 //! [`crate::tracker::HandoutPolicy::Completeness`]. It counts the one who asks among the 50, ours

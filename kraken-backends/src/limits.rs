@@ -52,6 +52,9 @@ pub const FAILED_HOST_LAST: Duration = Duration::from_secs(10);
 /// Owners taken from one answer to `/blobs/{digest}/locations`: uber/kraken names three.
 pub const OWNERS_MAX: usize = 32;
 
+/// How long an origin has to say what it knows of a blob: who asks begins without it then.
+pub const ORIGIN_KNOWN: Duration = Duration::from_millis(500);
+
 /// How long an origin may take to answer from memory: uber/kraken's timeout for that. One that
 /// needs longer is overloaded or gone, and the next is asked.
 pub const ORIGIN_QUICK: Duration = Duration::from_secs(5);

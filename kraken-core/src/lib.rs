@@ -41,7 +41,7 @@ pub use metainfo::{MetaInfo, PieceSums};
 pub use peer::{PeerContext, PeerInfo};
 pub use piece::{Geometry, PieceIndex};
 pub use proof::{OriginKey, PieceProof, SigningKey};
-pub use provisional::{AttemptId, PROVISIONAL_HEADER, Provisional, TorrentMeta};
+pub use provisional::{AttemptId, PROVISIONAL_HEADER, PROVISIONAL_KNOWN, Provisional, TorrentMeta};
 pub use range_set::RangeSet;
 pub use sendfile::SendfileQueue;
 pub use spare_chunks::SpareChunks;

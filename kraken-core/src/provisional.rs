@@ -20,6 +20,10 @@ use crate::proof::{OriginKey, PieceProof};
 /// an origin for a blob; its value is `1`. uber/kraken's programs do not send it.
 pub const PROVISIONAL_HEADER: &str = "kraken-provisional";
 
+/// The header's value by which an origin asks another one for no more than it knows: whether it has
+/// a blob or brings it, but not to begin.
+pub const PROVISIONAL_KNOWN: &str = "known";
+
 /// One attempt to bring a blob from its backend: drawn at random when it begins, and kept by
 /// whoever goes on with it. What was signed in one attempt says nothing in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

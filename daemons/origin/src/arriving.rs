@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use kraken_backends::{BlobBackend, BlobStat, ObjectName, Version};
@@ -35,9 +36,11 @@ pub(crate) async fn pull(
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
-    under_way.tell(TorrentMeta::Provisional(meta.clone()));
+    under_way.tell(TorrentMeta::Provisional(meta.clone()), true);
     let at = AtomicU64::new(0);
     let pull = Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at };
+    // Those that waited for another owner have gone.
+    while under_way.wanted.try_recv().is_ok() {}
     let mut attempts = 0;
     let mut had = pull.pieces_here();
     while let Err(error) = pull.all(&mut under_way.wanted).await {
@@ -60,6 +63,10 @@ pub(crate) async fn pull(
     let Err(error) = download.finished().await else { return Ok(()) };
     drop(download);
     parts.node.remove(&digest).await?;
+    if error.kind() != ErrorKind::Mismatch {
+        // What came is kept: the disk, or whatever it was, may do better later.
+        return Err(error);
+    }
     discard(parts, &digest).await?;
     let text = format!("the backend of {namespace} has other bytes under {digest}: {error}");
     Err(Error::new(ErrorKind::Mismatch, text))
@@ -197,7 +204,7 @@ impl Pull<'_> {
         let wanted = piece(range.start)..piece(end - 1) + 1;
         for run in runs_missing(&self.download.file().pieces(), geometry) {
             let run = run.start.max(wanted.start)..run.end.min(wanted.end);
-            let at = self.at.load(Relaxed);
+            let at = geometry.range(PieceIndex(piece(self.at.load(Relaxed)))).start;
             let soon = at..at + limits::SOON_BYTES;
             if !run.is_empty() && !soon.contains(&geometry.range(PieceIndex(run.start)).start) {
                 self.run(run, false).await?;
@@ -222,7 +229,8 @@ impl Pull<'_> {
         let mut landing: Option<Landing> = None;
         while let Some(mut chunk) = bytes.try_next().await? {
             if at + chunk.len() as u64 > end {
-                return Err(self.wrong_length(at + chunk.len() as u64 - start, end - start));
+                let error = self.wrong_length(at + chunk.len() as u64 - start, end - start);
+                return Err(Error::new(ErrorKind::Mismatch, error.to_string()));
             }
             while !chunk.is_empty() {
                 let index = PieceIndex((at / geometry.piece_len()) as u32);
@@ -274,53 +282,95 @@ fn runs_missing(here: &Bitfield, geometry: Geometry) -> Vec<Range<u32>> {
     runs
 }
 
-/// Gets the blob from the owners before this one in the ring, of whom one has it or brings it from
-/// the backend; whether it is here then. Without news for a while this origin brings it itself.
+/// Gets the blob from another owner that has it or brings it from the backend, or else from one
+/// before this one in the ring, which begins to; whether it is here then. Without news for a while
+/// this origin brings it itself.
 pub(crate) async fn follow(
     parts: &Parts,
     namespace: &Namespace,
     under_way: &Fetch,
 ) -> Result<bool> {
     let digest = under_way.digest();
+    let others = parts.membership.other_owners(&digest);
+    let asked = others.into_iter().map(|owner| async move {
+        let known = parts.cluster.origin(&owner).known_meta(namespace, &digest).await;
+        Some((owner, known.ok()?))
+    });
+    for (owner, meta) in join_all(asked).await.into_iter().flatten() {
+        if follow_one(parts, namespace, under_way, owner, meta).await? {
+            return Ok(true);
+        }
+    }
     for owner in parts.membership.owners_before(&digest) {
-        let origin = parts.cluster.origin(&owner);
-        let known = async {
-            let meta = origin.torrent_meta(namespace, &digest).await?;
-            Ok::<_, Error>((meta, origin.peer_context().await?))
-        };
-        let (meta, context) = match known.await {
-            Ok(known) => known,
+        match parts.cluster.origin(&owner).torrent_meta(namespace, &digest).await {
+            Ok(meta) => {
+                if follow_one(parts, namespace, under_way, owner, meta).await? {
+                    return Ok(true);
+                }
+            }
             Err(error) => {
                 tracing::debug!(%digest, owner, %error, "that owner does not bring the blob");
-                continue;
-            }
-        };
-        parts.followed.begin(digest, owner.clone(), meta.clone(), context.to_peer_info(true));
-        under_way.tell(meta);
-        let came = from_owner(parts, namespace, &digest).await;
-        parts.followed.end(&digest);
-        match came {
-            Ok(()) => return Ok(true),
-            Err(error) => {
-                tracing::info!(%digest, owner, %error, "goes on without that owner");
             }
         }
     }
     Ok(false)
 }
 
-/// Downloads a blob from the owner that is followed, as long as pieces come.
-async fn from_owner(parts: &Parts, namespace: &Namespace, digest: &Digest) -> Result<()> {
+/// Gets the blob from one owner; whether it is here then.
+async fn follow_one(
+    parts: &Parts,
+    namespace: &Namespace,
+    under_way: &Fetch,
+    owner: String,
+    meta: TorrentMeta,
+) -> Result<bool> {
+    let digest = under_way.digest();
+    let came = async {
+        let peer = parts.cluster.origin(&owner).peer_context().await?.to_peer_info(true);
+        parts.followed.begin(digest, owner.clone(), meta.clone(), peer);
+        under_way.tell(meta, false);
+        from_owner(parts, namespace, &digest, &owner).await
+    };
+    let came = came.await;
+    parts.followed.end(&digest);
+    let Err(error) = came else { return Ok(true) };
+    tracing::info!(%digest, owner, %error, "goes on without that owner");
+    if error.kind() == ErrorKind::Mismatch {
+        // Nothing of that attempt is of use.
+        parts.node.remove(&digest).await?;
+        discard(parts, &digest).await?;
+    }
+    Ok(false)
+}
+
+/// Downloads a blob from the owner that is followed, as long as pieces come, or it says that it
+/// still brings them.
+async fn from_owner(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+    owner: &str,
+) -> Result<()> {
     let mut download = parts.node.download(namespace, digest).await?;
+    let mut stalls = 0;
     loop {
         let before = download.progress();
         if before.complete {
             return Ok(());
         }
         match tokio::time::timeout(STALL_AFTER, download.progressed()).await {
-            Ok(progressed) => progressed?,
+            Ok(progressed) => {
+                progressed?;
+                stalls = 0;
+            }
+            Err(_) if stalls < limits::STALLS_MAX => {
+                stalls += 1;
+                let known = parts.cluster.origin(owner).known_meta(namespace, digest).await;
+                known.map_err(|error| error.context("it brings nothing any more"))?;
+                continue;
+            }
             Err(_) => {
-                let text = format!("{digest}: no piece came for {STALL_AFTER:?}");
+                let text = format!("{digest}: no piece came for {STALL_AFTER:?}, again and again");
                 return Err(Error::new(ErrorKind::Unavailable, text));
             }
         }

@@ -29,7 +29,14 @@ pub(crate) async fn download(
     let waits = parts.streams && headers.contains_key(PROVISIONAL_HEADER);
     let source = match find(parts, digest).await? {
         Some(blob) => Source::Here(blob),
-        None if waits => Source::Arriving(arriving::open(parts, namespace, digest).await?),
+        None if waits => {
+            let mut download = arriving::open(parts, namespace, digest).await?;
+            if download.geometry().blob_len() == 0 {
+                // Of no bytes none could be held back until it is proven.
+                download.finished().await?;
+            }
+            Source::Arriving(download)
+        }
         None => return Err(refresh::request(parts, namespace, digest).await),
     };
     answer::bytes(headers, source.len(), |range| {
@@ -104,6 +111,17 @@ pub(crate) async fn torrent_meta(
             Some(blob) => ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final),
             None => Err(error),
         },
+    }
+}
+
+/// The same of a blob that is here, or that this origin brings at this moment; nothing is begun.
+pub(crate) async fn known_meta(parts: &Parts, digest: &Digest) -> Result<TorrentMeta> {
+    match find(parts, digest).await? {
+        Some(blob) => ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final),
+        None => {
+            let brings = parts.fetches.brings(digest);
+            brings.ok_or_else(|| Error::not_found(format!("{digest} is not here")))
+        }
     }
 }
 

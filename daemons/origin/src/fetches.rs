@@ -40,16 +40,24 @@ pub(crate) struct Fetch {
     digest: Digest,
     /// Told to those who poll; until it is known, that it broke off.
     result: Result<()>,
-    known: watch::Sender<Option<TorrentMeta>>,
+    known: watch::Sender<Option<Known>>,
     /// Bytes that somebody waits for and that may be far from what comes next.
     pub(crate) wanted: mpsc::Receiver<Range<u64>>,
+}
+
+/// What is known of a blob on its way.
+#[derive(Debug, Clone)]
+struct Known {
+    meta: TorrentMeta,
+    /// Whether this origin has it from the backend, and not from another owner.
+    is_own: bool,
 }
 
 /// What others know of a fetch.
 #[derive(Debug)]
 struct Running {
     /// What is known of the blob before it is here.
-    knows: watch::Receiver<Option<TorrentMeta>>,
+    knows: watch::Receiver<Option<Known>>,
     wants: mpsc::Sender<Range<u64>>,
 }
 
@@ -104,7 +112,7 @@ impl Fetches {
         if let Some(mut knows) = knows {
             let known = timeout(limits::PROVISIONAL_WAIT_MAX, knows.wait_for(Option::is_some));
             if let Ok(Ok(known)) = known.await
-                && let Some(meta) = &*known
+                && let Some(Known { meta, .. }) = &*known
             {
                 return Ok(meta.clone());
             }
@@ -113,6 +121,13 @@ impl Fetches {
             Some(Failure { kind, text, .. }) => Err(Error::new(*kind, text.clone())),
             None => Err(pending(digest)),
         }
+    }
+
+    /// What is known of a blob that this origin brings from the backend at this moment.
+    pub(crate) fn brings(&self, digest: &Digest) -> Option<TorrentMeta> {
+        let knows = self.lock().fetching.get(digest).map(|running| running.knows.clone())?;
+        let known = knows.borrow();
+        known.as_ref().filter(|known| known.is_own).map(|known| known.meta.clone())
     }
 
     /// Somebody waits for these bytes of a blob that is being fetched: they should not have to wait
@@ -169,9 +184,9 @@ impl Fetch {
         self.digest
     }
 
-    /// Tells those who ask what is known of the blob.
-    pub(crate) fn tell(&self, meta: TorrentMeta) {
-        self.known.send_replace(Some(meta));
+    /// Tells those who ask what is known of the blob, and whether it comes from the backend.
+    pub(crate) fn tell(&self, meta: TorrentMeta, is_own: bool) {
+        self.known.send_replace(Some(Known { meta, is_own }));
     }
 
     /// The fetch has come to its end.

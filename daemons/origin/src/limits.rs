@@ -35,6 +35,10 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// How long who asks waits for what the backend says of a blob, before it is told to ask again.
 pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How often in a row an owner that brings nothing may say that it still does: a piece of a slow
+/// backend takes its time.
+pub(crate) const STALLS_MAX: u32 = 24;
+
 /// Ranges of one blob that are fetched before their turn at once, each over a connection of its own,
 /// and as many that wait for that.
 pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;
@@ -55,8 +59,13 @@ pub(crate) const PULL_ATTEMPTS_MAX: u32 = 4;
 /// The pause before the second time; twice as long before the third.
 pub(crate) const PULL_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long other owners have to get a blob from the swarm, before it is copied to them.
+/// How long other owners have to get a blob from the swarm, before it is copied to them: this, and
+/// what it takes at so many bytes a second.
 pub(crate) const REPLICA_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const REPLICA_BYTES_PER_SEC: u64 = 20_000_000;
+
+/// How often it is looked whether they have it.
+pub(crate) const REPLICA_LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long a failed fetch is remembered and told to those who poll: longer than the longest pause
 /// of a client that polls (5 s), so that all of them learn of it.

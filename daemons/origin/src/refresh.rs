@@ -67,6 +67,11 @@ fn refuse_oversize(parts: &Parts, digest: &Digest, len: u64) -> Result<()> {
 /// owners have it too.
 async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch) -> Result<()> {
     let (started, digest) = (Instant::now(), under_way.digest());
+    let (store, wanted) = (parts.store.clone(), digest);
+    if blocking("read a blob", move || store.blob(&wanted)).await?.is_some() {
+        // The fetch before this one has ended since it was asked for.
+        return Ok(());
+    }
     if arriving::follow(parts, namespace, under_way).await? {
         let duration_ms = started.elapsed().as_millis() as u64;
         tracing::info!(%digest, %namespace, duration_ms, "fetched from another owner");

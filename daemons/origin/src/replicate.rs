@@ -1,11 +1,12 @@
 //! Copying blobs to the other origins that own them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kraken_backends::FileSource;
 use kraken_backends::origin::Origin;
+use kraken_core::Namespace;
 use kraken_core::store::Blob;
-use kraken_core::{Digest, Namespace};
 
 use crate::limits;
 use crate::parts::Parts;
@@ -37,7 +38,7 @@ pub(crate) async fn spread(parts: &Parts, namespace: &Namespace, blob: &Arc<Blob
         let origin = parts.cluster.origin(&owner);
         // Asking makes it fetch the blob, from here.
         let asked = origin.torrent_meta(namespace, &digest).await;
-        if asked.is_ok() && is_there(&origin, namespace, &digest).await {
+        if asked.is_ok() && is_there(&origin, namespace, blob).await {
             continue;
         }
         let sent = match FileSource::new(blob.file()) {
@@ -51,11 +52,13 @@ pub(crate) async fn spread(parts: &Parts, namespace: &Namespace, blob: &Arc<Blob
 }
 
 /// Whether an origin has a blob on its disk, or soon.
-async fn is_there(origin: &Origin, namespace: &Namespace, digest: &Digest) -> bool {
+async fn is_there(origin: &Origin, namespace: &Namespace, blob: &Blob) -> bool {
+    let digest = blob.digest();
     let looks = async {
-        while origin.stat(namespace, digest, true).await.is_err() {
-            tokio::time::sleep(limits::REPLICA_WAIT / 20).await;
+        while origin.stat(namespace, &digest, true).await.is_err() {
+            tokio::time::sleep(limits::REPLICA_LOOK_EVERY).await;
         }
     };
-    tokio::time::timeout(limits::REPLICA_WAIT, looks).await.is_ok()
+    let soon = Duration::from_secs(blob.len() / limits::REPLICA_BYTES_PER_SEC);
+    tokio::time::timeout(limits::REPLICA_WAIT + soon, looks).await.is_ok()
 }

@@ -6,7 +6,9 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, LOCAT
 use http::{HeaderMap, Method, Request, StatusCode};
 use kraken_common::answer::{self, Answer};
 use kraken_common::{Query, RequestBody, Segments, path, read_bounded};
-use kraken_core::{Digest, Error, ErrorKind, Namespace, PROVISIONAL_HEADER, Result};
+use kraken_core::{
+    Digest, Error, ErrorKind, Namespace, PROVISIONAL_HEADER, PROVISIONAL_KNOWN, Result,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -131,8 +133,12 @@ async fn internal(
         }
         (&Method::GET, ["namespace", namespace, "blobs", digest, "metainfo"]) => {
             let (namespace, digest) = (namespace.parse()?, path::digest(digest)?);
-            if parts.streams && request.headers().contains_key(PROVISIONAL_HEADER) {
-                let meta = blobs::torrent_meta(parts, &namespace, &digest).await?;
+            let asks = request.headers().get(PROVISIONAL_HEADER);
+            if let Some(asks) = asks.filter(|_| parts.streams) {
+                let meta = match asks == PROVISIONAL_KNOWN {
+                    true => blobs::known_meta(parts, &digest).await?,
+                    false => blobs::torrent_meta(parts, &namespace, &digest).await?,
+                };
                 let mut answer = answer::json_bytes(meta.to_json());
                 if meta.as_final().is_none() {
                     let value = HeaderValue::from_static("no-store");

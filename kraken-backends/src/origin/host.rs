@@ -1,12 +1,13 @@
 //! One origin's blob server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use kraken_core::http::{Client, Method, Request, Response, escape_segment};
 use kraken_core::{
-    Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, PeerContext, Result,
-    TorrentMeta,
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, PROVISIONAL_KNOWN,
+    PeerContext, Result, TorrentMeta,
 };
 
 use super::download::{self, Part};
@@ -88,9 +89,25 @@ impl Origin {
         namespace: &Namespace,
         digest: &Digest,
     ) -> Result<TorrentMeta> {
+        self.ask_meta(namespace, digest, "1", limits::ORIGIN_PATIENT).await
+    }
+
+    /// The same of a blob that it has or brings from its backend at this moment; `NotFound` of any
+    /// other, for which nothing is begun.
+    pub async fn known_meta(&self, namespace: &Namespace, digest: &Digest) -> Result<TorrentMeta> {
+        self.ask_meta(namespace, digest, PROVISIONAL_KNOWN, limits::ORIGIN_KNOWN).await
+    }
+
+    async fn ask_meta(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        asks: &'static str,
+        head_timeout: Duration,
+    ) -> Result<TorrentMeta> {
         let path = format!("/internal{}/metainfo", blob_path(namespace, digest));
-        let request = self.request(Method::GET, path).head_timeout(limits::ORIGIN_PATIENT);
-        let answer = self.client.send(request.header(PROVISIONAL_HEADER, "1")).await?;
+        let request = self.request(Method::GET, path).head_timeout(head_timeout);
+        let answer = self.client.send(request.header(PROVISIONAL_HEADER, asks)).await?;
         let json = answer.bytes(kraken_core::limits::METAINFO_BYTES_MAX).await?;
         let meta = TorrentMeta::from_json(&json)
             .map_err(|error| error.context(format!("metainfo from {}", self.host)))?;

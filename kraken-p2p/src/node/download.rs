@@ -9,6 +9,7 @@ use super::inner::NodeInner;
 use super::landing::Landing;
 use super::stream::BlobStream;
 use super::subscription::{Progress, State, Subscription};
+use super::torrent::Torrent;
 use crate::storage::TorrentFile;
 
 /// A wish for a blob. Several of one digest share the work; when the last is dropped, and the last
@@ -53,8 +54,11 @@ impl Download {
     /// The right to write a piece that the application has from elsewhere; `None` when it is here,
     /// or somebody writes it.
     pub fn begin_piece(&self, index: PieceIndex) -> Option<Landing> {
-        let torrent = Arc::clone(&self.subscription.state.borrow().torrent);
-        Landing::new(Arc::clone(&self.node), torrent, index)
+        Landing::new(Arc::clone(&self.node), self.torrent(), index)
+    }
+
+    pub(super) fn torrent(&self) -> Arc<Torrent> {
+        Arc::clone(&self.subscription.state.borrow().torrent)
     }
 
     /// These bytes of the blob, in order, as they become readable. A stream waits for bytes of its

@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) since: Option<Time>,
     /// Since when the tracker has had no news of sums, and how many pieces were here then.
     pub(super) no_news: Option<(Time, u32)>,
+    /// Whether the whole was found to be another blob.
+    pub(super) mismatched: bool,
     /// What happened since the first of those who wait for it asked.
     pub(super) timeline: Timeline,
 }
@@ -201,6 +203,9 @@ impl Driver {
             Event::Committed { torrent, result } => {
                 if let Err(error) = &result {
                     tracing::warn!(digest = %torrent, %error, "blob not committed");
+                    if let Some(entry) = self.entries.get_mut(&torrent) {
+                        entry.mismatched |= error.kind() == ErrorKind::Mismatch;
+                    }
                 } else if let Some(meta) = self.sums_of(&torrent) {
                     self.settle(now, &torrent, meta);
                 }
@@ -388,7 +393,10 @@ impl Driver {
         let state = State { torrent: Arc::clone(&torrent), progress, failure: None };
         let state = watch::Sender::new(state);
         let timeline = Timeline::new(asked_at, now);
-        self.entries.insert(digest, Entry { torrent, state, since: None, no_news: None, timeline });
+        self.entries.insert(
+            digest,
+            Entry { torrent, state, since: None, no_news: None, mismatched: false, timeline },
+        );
         Ok(())
     }
 

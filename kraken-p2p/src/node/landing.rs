@@ -37,10 +37,12 @@ impl Node {
         let digest = meta.digest();
         let _turn = self.0.shared.openings.enter(&digest).await;
         if let Some(download) = self.join(&digest).await? {
+            download.torrent().set_brought();
             return Ok(download);
         }
         let meta = TorrentMeta::Provisional(meta);
         let (torrent, spec) = self.open_torrent(namespace, meta).await?;
+        torrent.set_brought();
         match add(&self.0.commands, torrent, spec, Some(self.0.shared.clock.now())).await? {
             Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription)),
             None => {

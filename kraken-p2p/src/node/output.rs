@@ -50,7 +50,14 @@ impl Driver {
                     tracing::info!(digest = %torrent, reason, "torrent dropped");
                     if let Some(entry) = self.entries.remove(&torrent) {
                         let now = self.shared.clock.now();
-                        self.fail(now, &entry, ErrorKind::Unavailable, &reason);
+                        let kind = match entry.mismatched {
+                            true => ErrorKind::Mismatch,
+                            false => ErrorKind::Unavailable,
+                        };
+                        self.fail(now, &entry, kind, &reason);
+                        if entry.mismatched {
+                            self.throw_away(&entry.torrent);
+                        }
                     }
                 }
             }

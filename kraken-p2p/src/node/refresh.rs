@@ -18,6 +18,10 @@ impl Driver {
     /// now.
     pub(super) fn refresh(&self, digest: &Digest) {
         let Some(entry) = self.entries.get(digest) else { return };
+        // Nobody knows more of a blob than the application that brings it.
+        if entry.torrent.is_brought() {
+            return;
+        }
         let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(&entry.torrent));
         self.shared.tasks.spawn(async move {
             let closing = shared.closing.clone();
@@ -92,9 +96,20 @@ impl Driver {
 
     /// As [`Driver::end`], and what came of the torrent is of no use any more.
     fn give_up(&mut self, now: Time, digest: &Digest, kind: ErrorKind, reason: &str) {
-        let Some(torrent) = self.end(now, digest, kind, reason) else { return };
-        let shared = Arc::clone(&self.shared);
+        if let Some(torrent) = self.end(now, digest, kind, reason) {
+            self.throw_away(&torrent);
+        }
+    }
+
+    /// Discards the file of a torrent that is gone, unless another torrent has it by then.
+    pub(super) fn throw_away(&self, torrent: &Arc<Torrent>) {
+        let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(torrent));
         self.shared.tasks.spawn(async move {
+            let _turn = shared.openings.enter(&torrent.digest).await;
+            let latest = shared.openings.latest(&torrent.digest);
+            if latest.is_some_and(|latest| !Arc::ptr_eq(&latest, &torrent)) {
+                return;
+            }
             let discard = move || {
                 torrent.end();
                 torrent.file.discard()

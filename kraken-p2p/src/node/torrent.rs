@@ -1,6 +1,6 @@
 //! A torrent as the node's tasks see it: its sums, its bytes, and who writes what.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(super) struct Torrent {
     pub(super) namespace: Namespace,
     pub(super) file: Arc<dyn TorrentFile>,
     pub(super) leases: Arc<Leases>,
+    /// Whether the application brings its pieces.
+    brought: AtomicBool,
     /// How long writes to the file took, one after the other, in nanoseconds.
     disk_nanos: AtomicU64,
     /// What vouches for its pieces; a leaf.
@@ -56,10 +58,21 @@ impl Torrent {
             namespace,
             file,
             leases,
+            brought: AtomicBool::new(false),
             disk_nanos: AtomicU64::new(0),
             meta: RwLock::new(meta),
             open: RwLock::new(true),
         })
+    }
+
+    /// The application brings its pieces from now on.
+    pub(super) fn set_brought(&self) {
+        self.brought.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_brought(&self) -> bool {
+        self.brought.load(Ordering::Relaxed)
     }
 
     /// Notes a write.

@@ -42,8 +42,8 @@ rows! {
     hosts_500 1.03;
     uplink_200 0.93;
     rtt_10ms 1.04;
-    slow_2pct 1.03;
-    slow_10pct 1.05;
+    slow_2pct 1.05;
+    slow_10pct 1.08;
     hang_3pct 1.04;
     kill_20pct 1.04;
     small_blob 1.22;

@@ -5,6 +5,7 @@ mod blob;
 mod serve;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,6 +86,15 @@ pub(crate) enum Ask {
         addr: SocketAddr,
         /// The blob.
         blob: Blob,
+    },
+    /// Reads ranges of the blob, as a container runtime does; how long each took.
+    Ranges {
+        /// The agent's registry.
+        registry: SocketAddr,
+        /// The blob.
+        blob: Blob,
+        /// Which ranges.
+        ranges: Vec<Range<u64>>,
     },
     /// Pulls the blob and hashes it; its digest, and the time to the first byte.
     Hash {

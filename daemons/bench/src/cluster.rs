@@ -30,15 +30,23 @@ pub(crate) struct Cluster {
     tracker: Process,
     origins: Vec<Process>,
     agents: Vec<Process>,
-    /// The programs on the agents' hosts, while nobody has taken them, and where the agents'
-    /// servers are for them.
-    clients: Vec<Option<(Inside, SocketAddr)>>,
+    /// The programs on the agents' hosts, while nobody has taken them.
+    clients: Vec<Option<Client>>,
     /// Numbers of the clients' processes.
     client_ids: Vec<u32>,
     /// By role, the most anonymous memory that a process had.
     anonymous_max: BTreeMap<String, u64>,
     /// After the processes: a group must be empty to be removed.
     cgroups: Option<Cgroups>,
+}
+
+/// A program on an agent's host.
+pub(crate) struct Client {
+    pub(crate) inside: Inside,
+    /// Where the agent's server is for it.
+    pub(crate) server: SocketAddr,
+    /// Where the agent's registry is for it.
+    pub(crate) registry: SocketAddr,
 }
 
 impl Cluster {
@@ -65,7 +73,7 @@ impl Cluster {
         let tracker = start.tracker(&mut hub).await?;
         let agents = start.agents(&mut hub).await?;
         let clients = start.clients()?;
-        let client_ids = clients.iter().map(|(client, _)| client.process().id()).collect();
+        let client_ids = clients.iter().map(|client| client.inside.process().id()).collect();
         let storage = scenario.cold.map(|_| (hub, start.storage()));
         Ok(Self {
             testfs,
@@ -80,8 +88,8 @@ impl Cluster {
         })
     }
 
-    /// The program on an agent's host, once, and where the agent's server is for it.
-    pub(crate) fn take_client(&mut self, agent: usize) -> Option<(Inside, SocketAddr)> {
+    /// The program on an agent's host, once.
+    pub(crate) fn take_client(&mut self, agent: usize) -> Option<Client> {
         self.clients.get_mut(agent)?.take()
     }
 

@@ -160,6 +160,13 @@ fn times(report: &Report, run: &Run) -> Vec<Figure> {
         let label = "first byte of a blob that is here, p50, s";
         figures.push(seconds("first_byte_here_p50", label, rank(&here, 0.5)));
     }
+    let mut ranges: Vec<f64> = run.ranges.iter().map(Duration::as_secs_f64).collect();
+    ranges.sort_by(f64::total_cmp);
+    if !ranges.is_empty() {
+        figures.push(seconds("range_p50", "a range, p50, s", rank(&ranges, 0.5)));
+        figures.push(seconds("range_p99", "a range, p99, s", rank(&ranges, 0.99)));
+        figures.push(seconds("range_max", "a range, max, s", rank(&ranges, 1.0)));
+    }
     let rate = delivered(run) as f64 / run.wall.as_secs_f64().max(f64::MIN_POSITIVE);
     figures.push(figure("delivered", "delivered in all, GB/s", rate, Unit::BytesPerSecond));
     figures
@@ -276,6 +283,7 @@ pub(crate) mod tests {
         Run {
             agents: (0..4).map(pull).collect(),
             wall: Duration::from_secs_f64(slowest),
+            ranges: Vec::new(),
             storage_sent: None,
             origin_sent: vec![copies * len],
             agent_sent: (0..4).map(|at| len * (4 - copies) / 4 + at * len / 20).collect(),

@@ -40,6 +40,9 @@ pub struct Run {
     /// From the first pull's start to the last counted pull's last byte.
     #[serde(serialize_with = "seconds")]
     pub wall: Duration,
+    /// How long each range took that the last agent read in place of the blob, in their order.
+    #[serde(serialize_with = "all_seconds")]
+    pub ranges: Vec<Duration>,
     /// What the storage sent in bytes, where origins fetched the blob from it.
     pub storage_sent: Option<u64>,
     /// What left each origin's link in bytes, headers included; empty on loopback.
@@ -100,6 +103,10 @@ pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S
 
 fn some_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(|time| time.as_secs_f64()).serialize(serializer)
+}
+
+fn all_seconds<S: Serializer>(times: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(times.iter().map(Duration::as_secs_f64))
 }
 
 fn points<S: Serializer>(curve: &[(Duration, u64)], serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,7 @@
 //! One run: a cluster is started, agents pull a blob while clocks run, what came is proven right.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,15 +9,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::FuturesUnordered;
+use kraken_core::rng::Rng;
 use kraken_core::{Digest, Error, ErrorKind, Result};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::client::{Ask, Blob, Fetched, Inside, now};
-use crate::cluster::Cluster;
+use crate::client::{Ask, Blob, Fetched, now};
+use crate::cluster::{Client, Cluster};
 use crate::net::Network;
 use crate::preflight;
 use crate::result::{Pull, Run};
-use crate::scenario::{Event, Rate, Scenario, Start};
+use crate::scenario::{Event, Ranges, Rate, Scenario, Start};
 use crate::system::System;
 
 /// Where a run takes place.
@@ -76,8 +78,10 @@ struct Race<'a> {
     fetched: Vec<Option<Fetched>>,
     /// By agent, the time to the first byte of a blob that it has.
     here: Mutex<BTreeMap<usize, Duration>>,
-    /// Clients that have finished, with where they pull from.
-    done: Vec<(usize, Inside, std::net::SocketAddr)>,
+    /// How long the ranges took that the last agent read.
+    ranges: Option<Vec<Duration>>,
+    /// Clients that have all of the blob.
+    done: Vec<(usize, Client)>,
     /// Clients that are waited for. Before the cluster, so that they are gone before it.
     pulling: FuturesUnordered<BoxFuture<'a, Finish>>,
     /// When which agent begins, the last first; an agent that is late is not among them.
@@ -92,9 +96,15 @@ struct Race<'a> {
 /// A pull that has ended.
 struct Finish {
     agent: usize,
-    client: Inside,
-    server: std::net::SocketAddr,
-    fetched: Result<Fetched>,
+    client: Client,
+    seen: Result<Seen>,
+}
+
+/// What a client saw.
+enum Seen {
+    Whole(Fetched),
+    /// How long each range took.
+    Ranges(Vec<Duration>),
 }
 
 /// Counters that only ever grow.
@@ -122,6 +132,7 @@ impl<'a> Race<'a> {
             blob,
             fetched: vec![None; scenario.agents],
             here: Mutex::default(),
+            ranges: None,
             done: Vec::new(),
             pulling: FuturesUnordered::new(),
             starts,
@@ -146,6 +157,7 @@ impl<'a> Race<'a> {
         Ok(Run {
             wall: last.saturating_sub(first),
             agents: pulls,
+            ranges: self.ranges.unwrap_or_default(),
             storage_sent,
             origin_sent: differences(&after.origin_sent, &before.origin_sent),
             agent_sent: differences(&after.agent_sent, &before.agent_sent),
@@ -189,21 +201,35 @@ impl<'a> Race<'a> {
 
     fn start_next(&mut self) -> Result<()> {
         let Some((_, agent)) = self.starts.pop() else { return Ok(()) };
-        let (mut client, server) = self.cluster.take_client(agent).ok_or_else(|| {
+        let mut client = self.cluster.take_client(agent).ok_or_else(|| {
             Error::new(ErrorKind::Internal, format!("agent {agent} pulls already"))
         })?;
         let blob = self.blob.clone();
+        let ranges = reads(self.scenario, agent).map(|reads| places(reads, &blob));
         self.pulling.push(Box::pin(async move {
-            let fetched = client.ask(&Ask::Fetch { addr: server, blob }).await;
-            Finish { agent, client, server, fetched }
+            let seen = match ranges {
+                None => {
+                    let ask = Ask::Fetch { addr: client.server, blob };
+                    client.inside.ask(&ask).await.map(Seen::Whole)
+                }
+                Some(ranges) => {
+                    let ask = Ask::Ranges { registry: client.registry, blob, ranges };
+                    client.inside.ask(&ask).await.map(Seen::Ranges)
+                }
+            };
+            Finish { agent, client, seen }
         }));
         Ok(())
     }
 
     fn finish(&mut self, finish: Finish) -> Result<()> {
         let agent = finish.agent;
-        let fetched = match finish.fetched {
-            Ok(fetched) => fetched,
+        let fetched = match finish.seen {
+            Ok(Seen::Whole(fetched)) => fetched,
+            Ok(Seen::Ranges(times)) => {
+                self.ranges = Some(times);
+                return Ok(());
+            }
             // Why an agent fails is often that something else has died.
             Err(error) => {
                 self.cluster.sample()?;
@@ -218,7 +244,7 @@ impl<'a> Race<'a> {
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         self.fetched[agent] = Some(fetched);
-        self.done.push((agent, finish.client, finish.server));
+        self.done.push((agent, finish.client));
         Ok(())
     }
 
@@ -233,9 +259,9 @@ impl<'a> Race<'a> {
     /// Compares what agents have now with what was uploaded.
     async fn prove(&mut self) -> Result<()> {
         let (blob, here) = (&self.blob, &self.here);
-        let proofs = self.done.iter_mut().map(async |(agent, client, server)| {
-            let (digest, first_byte): (Digest, Duration) =
-                client.ask(&Ask::Hash { addr: *server, blob: blob.clone() }).await?;
+        let proofs = self.done.iter_mut().map(async |(agent, client)| {
+            let ask = Ask::Hash { addr: client.server, blob: blob.clone() };
+            let (digest, first_byte): (Digest, Duration) = client.inside.ask(&ask).await?;
             here.lock().unwrap_or_else(PoisonError::into_inner).insert(*agent, first_byte);
             if digest == blob.digest {
                 return Ok(());
@@ -246,10 +272,13 @@ impl<'a> Race<'a> {
         try_join_all(proofs).await.map(drop)
     }
 
-    /// Counted agents that have not finished.
+    /// Agents that are waited for: counted ones that have not finished, and the one that reads
+    /// ranges.
     fn missing(&self) -> impl Iterator<Item = usize> {
-        (0..self.scenario.agents)
-            .filter(|agent| self.fetched[*agent].is_none() && is_counted(self.scenario, *agent))
+        (0..self.scenario.agents).filter(|&agent| match reads(self.scenario, agent) {
+            Some(_) => self.ranges.is_none(),
+            None => self.fetched[agent].is_none() && is_counted(self.scenario, agent),
+        })
     }
 
     fn too_late(&self, limit: Duration) -> Error {
@@ -338,12 +367,30 @@ fn events(scenario: &Scenario) -> Result<Vec<(Duration, Event)>> {
     Ok(events)
 }
 
-/// An agent that the scenario slows down or stops is not.
+/// What this agent reads in place of all of the blob.
+fn reads(scenario: &Scenario, agent: usize) -> Option<Ranges> {
+    scenario.reads.filter(|_| agent + 1 == scenario.agents)
+}
+
+/// Where ranges are, the same for every system and run.
+fn places(reads: Ranges, blob: &Blob) -> Vec<Range<u64>> {
+    let mut rng = Rng::new(blob.len ^ u64::from(blob.crc32));
+    let len = reads.len.min(blob.len);
+    let mut place = || {
+        let start = rng.below((blob.len - len + 1) as usize) as u64;
+        start..start + len
+    };
+    (0..reads.count).map(|_| place()).collect()
+}
+
+/// An agent that the scenario slows down or stops is not, nor one that reads ranges.
 fn is_counted(scenario: &Scenario, agent: usize) -> bool {
-    scenario.events.iter().all(|event| match event {
-        Event::Slow { agent: other, .. } | Event::Stop { agent: other, .. } => *other != agent,
-        Event::KillOrigin { .. } => true,
-    })
+    let whole = reads(scenario, agent).is_none();
+    whole
+        && scenario.events.iter().all(|event| match event {
+            Event::Slow { agent: other, .. } | Event::Stop { agent: other, .. } => *other != agent,
+            Event::KillOrigin { .. } => true,
+        })
 }
 
 /// How long agents may take together.

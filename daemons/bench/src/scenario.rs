@@ -26,6 +26,8 @@ pub struct Scenario {
     pub cold: Option<Storage>,
     /// When the agents begin to pull.
     pub start: Start,
+    /// What the last agent reads of the blob in place of all of it.
+    pub reads: Option<Ranges>,
     /// What happens while they do.
     pub events: Vec<Event>,
 }
@@ -42,6 +44,15 @@ pub struct Storage {
     /// How long each request waits before it is answered.
     #[serde(serialize_with = "crate::result::seconds")]
     pub latency: Duration,
+}
+
+/// Ranges at random places, one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Ranges {
+    /// How many.
+    pub count: usize,
+    /// The length of each in bytes.
+    pub len: u64,
 }
 
 /// When the agents begin to pull.

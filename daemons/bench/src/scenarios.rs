@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kraken_core::{Error, Result};
 
-use crate::scenario::{Event, Rate, Scenario, Start, Storage};
+use crate::scenario::{Event, Ranges, Rate, Scenario, Start, Storage};
 use crate::units;
 
 /// What the command line changes in a scenario.
@@ -115,6 +115,9 @@ fn check(scenario: &Scenario) -> Result<()> {
             return wrong(format!("a link of less than {}/s stalls", units::bytes(RATE_MIN)));
         }
     }
+    if scenario.reads.is_some_and(|reads| reads.len > scenario.blob_len) {
+        return wrong("the blob is shorter than the ranges that are read".to_owned());
+    }
     if scenario.start == Start::LastIsLate && scenario.agents < 2 {
         return wrong("one of at least 2 agents is late".to_owned());
     }
@@ -153,6 +156,7 @@ fn base(name: &str, about: &str) -> Scenario {
         origin_link: Some(Rate(40 * MIB)),
         cold: None,
         start: Start::Together,
+        reads: None,
         events: Vec::new(),
     }
 }
@@ -285,6 +289,25 @@ fn cold() -> Vec<Scenario> {
             name: "first-byte-cold".to_owned(),
             about: "the first byte of a blob that only storage has".to_owned(),
             cold: Some(near),
+            ..first_byte.clone()
+        },
+        Scenario {
+            agents: 3,
+            blob_len: 4_000_000_000,
+            start: Start::LastIsLate,
+            reads: Some(Ranges { count: 500, len: 64 << 10 }),
+            ..Scenario {
+                name: "ranges".to_owned(),
+                about: "64 KiB at random places of a blob that two peers have, and this host not"
+                    .to_owned(),
+                ..first_byte.clone()
+            }
+        },
+        Scenario {
+            name: "20g".to_owned(),
+            about: "the memory of an agent while 20 GB pass through it; 62 GB of disk".to_owned(),
+            blob_len: 20_000_000_000,
+            piece_len: 16 * MIB,
             ..first_byte.clone()
         },
         first_byte,

@@ -2,9 +2,12 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use kraken_backends::limits::UPLOAD_CHUNK_LEN;
 use kraken_backends::{Origin, UploadSource as _};
 use kraken_core::http::{Body, Client, ClientConfig, Request, Response};
@@ -58,6 +61,9 @@ impl State {
             Ask::Store { addr, blob } => ok(self.store(addr, &blob).await?),
             Ask::Sent { addr } => ok(self.sent(addr).await?),
             Ask::Fetch { addr, blob } => ok(self.fetch(addr, &blob).await?),
+            Ask::Ranges { registry, blob, ranges } => {
+                ok(self.ranges(registry, &blob, ranges).await?)
+            }
             Ask::Hash { addr, blob } => ok(self.hash(addr, &blob).await?),
             Ask::Listen => ok(self.listen().await?),
             Ask::Receive => ok(self.receive().await?),
@@ -139,6 +145,29 @@ impl State {
         }
         let first_byte = first_byte.unwrap_or(last_byte);
         Ok(Fetched { start, first_byte, last_byte, curve, len, crc32: crc32.finalize() })
+    }
+
+    async fn ranges(
+        &self,
+        registry: SocketAddr,
+        blob: &Blob,
+        ranges: Vec<Range<u64>>,
+    ) -> Result<Vec<Duration>> {
+        let mut times = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let expected: Vec<Bytes> = blob.open(range.clone()).await?.try_collect().await?;
+            let url = format!("http://{registry}/v2/{NAMESPACE}/blobs/{}", blob.digest);
+            let asked = format!("bytes={}-{}", range.start, range.end - 1);
+            let start = now();
+            let answer = self.client.send(Request::get(url).header("range", &asked)).await?;
+            let found = answer.bytes(RANGE_LEN_MAX).await?;
+            times.push(now().saturating_sub(start));
+            if found != expected.concat() {
+                let text = format!("{registry} sent others as {asked} of {}", blob.digest);
+                return Err(Error::new(ErrorKind::Mismatch, text));
+            }
+        }
+        Ok(times)
     }
 
     async fn hash(&self, addr: SocketAddr, blob: &Blob) -> Result<(Digest, Duration)> {
@@ -247,6 +276,9 @@ pub(crate) const STORAGE_ROOT: &str = "blobs";
 
 /// More is no answer of some numbers.
 const ANSWER_LEN_MAX: usize = 1 << 16;
+
+/// The longest range that is asked for.
+const RANGE_LEN_MAX: usize = 16 << 20;
 
 /// What the blob is in.
 const NAMESPACE: &str = "bench";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kraken_core::{Error, Result};
 use serde_json::Value;
 
+use super::Client;
 use super::config::{Configs, agent_flags, free_ports, origin_flags};
 use crate::cgroup::Cgroups;
 use crate::client::{Ask, Blob, Inside};
@@ -135,11 +136,14 @@ impl<'a> Start<'a> {
         Ok(agents)
     }
 
-    /// A program beside each agent, and where the agent's server is for it.
-    pub(super) fn clients(&self) -> Result<Vec<(Inside, SocketAddr)>> {
+    /// A program beside each agent.
+    pub(super) fn clients(&self) -> Result<Vec<Client>> {
         let client = |place: &Place<'_>| {
-            let server = (Ipv4Addr::LOCALHOST, place.ports.http).into();
-            Ok((self.inside(place, CLIENT)?, server))
+            Ok(Client {
+                inside: self.inside(place, CLIENT)?,
+                server: (Ipv4Addr::LOCALHOST, place.ports.http).into(),
+                registry: (Ipv4Addr::LOCALHOST, place.ports.other).into(),
+            })
         };
         self.agents.iter().map(client).collect()
     }

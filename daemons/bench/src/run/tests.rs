@@ -14,6 +14,7 @@ fn scenario(agents: usize, start: Start) -> Scenario {
         origin_link: None,
         cold: None,
         start,
+        reads: None,
         events: Vec::new(),
     }
 }

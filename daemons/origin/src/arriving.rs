@@ -25,6 +25,16 @@ use crate::limits;
 use crate::parts::Parts;
 use crate::refresh;
 
+/// How a pull has ended that did not fail.
+#[derive(Debug)]
+pub(crate) enum Pulled {
+    /// The blob is verified and committed.
+    Whole,
+    /// The backend has another object under its name than when it was looked for; what came of the
+    /// one before is thrown away.
+    Changed(BlobStat),
+}
+
 /// Brings a blob that the backend has to an end: verified and committed. What came of it before is
 /// gone on with, as long as the backend has the same version.
 pub(crate) async fn pull(
@@ -32,11 +42,11 @@ pub(crate) async fn pull(
     namespace: &Namespace,
     stat: &BlobStat,
     under_way: &mut Fetch,
-) -> Result<()> {
+) -> Result<Pulled> {
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
-    under_way.tell(TorrentMeta::Provisional(meta.clone()), true);
+    under_way.tell(download.metainfo(), true);
     let at = AtomicU64::new(0);
     let pull = Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at };
     // Those that waited for another owner have gone.
@@ -47,7 +57,13 @@ pub(crate) async fn pull(
         let has = pull.pieces_here();
         attempts = if has > had { 1 } else { attempts + 1 };
         had = has;
-        // Another content is another attempt; of the rest some may be better after a while.
+        if let Some(now) = changed(backend, namespace, &digest, stat).await {
+            tracing::warn!(%digest, %namespace, %error, "the backend has another object now");
+            parts.node.remove(&digest).await?;
+            discard(parts, &digest).await?;
+            return Ok(Pulled::Changed(now));
+        }
+        // Of what is wrong some may be better after a while.
         let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound);
         if hopeless || attempts >= limits::PULL_ATTEMPTS_MAX {
             // Who reads is told that no more comes; what came is gone on with by the next fetch.
@@ -60,7 +76,7 @@ pub(crate) async fn pull(
         tracing::warn!(%digest, %namespace, %error, attempts, "the backend broke off");
         tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
     }
-    let Err(error) = download.finished().await else { return Ok(()) };
+    let Err(error) = download.finished().await else { return Ok(Pulled::Whole) };
     drop(download);
     parts.node.remove(&digest).await?;
     if error.kind() != ErrorKind::Mismatch {
@@ -68,8 +84,23 @@ pub(crate) async fn pull(
         return Err(error);
     }
     discard(parts, &digest).await?;
+    if let Some(now) = changed(backend, namespace, &digest, stat).await {
+        tracing::warn!(%digest, %namespace, %error, "the backend has another object now");
+        return Ok(Pulled::Changed(now));
+    }
     let text = format!("the backend of {namespace} has other bytes under {digest}: {error}");
     Err(Error::new(ErrorKind::Mismatch, text))
+}
+
+/// What the backend has now, if that is another object.
+async fn changed(
+    backend: &dyn BlobBackend,
+    namespace: &Namespace,
+    digest: &Digest,
+    stat: &BlobStat,
+) -> Option<BlobStat> {
+    let now = backend.stat(namespace, &ObjectName::from(digest)).await.ok()?;
+    (now != *stat).then_some(now)
 }
 
 /// A blob to be read while it comes; it is fetched unless that is going on.
@@ -111,7 +142,7 @@ async fn begin(
         None => own(AttemptId(key::random()?))?,
     };
     let download = match parts.node.begin(meta.clone(), namespace).await {
-        Ok(download) if is_of(&download, &meta) => download,
+        Ok(download) if is_of(&download, &meta) || is_all_here(&download) => download,
         // What an earlier attempt left is open still.
         Ok(_) | Err(_) => {
             parts.node.remove(&digest).await?;
@@ -124,6 +155,12 @@ async fn begin(
 
 fn is_of(download: &Download, meta: &Provisional) -> bool {
     matches!(download.metainfo(), TorrentMeta::Provisional(of) if of.attempt() == meta.attempt())
+}
+
+/// Whether all came before an earlier end and fitted together, but was not verified yet.
+fn is_all_here(download: &Download) -> bool {
+    let settled = download.metainfo().as_final().is_some();
+    settled && download.file().pieces().count() == download.geometry().pieces()
 }
 
 /// Throws away what there is of a blob that is not complete.

@@ -23,8 +23,13 @@ pub(crate) fn load(dir: &Path) -> Result<SigningKey> {
     }
     seed = random()?;
     let tmp = dir.join(format!("{NAME}.tmp"));
+    // What an earlier start left there may be for others to read.
+    match std::fs::remove_file(&tmp) {
+        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let write = options.open(&tmp).and_then(|mut file| {
         file.write_all(&seed)?;
         file.sync_all()
@@ -57,6 +62,12 @@ mod tests {
         assert_eq!(load(dir.path()).unwrap().public(), key);
         let mode = std::fs::metadata(dir.path().join(NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        std::fs::remove_file(dir.path().join(NAME)).unwrap();
+        let left = dir.path().join(format!("{NAME}.tmp"));
+        std::fs::write(&left, b"left by a start that was killed").unwrap();
+        assert_ne!(load(dir.path()).unwrap().public(), key);
+        let mode = std::fs::metadata(dir.path().join(NAME)).unwrap().permissions().mode();
+        assert_eq!((mode & 0o777, left.exists()), (0o600, false));
         std::fs::write(dir.path().join(NAME), b"short").unwrap();
         assert!(load(dir.path()).unwrap_err().to_string().contains("/key"));
         assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());

@@ -59,6 +59,10 @@ pub(crate) const PULL_ATTEMPTS_MAX: u32 = 4;
 /// The pause before the second time; twice as long before the third.
 pub(crate) const PULL_PAUSE: Duration = Duration::from_millis(500);
 
+/// How often a blob is brought from the beginning because another object took its place at the
+/// backend meanwhile.
+pub(crate) const OBJECTS_MAX: u32 = 4;
+
 /// How long other owners have to get a blob from the swarm, before it is copied to them: this, and
 /// what it takes at so many bytes a second.
 pub(crate) const REPLICA_WAIT: Duration = Duration::from_secs(5);

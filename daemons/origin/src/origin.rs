@@ -1,13 +1,15 @@
 //! An origin as it runs.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use kraken_backends::origin::OriginConfig as ClusterConfig;
 use kraken_backends::{Layout, OriginCluster};
 use kraken_common::{Cleaner, Role, Server, Serving, backends, blocking};
 use kraken_core::http::{Client, ClientConfig};
-use kraken_core::store::{Area, Store};
+use kraken_core::store::{Area, Store, StoreConfig};
 use kraken_core::{Digest, Error, Namespace, Result};
 use kraken_p2p::node::Node;
 use kraken_p2p::storage::StoreStorage;
@@ -34,7 +36,11 @@ impl Origin {
     /// left, seeds and listens.
     pub async fn start(config: OriginConfig) -> Result<Self> {
         let server = Server::bind(config.listen, "the origin", BLOBSERVER_PORT)?;
-        let areas = [(Area::Uploads, config.upload_cleanup), (Area::Cache, config.cache_cleanup)];
+        let areas = [
+            (Area::Uploads, config.upload_cleanup),
+            (Area::Downloads, config.upload_cleanup),
+            (Area::Cache, config.cache_cleanup),
+        ];
         let parts = open(config, server.addr()).await?;
         crate::write_back::start(&parts).await;
         let task = Arc::clone(&parts);
@@ -100,9 +106,9 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
         backends::open(&config.backends, Layout::ShardedDockerBlob, &client).await?;
     bandwidths.divide(members.len());
     let open = move || {
-        let arriving = config.store.download_dir.clone();
-        let store = Store::open(config.store)?;
-        let arriving = arriving.ok_or_else(|| Error::invalid("there is no download_dir"))?;
+        let arriving = place_of_arriving(&config.store)?;
+        let download_dir = Some(arriving.clone());
+        let store = Store::open(StoreConfig { download_dir, ..config.store })?;
         Ok((store, key::load(&arriving)?))
     };
     let (store, key) =
@@ -146,6 +152,24 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
     Ok(parts)
 }
 
+/// Where blobs are that arrive: as configured, or inside the directory of complete ones where that
+/// cannot be written or is on another file system, as with a volume for each directory. Blocks.
+fn place_of_arriving(store: &StoreConfig) -> Result<PathBuf> {
+    let configured = store.download_dir.as_ref();
+    let configured = configured.ok_or_else(|| Error::invalid("there is no download_dir"))?;
+    let device = |dir: &Path| std::fs::create_dir_all(dir).and_then(|()| Ok(dir.metadata()?.dev()));
+    let why = match (device(configured), device(&store.cache_dir)) {
+        (Ok(own), Ok(cache)) if own != cache => "it is on another file system".to_owned(),
+        (Err(error), Ok(_)) => error.to_string(),
+        // What is wrong with the other directory the store says.
+        (_, _) => return Ok(configured.clone()),
+    };
+    let inside = store.cache_dir.join("arriving");
+    let (dir, instead) = (configured.display(), inside.display());
+    tracing::warn!(%dir, why, %instead, "blobs that arrive are elsewhere");
+    Ok(inside)
+}
+
 /// Follows the ring for ever.
 async fn follow(parts: &Parts) {
     let change = |members: Vec<String>| {
@@ -166,6 +190,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn blobs_arrive_among_complete_ones_where_there_is_no_other_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::config::store_under(dir.path());
+        let beside = dir.path().join("arriving");
+        assert_eq!(place_of_arriving(&store).unwrap(), beside);
+        std::fs::remove_dir(&beside).unwrap();
+        std::fs::write(&beside, "no directory").unwrap();
+        let inside = place_of_arriving(&store).unwrap();
+        assert_eq!(inside, store.cache_dir.join("arriving"));
+        drop(Store::open(StoreConfig { download_dir: Some(inside), ..store }).unwrap());
+    }
 
     #[tokio::test]
     async fn a_blob_that_is_gone_is_not_counted_as_written_back() {

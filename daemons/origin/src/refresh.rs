@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kraken_backends::ObjectName;
+use kraken_backends::{BlobStat, ObjectName};
 use kraken_common::blocking;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
 
+use crate::arriving::Pulled;
 use crate::fetches::{Fetch, Fetches, pending};
 use crate::parts::Parts;
-use crate::{arriving, replicate};
+use crate::{arriving, limits, replicate};
 
 /// Starts fetching a blob unless that is going on; what to answer meanwhile: `Pending`, `NotFound`,
 /// or why it cannot be fetched.
@@ -77,10 +78,7 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch)
         tracing::info!(%digest, %namespace, duration_ms, "fetched from another owner");
         return Ok(());
     }
-    let backend = parts.router.route(namespace)?;
-    let stat = backend.stat(namespace, &ObjectName::from(&digest)).await?;
-    refuse_oversize(parts, &digest, stat.len)?;
-    arriving::pull(parts, namespace, &stat, under_way).await?;
+    let stat = pull(parts, namespace, under_way).await?;
     parts.fetches.add_bytes(stat.len);
     let duration_ms = started.elapsed().as_millis() as u64;
     tracing::info!(%digest, %namespace, bytes = stat.len, duration_ms, "fetched from the backend");
@@ -89,6 +87,23 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch)
         replicate::spread(parts, namespace, &blob).await;
     }
     Ok(())
+}
+
+/// Brings the blob from the backend, from the beginning again when another object has taken its
+/// place there meanwhile.
+async fn pull(parts: &Parts, namespace: &Namespace, under_way: &mut Fetch) -> Result<BlobStat> {
+    let digest = under_way.digest();
+    let backend = parts.router.route(namespace)?;
+    let mut stat = backend.stat(namespace, &ObjectName::from(&digest)).await?;
+    for _ in 0..limits::OBJECTS_MAX {
+        refuse_oversize(parts, &digest, stat.len)?;
+        match arriving::pull(parts, namespace, &stat, under_way).await? {
+            Pulled::Whole => return Ok(stat),
+            Pulled::Changed(now) => stat = now,
+        }
+    }
+    let text = format!("the backend of {namespace} has another object as {digest} each time");
+    Err(Error::new(ErrorKind::Unavailable, text))
 }
 
 /// What is known of a blob that is not here, most often without sums: it is fetched unless that is

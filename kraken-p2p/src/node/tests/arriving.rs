@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kraken_core::store::{Store, StoreConfig};
 use kraken_core::{
-    AttemptId, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Provisional, SigningKey,
+    AttemptId, Bitfield, Digest, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, PieceProof,
+    Provisional, SigningKey,
 };
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use super::BLOB_LEN;
 use super::support::{Played, Tracker, blob, handshake, loopback, namespace, soon};
 use crate::node::{Download, Node, NodeConfig};
 use crate::storage::StoreStorage;
 use crate::swarm::SwarmConfig;
-use crate::wire::Message;
+use crate::wire::{self, Capabilities, Handshake, Message};
 
 /// A node on a real store.
 struct Host {
@@ -204,3 +207,123 @@ async fn a_key_that_is_not_known_is_asked_for_and_a_blob_that_is_another_ends() 
         host.node.close().await;
     }
 }
+
+/// What a peer sends in place of a piece: bytes, and what vouches for them.
+type Lie = fn(&Provisional, PieceIndex, &[u8]) -> (Vec<u8>, PieceProof);
+
+fn proof(of: &Provisional, key: &SigningKey, index: PieceIndex, piece: &[u8]) -> PieceProof {
+    key.prove(of, index, crc32fast::hash(piece), *blake3::hash(piece).as_bytes())
+}
+
+/// Has every piece, and sends what `lie` makes of those that it is asked for.
+async fn serve(listener: TcpListener, of: Provisional, bytes: Vec<u8>, lie: Lie) {
+    let pieces = Bitfield::full(of.geometry().pieces());
+    loop {
+        let mut peer = Played::new(listener.accept().await.unwrap().0);
+        let Some(Message::Handshake(_)) = peer.receive().await else { continue };
+        let hello = Handshake {
+            peer_id: LIAR,
+            info_hash: of.info_hash(),
+            digest: of.digest(),
+            namespace: namespace(),
+            bitfield: pieces.to_wire().into(),
+            remote_peers: Vec::new(),
+            capabilities: Some(Capabilities(Capabilities::PROVISIONAL)),
+        };
+        peer.send(Message::Handshake(Box::new(hello))).await;
+        while let Some(message) = peer.receive().await {
+            let Message::PieceRequest { index, length, .. } = message else { continue };
+            let range = of.geometry().range(index);
+            let piece = &bytes[range.start as usize..range.end as usize];
+            let (piece, proof) = lie(&of, index, piece);
+            let mut frames = BytesMut::new();
+            wire::encode(&Message::PieceProof { index, proof: Box::new(proof) }, &mut frames);
+            wire::encode(&Message::PiecePayload { index, offset: 0, length }, &mut frames);
+            frames.extend_from_slice(&piece);
+            if peer.socket.write_all(&frames).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_makes_proofs_up_is_banned_and_who_may_know_no_better_is_not() {
+    let replayed: Lie = |of, index, piece| {
+        (
+            piece.to_vec(),
+            proof(of, &key(1), PieceIndex((index.0 + 1) % of.geometry().pieces()), piece),
+        )
+    };
+    let altered: Lie = |of, index, piece| {
+        let mut other = piece.to_vec();
+        other[0] ^= 1;
+        (other, proof(of, &key(1), index, piece))
+    };
+    let false_signature: Lie = |of, index, piece| {
+        let mut proof = proof(of, &key(1), index, piece);
+        proof.blake3[0] ^= 1;
+        (piece.to_vec(), proof)
+    };
+    let other_blob: Lie = |of, index, piece| {
+        let (attempt, keys) = (of.attempt(), of.keys().to_vec());
+        let other = Digest::sha256(b"another blob");
+        let other = Provisional::new(other, of.geometry(), String::new(), attempt, keys);
+        (piece.to_vec(), proof(&other.unwrap(), &key(1), index, piece))
+    };
+    let other_attempt: Lie = |of, index, piece| {
+        let (digest, keys) = (of.digest(), of.keys().to_vec());
+        let attempt = AttemptId([9; 16]);
+        let other = Provisional::new(digest, of.geometry(), String::new(), attempt, keys);
+        (piece.to_vec(), proof(&other.unwrap(), &key(1), index, piece))
+    };
+    let unknown_key: Lie = |of, index, piece| (piece.to_vec(), proof(of, &key(2), index, piece));
+    for (name, lie, is_banned) in [
+        ("replayed for another piece", replayed, true),
+        ("an altered piece", altered, true),
+        ("a false signature", false_signature, true),
+        ("replayed for another blob", other_blob, true),
+        ("replayed for another attempt", other_attempt, false),
+        ("an unknown key", unknown_key, false),
+    ] {
+        let (bytes, meta) = blob(BLOB_LEN, 84);
+        let tracker = Arc::new(Tracker::default());
+        let agent = Host::start(&tracker, loopback()).await;
+        let of = provisional(&meta, 1, &[key(1)]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ip = "127.0.0.1".to_owned();
+        let liar = PeerInfo { peer_id: LIAR, ip, port, origin: false, complete: true };
+        let serving = tokio::spawn(serve(listener, of.clone(), bytes.clone(), lie));
+        tracker.arrives(&of, liar);
+        let mut download = soon(agent.node.open(&namespace(), &meta.digest())).await.unwrap();
+        download.set_demand(0..BLOB_LEN as u64);
+        let asked = tracker.asked();
+        let refused = async {
+            loop {
+                let banned = agent.node.blacklist().await.unwrap();
+                if is_banned && !banned.is_empty() || !is_banned && tracker.asked() > asked {
+                    break banned.len();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert_eq!(soon(refused).await, usize::from(is_banned), "{name}");
+        assert_eq!(download.progress().pieces, 0, "{name}: none of its pieces is taken");
+        // From an origin it comes all the same.
+        let origin = Host::origin(&tracker).await;
+        let mut arriving = origin.node.begin(of.clone(), &namespace()).await.unwrap();
+        tracker.arrives(&of, origin.node.peer_info().clone());
+        for index in of.geometry().indexes() {
+            land(&arriving, &of, &[1; 32], &bytes, index.0).await;
+        }
+        soon(arriving.finished()).await.unwrap();
+        soon(download.finished()).await.unwrap();
+        serving.abort();
+        for host in [origin, agent] {
+            host.node.close().await;
+        }
+    }
+}
+
+const LIAR: PeerId = PeerId::new([7; 20]);

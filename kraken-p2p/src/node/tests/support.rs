@@ -187,6 +187,8 @@ pub(super) struct Tracker {
     /// Of blobs that still arrive.
     arriving: Mutex<BTreeMap<Digest, Provisional>>,
     peers: Mutex<BTreeMap<Digest, Vec<PeerInfo>>>,
+    /// How often metainfo was asked for.
+    asked: AtomicU32,
     /// What was said last.
     pub(super) zone: Mutex<String>,
 }
@@ -203,6 +205,11 @@ impl Tracker {
     /// A blob is there no more.
     pub(super) fn forget(&self, digest: &Digest) {
         self.arriving.lock().unwrap().remove(digest);
+    }
+
+    /// How often metainfo was asked for.
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// A blob arrives at an origin.
@@ -235,6 +242,7 @@ impl TrackerClient for Tracker {
     }
 
     async fn torrent_meta(&self, of: &Namespace, digest: &Digest) -> Result<TorrentMeta> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let arriving = self.arriving.lock().unwrap().get(digest).cloned();
         match (self.metainfo(of, digest).await, arriving) {
             (Err(_), Some(meta)) => Ok(TorrentMeta::Provisional(meta)),

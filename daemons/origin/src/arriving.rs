@@ -71,7 +71,8 @@ pub(crate) async fn pull(
             if hopeless {
                 discard(parts, &digest).await?;
             }
-            return Err(error);
+            let what = format_args!("fetch {digest} from the backend of {namespace}");
+            return Err(error.context(what));
         }
         tracing::warn!(%digest, %namespace, %error, attempts, "the backend broke off");
         tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
@@ -266,8 +267,7 @@ impl Pull<'_> {
         let mut landing: Option<Landing> = None;
         while let Some(mut chunk) = bytes.try_next().await? {
             if at + chunk.len() as u64 > end {
-                let error = self.wrong_length(at + chunk.len() as u64 - start, end - start);
-                return Err(Error::new(ErrorKind::Mismatch, error.to_string()));
+                return Err(self.wrong_length(at + chunk.len() as u64 - start, end - start));
             }
             while !chunk.is_empty() {
                 let index = PieceIndex((at / geometry.piece_len()) as u32);
@@ -300,10 +300,8 @@ impl Pull<'_> {
 
     fn wrong_length(&self, found: u64, expected: u64) -> Error {
         let (namespace, digest) = (self.namespace, self.meta.digest());
-        Error::new(
-            ErrorKind::Unavailable,
-            format!("the backend of {namespace} sent {found} of {expected} bytes of {digest}"),
-        )
+        let text = format!("the backend of {namespace} sent {found} for {expected} of {digest}");
+        Error::new(ErrorKind::Mismatch, text)
     }
 }
 

@@ -16,6 +16,7 @@ use kraken_p2p::tracker::{HttpTrackerClient, TrackerClient};
 use kraken_registry_api::Registry;
 
 use crate::config::AgentConfig;
+use crate::finishing::Finishing;
 use crate::parts::Parts;
 use crate::recent::RecentManifests;
 use crate::registry::AgentRegistry;
@@ -147,7 +148,8 @@ async fn join(config: &AgentConfig, store: Store, http: Client) -> Result<(Arc<P
         }
     });
     let recent = RecentManifests::default();
-    let parts = Parts { node, store, tracker, build_index, http, recent };
+    let finishing = config.finish_downloads.then(Finishing::default);
+    let parts = Parts { node, store, tracker, build_index, http, recent, finishing };
     Ok((Arc::new(parts), following))
 }
 

@@ -35,6 +35,9 @@ pub struct AgentConfig {
     pub build_indexes: Hosts,
     /// When a build-index counts as ill.
     pub build_index_health: PassiveConfig,
+    /// Whether the download of a blob goes on when all that read it have left. Else it stands still,
+    /// and what is missing is fetched when it is asked for again.
+    pub finish_downloads: bool,
 }
 
 impl AgentConfig {
@@ -97,6 +100,7 @@ impl Default for AgentConfig {
             tracker_client: HttpTrackerConfig::default(),
             build_indexes: Hosts::default(),
             build_index_health: PassiveConfig::default(),
+            finish_downloads: false,
         }
     }
 }

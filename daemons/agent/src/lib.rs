@@ -8,6 +8,7 @@
 mod access;
 mod agent;
 mod config;
+mod finishing;
 mod limits;
 mod metrics;
 mod parts;

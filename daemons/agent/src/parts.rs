@@ -13,6 +13,7 @@ use kraken_p2p::node::{Download, Node};
 use kraken_p2p::tracker::HttpTrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
+use crate::finishing::{Finishing, finish};
 use crate::recent::RecentManifests;
 
 /// What every request finds.
@@ -24,6 +25,8 @@ pub(crate) struct Parts {
     pub(crate) build_index: BuildIndex,
     pub(crate) http: Client,
     pub(crate) recent: RecentManifests,
+    /// Downloads that go on when nobody reads them, if they are to.
+    pub(crate) finishing: Option<Finishing>,
 }
 
 /// A blob that is here, or arrives as it is read.
@@ -64,7 +67,8 @@ impl BlobReader for OpenBlob {
     }
 }
 
-/// Opens a blob to be read while it arrives; nothing of it is asked for before it is read.
+/// Opens a blob to be read while it arrives; nothing of it is asked for before it is read, unless
+/// all of it is to come in any case.
 ///
 /// Of the empty blob nothing arrives whose sums could be wrong: it is waited for.
 pub(crate) async fn open(
@@ -76,6 +80,12 @@ pub(crate) async fn open(
     let len = download.metainfo().geometry().blob_len();
     if len == 0 {
         download.finished().await?;
+    }
+    if let Some(finishing) = &parts.finishing
+        && !download.progress().complete
+        && let Some(turn) = finishing.enter(digest)
+    {
+        finish(turn, parts.node.open(namespace, digest).await?, len);
     }
     Ok(OpenBlob { download, len })
 }

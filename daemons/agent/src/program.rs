@@ -37,6 +37,10 @@ pub struct Flags {
     /// Fetch blobs only once they are all at their origin, not while they come there
     #[arg(long)]
     pub no_stream: bool,
+    /// Go on with a blob when all that read it have left; else what is missing is fetched when it
+    /// is asked for again
+    #[arg(long)]
+    pub finish_downloads: bool,
 }
 
 impl Program for Agent {
@@ -77,6 +81,7 @@ impl Program for Agent {
             },
             build_indexes: root.hosts("build_index.hosts")?,
             build_index_health: health(&root.section("build_index"))?,
+            finish_downloads: flags.finish_downloads,
         })
     }
 }

@@ -41,6 +41,14 @@ struct Seeder {
 impl Scene {
     /// The blob's digest is that of `content`, or the right one.
     async fn set(content: Option<&[u8]>, held: impl IntoIterator<Item = u32>) -> Self {
+        Self::configured(content, held, |_| ()).await
+    }
+
+    async fn configured(
+        content: Option<&[u8]>,
+        held: impl IntoIterator<Item = u32>,
+        change: impl FnOnce(&mut AgentConfig),
+    ) -> Self {
         let bytes: Vec<u8> = (0..LEN as u32 / 4).flat_map(|n| n.to_le_bytes()).collect();
         let digest = Digest::sha256(content.unwrap_or(&bytes));
         let metainfo = MetaInfo::of_bytes(digest, &bytes, PIECE_LEN as u64).unwrap();
@@ -60,7 +68,9 @@ impl Scene {
         let seeder = Seeder { held, asked, task: tokio::spawn(seed) };
         let dir = tempfile::tempdir().unwrap();
         let trackers = Hosts::fixed(vec![tracker.addr().to_string()]).unwrap();
-        let agent = Agent::start(AgentConfig { trackers, ..config(&dir) }).await.unwrap();
+        let mut config = AgentConfig { trackers, ..config(&dir) };
+        change(&mut config);
+        let agent = Agent::start(config).await.unwrap();
         Self { dir, agent, tracker, seeder, digest, bytes }
     }
 
@@ -340,6 +350,22 @@ async fn a_client_that_leaves_takes_its_demand_with_it() {
     };
     soon(over).await;
     assert!(!scene.is_here());
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_download_goes_on_without_its_client_if_it_is_to() {
+    let scene = Scene::configured(None, [3], |config| config.finish_downloads = true).await;
+    let mut one = scene.pull(true, "").await;
+    one.read_to(3 * PIECE_LEN).await;
+    drop(one);
+    scene.seeder.hold([]);
+    let here = async {
+        while !scene.is_here() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(here).await;
     scene.close().await;
 }
 

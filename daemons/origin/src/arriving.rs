@@ -53,7 +53,8 @@ pub(crate) async fn pull(
     while under_way.wanted.try_recv().is_ok() {}
     let mut attempts = 0;
     let mut had = pull.pieces_here();
-    while let Err(error) = pull.all(&mut under_way.wanted).await {
+    let mut peers_want = download.wanted();
+    while let Err(error) = pull.all(&mut under_way.wanted, &mut peers_want).await {
         let has = pull.pieces_here();
         attempts = if has > had { 1 } else { attempts + 1 };
         had = has;
@@ -193,7 +194,11 @@ impl Pull<'_> {
 
     /// Brings all that is missing, from the first byte on, and beside that what somebody waits for
     /// before its turn.
-    async fn all(&self, wanted: &mut mpsc::Receiver<Range<u64>>) -> Result<()> {
+    async fn all(
+        &self,
+        wanted: &mut mpsc::Receiver<Range<u64>>,
+        peers_want: &mut mpsc::Receiver<Range<u64>>,
+    ) -> Result<()> {
         let mut missing = pin!(self.missing());
         let mut before_their_turn = FuturesUnordered::new();
         loop {
@@ -201,6 +206,9 @@ impl Pull<'_> {
             tokio::select! {
                 result = &mut missing => return result,
                 Some(range) = wanted.recv(), if has_room => {
+                    before_their_turn.push(self.before_its_turn(range));
+                }
+                Some(range) = peers_want.recv(), if has_room => {
                     before_their_turn.push(self.before_its_turn(range));
                 }
                 Some(result) = before_their_turn.next() => {

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kraken_core::{Digest, Error, ErrorKind, Geometry, PieceIndex, Result, TorrentMeta};
+use tokio::sync::mpsc;
 
 use super::inner::NodeInner;
 use super::landing::Landing;
@@ -55,6 +56,12 @@ impl Download {
     /// or somebody writes it.
     pub fn begin_piece(&self, index: PieceIndex) -> Option<Landing> {
         Landing::new(Arc::clone(&self.node), self.torrent(), index)
+    }
+
+    /// Bytes that peers wait for from now on, for who brings the blob: they should come first. At
+    /// most 64 stand in the line, further ones are left out. Whoever calls it last hears of them.
+    pub fn wanted(&self) -> mpsc::Receiver<Range<u64>> {
+        self.torrent().wanted()
     }
 
     pub(super) fn torrent(&self) -> Arc<Torrent> {

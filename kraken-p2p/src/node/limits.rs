@@ -91,3 +91,6 @@ pub(super) const ACCEPT_PAUSE: (Duration, Duration) =
 /// How often the swarm is told how many bytes have gone out: often enough to follow an uplink that
 /// empties, and some pieces go out meanwhile.
 pub(crate) const UPLOAD_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Most ranges that peers wait for which the application has not taken up yet.
+pub(super) const WANTS_MAX: usize = 64;

@@ -43,6 +43,11 @@ impl Driver {
                 }
                 Output::Close { conn, reason } => self.close(conn, &reason),
                 Output::Refresh { torrent } => self.refresh(&torrent),
+                Output::Wanted { torrent, pieces } => {
+                    if let Some(entry) = self.entries.get(&torrent) {
+                        entry.torrent.want(pieces);
+                    }
+                }
                 Output::Commit { torrent } => self.commit(torrent),
                 Output::Discard { torrent } => self.discard(torrent),
                 Output::Completed { torrent } => self.completed(torrent),

@@ -1,12 +1,15 @@
 //! A torrent as the node's tasks see it: its sums, its bytes, and who writes what.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use kraken_core::{Digest, Error, ErrorKind, Geometry, Namespace, Result, TorrentMeta};
+use kraken_core::{Digest, Error, ErrorKind, Geometry, Namespace, PieceIndex, Result, TorrentMeta};
+use tokio::sync::mpsc;
 
 use super::lease::Leases;
+use super::limits::WANTS_MAX;
 use crate::storage::{TorrentFile, TorrentStorage};
 use crate::swarm::TorrentSpec;
 
@@ -20,6 +23,8 @@ pub(super) struct Torrent {
     pub(super) leases: Arc<Leases>,
     /// Whether the application brings its pieces.
     brought: AtomicBool,
+    /// Where the application hears of bytes that peers wait for; a leaf.
+    wants: Mutex<Option<mpsc::Sender<Range<u64>>>>,
     /// How long writes to the file took, one after the other, in nanoseconds.
     disk_nanos: AtomicU64,
     /// What vouches for its pieces; a leaf.
@@ -59,6 +64,7 @@ impl Torrent {
             file,
             leases,
             brought: AtomicBool::new(false),
+            wants: Mutex::default(),
             disk_nanos: AtomicU64::new(0),
             meta: RwLock::new(meta),
             open: RwLock::new(true),
@@ -73,6 +79,22 @@ impl Torrent {
     /// Whether it does.
     pub(super) fn is_brought(&self) -> bool {
         self.brought.load(Ordering::Relaxed)
+    }
+
+    /// Hears of bytes that peers wait for, from now on and in place of whoever heard of them before.
+    pub(super) fn wanted(&self) -> mpsc::Receiver<Range<u64>> {
+        let (wants, wanted) = mpsc::channel(WANTS_MAX);
+        *self.wants.lock().unwrap_or_else(PoisonError::into_inner) = Some(wants);
+        wanted
+    }
+
+    /// A peer waits for these pieces. When too many do, it waits.
+    pub(super) fn want(&self, pieces: Range<u32>) {
+        let [first, last] = [pieces.start, pieces.end - 1].map(PieceIndex);
+        let bytes = self.geometry.range(first).start..self.geometry.range(last).end;
+        if let Some(wants) = &*self.wants.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = wants.try_send(bytes);
+        }
     }
 
     /// Notes a write.

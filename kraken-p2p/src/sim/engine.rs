@@ -354,7 +354,7 @@ impl Simulation {
                 }
             }
             // All metainfo is there from the start.
-            Output::Refresh { .. } => {}
+            Output::Refresh { .. } | Output::Wanted { .. } => {}
             Output::Completed { torrent } => {
                 if let Some(copy) = self.copy_of(host, &torrent) {
                     self.copies[copy as usize].complete = true;

@@ -1,6 +1,6 @@
 //! One connection of a torrent: what the other side has, what is open with it, how quick it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(super) struct Conn {
     pub(super) timeouts: u32,
     /// Bytes that came since the last time.
     bytes_since_timeout: u64,
+    /// Pieces that it was told somebody waits for.
+    pub(super) told_wants: BTreeSet<PieceIndex>,
     /// Requests it refused in a row.
     pub(super) errors: u32,
     /// Pieces for which nothing vouched that counts here.
@@ -113,6 +115,7 @@ impl Conn {
             rest_until: Time::ZERO,
             timeouts: 0,
             bytes_since_timeout: 0,
+            told_wants: BTreeSet::new(),
             errors: 0,
             unproven: 0,
             queue: VecDeque::new(),

@@ -526,6 +526,7 @@ impl Torrent {
             Message::Error { index, .. } => self.on_refused(cx, id, index),
             Message::Complete => self.on_peer_complete(cx, id),
             Message::Final { .. } => self.on_final(cx, id),
+            Message::WantPieces { index, count } => self.on_wants(cx, id, index, count),
             // A second handshake, a stray payload header and what newer peers may say are
             // skipped, as uber/kraken does.
             Message::Handshake(_)

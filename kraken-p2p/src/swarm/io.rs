@@ -1,6 +1,7 @@
 //! What goes into and comes out of the swarm.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use kraken_core::{Bitfield, Digest, InfoHash, Namespace, PeerInfo, PieceIndex, TorrentMeta};
@@ -99,6 +100,14 @@ pub enum Output {
     Refresh {
         /// The torrent.
         torrent: Digest,
+    },
+    /// A peer waits for these pieces of a blob without sums, of which some may not be here yet:
+    /// whoever brings it should bring them first. Nothing is to be answered.
+    Wanted {
+        /// The torrent.
+        torrent: Digest,
+        /// Which pieces; not none.
+        pieces: Range<u32>,
     },
     /// The blob failed its digest: throw it away, open it anew, answer with `handle_discarded`.
     Discard {

@@ -71,3 +71,6 @@ pub(super) const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Longest pause after a tracker did not answer: one that is back is found within seconds.
 pub(super) const FAILED_ANNOUNCE_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Most pieces that an origin is told of somebody waits for and that it has not brought yet.
+pub(super) const WANTS_TOLD_MAX: usize = 64;

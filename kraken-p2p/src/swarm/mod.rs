@@ -26,6 +26,7 @@ mod slots;
 mod snapshot;
 mod torrent;
 mod upload;
+mod wants;
 
 #[cfg(test)]
 mod tests;

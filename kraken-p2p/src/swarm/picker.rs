@@ -29,6 +29,7 @@ impl Torrent {
         if !self.wants_pieces() || cx.now < self.pause_until {
             return;
         }
+        self.tell_wants(cx);
         let mut room = self.room(cx);
         while room > 0 {
             let Some(id) = self.quickest(cx, |conn| !conn.dry) else {

@@ -84,6 +84,10 @@ fn message(raw: RawMessage<'_>) -> Result<Message> {
             let raw = raw.final_sums.ok_or_else(|| missing("final"))?;
             Ok(Message::Final { info_hash: raw.parse()? })
         }
+        102 => {
+            let span = raw.want_pieces.ok_or_else(|| missing("want pieces"))?;
+            Ok(Message::WantPieces { index: span.index()?, count: natural("count", span.length)? })
+        }
         kind => Ok(Message::Unknown(enumeration(kind))),
     }
 }

@@ -48,6 +48,10 @@ pub fn encode(message: &Message, out: &mut BytesMut) {
         Message::Final { info_hash } => {
             put_frame(out, 101, 101, &[Field::Bytes(2, info_hash.to_string().as_bytes())]);
         }
+        Message::WantPieces { index, count } => {
+            let fields = [Field::Varint(2, index.0.into()), Field::Varint(4, (*count).into())];
+            put_frame(out, 102, 102, &fields);
+        }
         Message::Unknown(kind) => put_bare_frame(out, *kind),
     }
 }

@@ -100,6 +100,15 @@ pub enum Message {
         /// The torrent's info hash with them.
         info_hash: InfoHash,
     },
+    /// Ours, type 102: the sender waits for these pieces of a blob that has no sums yet, and the
+    /// receiver brings it: they should come before others. Only to peers with
+    /// [`Capabilities::PROVISIONAL`].
+    WantPieces {
+        /// The first piece.
+        index: PieceIndex,
+        /// How many.
+        count: u32,
+    },
     /// A type of message this side does not know, by number; skipped.
     Unknown(u64),
 }

@@ -5,7 +5,7 @@ use kraken_core::{Error, Result};
 
 use crate::limits;
 
-/// The fields of `p2p.Message`, and fields 100 and 101, which are ours. `version` is checked to be
+/// The fields of `p2p.Message`, and fields 100 to 102, which are ours. `version` is checked to be
 /// text and dropped; `complete` is empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RawMessage<'a> {
@@ -19,6 +19,8 @@ pub(super) struct RawMessage<'a> {
     pub(super) piece_proof: Option<RawProof<'a>>,
     /// The info hash of our `Final`.
     pub(super) final_sums: Option<&'a str>,
+    /// Of which the length is a number of pieces.
+    pub(super) want_pieces: Option<RawSpan>,
 }
 
 /// The fields of `p2p.BitfieldMessage`, and field 100, which is ours.
@@ -87,6 +89,7 @@ impl<'a> RawMessage<'a> {
                 9 => skip_all(value.bytes(number)?)?,
                 100 => raw.piece_proof.get_or_insert_default().merge(value.bytes(number)?)?,
                 101 => merge_text(raw.final_sums.get_or_insert_default(), value.bytes(number)?)?,
+                102 => merge_span(&mut raw.want_pieces, value.bytes(number)?, Spanned::Request)?,
                 _ => {}
             }
         }

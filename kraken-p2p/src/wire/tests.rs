@@ -11,7 +11,7 @@ use super::proto::{RawBitfield, RawError, RawMessage, RawProof, RawSpan};
 use super::*;
 use crate::limits;
 
-/// uber/kraken's `p2p.proto`, with fields 100 and 101.
+/// uber/kraken's `p2p.proto`, with fields 100 to 102.
 mod oracle {
     use std::collections::BTreeMap;
 
@@ -39,6 +39,8 @@ mod oracle {
         pub(super) piece_proof: Option<PieceProof>,
         #[prost(message, optional, tag = "101")]
         pub(super) final_sums: Option<Final>,
+        #[prost(message, optional, tag = "102")]
+        pub(super) want_pieces: Option<PieceRequest>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -241,6 +243,7 @@ fn what_crashes_the_go_original_is_refused_with_a_reason() {
         (vec![0x10, 100], "piece proof, but it has none"),
         (vec![0x10, 100, 0xa2, 6, 3, 0x1a, 1, 0], "a piece proof of 1 bytes, not 148"),
         (vec![0x10, 101], "final, but it has none"),
+        (vec![0x10, 102], "want pieces, but it has none"),
         (vec![0x10, 101, 0xaa, 6, 0], "0 hex characters, not 40"),
         (negative(3, 6, 2), "index -1 is negative"),
         (negative(1, 4, 2), "index -1 is negative"),
@@ -312,7 +315,7 @@ fn unknown_fields_are_skipped_and_submessages_merge() {
 
 #[test]
 fn unknown_types_and_codes_keep_their_numbers() {
-    for kind in [7, 102, u64::MAX] {
+    for kind in [7, 103, u64::MAX] {
         let frame = frame_of(&Message::Unknown(kind));
         assert_eq!(decode_message(&frame[4..]).unwrap(), Message::Unknown(kind));
     }
@@ -388,7 +391,9 @@ fn arb_message() -> impl Strategy<Value = Message> {
         Just(Message::Complete),
         (index(), arb_proof()).prop_map(|(index, proof)| Message::PieceProof { index, proof }),
         any::<[u8; 20]>().prop_map(|id| Message::Final { info_hash: InfoHash::new(id) }),
-        prop_oneof![7..=99u64, 102..=i32::MAX as u64].prop_map(Message::Unknown),
+        (index(), 0..=i32::MAX as u32)
+            .prop_map(|(index, count)| Message::WantPieces { index, count }),
+        prop_oneof![7..=99u64, 103..=i32::MAX as u64].prop_map(Message::Unknown),
     ]
 }
 
@@ -450,6 +455,11 @@ fn to_oracle(message: &Message) -> oracle::Message {
             out.kind = 101;
             out.final_sums = Some(oracle::Final { info_hash: info_hash.to_string() });
         }
+        Message::WantPieces { index, count } => {
+            out.kind = 102;
+            let (index, length) = (int(index.0), int(*count));
+            out.want_pieces = Some(oracle::PieceRequest { index, length, ..Default::default() });
+        }
         Message::Unknown(kind) => out.kind = i32::try_from(*kind).unwrap(),
     }
     out
@@ -457,6 +467,11 @@ fn to_oracle(message: &Message) -> oracle::Message {
 
 /// What our parser should have read, given what the generated one has.
 fn to_raw(message: &oracle::Message) -> RawMessage<'_> {
+    let span = |span: &oracle::PieceRequest| RawSpan {
+        index: span.index,
+        offset: span.offset,
+        length: span.length,
+    };
     let index = |piece: &oracle::Index| RawSpan { index: piece.index, ..RawSpan::default() };
     RawMessage {
         kind: message.kind,
@@ -469,11 +484,7 @@ fn to_raw(message: &oracle::Message) -> RawMessage<'_> {
             remote_peers: bitfield.remote.keys().map(String::as_str).collect(),
             capabilities: bitfield.capabilities.as_ref().map(|c| c.bits),
         }),
-        piece_request: message.piece_request.as_ref().map(|span| RawSpan {
-            index: span.index,
-            offset: span.offset,
-            length: span.length,
-        }),
+        piece_request: message.piece_request.as_ref().map(span),
         piece_payload: message.piece_payload.as_ref().map(|span| RawSpan {
             index: span.index,
             offset: span.offset,
@@ -491,6 +502,7 @@ fn to_raw(message: &oracle::Message) -> RawMessage<'_> {
             .as_ref()
             .map(|piece| RawProof { index: piece.index, proof: &piece.proof }),
         final_sums: message.final_sums.as_ref().map(|sums| &*sums.info_hash),
+        want_pieces: message.want_pieces.as_ref().map(span),
     }
 }
 

@@ -406,6 +406,7 @@ impl Model {
             Message::Handshake(_)
             | Message::PiecePayload { .. }
             | Message::PieceProof { .. }
+            | Message::WantPieces { .. }
             | Message::Unknown(_) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Whether what comes out of a swarm is what may come, by the model.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use kraken_core::{Digest, ErrorKind, PeerInfo, PieceIndex, Time};
@@ -153,6 +154,11 @@ impl Model {
             Output::SendPiece { conn, torrent, index, proven } => {
                 self.sends_piece(now, *conn, torrent, *index, *proven);
             }
+            Output::Wanted { torrent, pieces } => {
+                let known = &self.torrents[torrent];
+                assert!(known.phase == Phase::Fetching && !pieces.is_empty());
+                assert!(pieces.end <= known.geometry.pieces());
+            }
             Output::Refresh { torrent } => {
                 let known = self.torrents.get_mut(torrent).expect("refreshes a torrent");
                 assert!(!known.is_final, "it has sums");
@@ -242,6 +248,15 @@ impl Model {
             Message::Final { info_hash } => {
                 assert!(known.is_final && known.info_hash == *info_hash);
                 assert!(self.step.finals.remove(&conn), "it was told, or knows");
+            }
+            Message::WantPieces { index, count } => {
+                let pieces = index.0..index.0.saturating_add(*count);
+                assert!(open.lacks_sums && !known.is_final && *count > 0);
+                assert!(pieces.end <= known.geometry.pieces() && !known.have.contains(*index));
+                let mut waits = known.demands.values();
+                let waited =
+                    |waited: &Range<u32>| waited.contains(&index.0) && waited.end == pieces.end;
+                assert!(waits.any(waited), "nobody waits for that");
             }
             Message::Complete => {
                 assert!(known.phase == Phase::Complete && now.config.seed);

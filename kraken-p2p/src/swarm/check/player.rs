@@ -273,6 +273,7 @@ impl<'a> Player<'a> {
             242..246 => Message::PiecePayload { index, offset: 0, length: whole },
             246..248 => Message::Handshake(Box::new(input::handshake(self.spec(0), 1, input))),
             248..250 => Message::Final { info_hash: self.spec(0).1 },
+            250..252 => Message::WantPieces { index, count: u32::from(input.byte()) },
             _ => Message::Unknown(u64::from(kind)),
         };
         self.tell(Event::Message(conn, message));

@@ -409,7 +409,9 @@ impl Crowd {
             Output::Completed { .. } => {
                 assert!(self.hosts[at].completed.replace(now).is_none(), "completed twice");
             }
-            Output::Refresh { .. } => unreachable!("there are sums from the start"),
+            Output::Refresh { .. } | Output::Wanted { .. } => {
+                unreachable!("there are sums from the start")
+            }
             Output::Dropped { reason, .. } => self.hosts[at].dropped = Some(reason),
         }
     }

@@ -8,7 +8,7 @@ use kraken_core::{
 };
 
 use super::crowd::{ip, spec};
-use super::script::{Alone, LEN, PIECES, full, none, requests, some};
+use super::script::{Alone, LEN, PIECES, full, none, peer, requests, some};
 use crate::swarm::upload::UNPROVABLE;
 use crate::swarm::{ConnId, DemandId, Output, PieceOutcome, Refused, SwarmConfig};
 use crate::wire::{Capabilities, Handshake, Message};
@@ -214,4 +214,51 @@ fn a_blob_that_arrived_and_is_another_is_given_up_at_once() {
     arriving.0.swarm.handle_discarded(arriving.0.now, &digest, Ok(()));
     let outputs = arriving.0.outputs();
     assert!(outputs.iter().any(|output| matches!(output, Output::Dropped { .. })), "{outputs:?}");
+}
+
+fn wants(outputs: &[Output]) -> Vec<(ConnId, u32, u32)> {
+    let told = |output: &Output| match output {
+        Output::Send { conn, message: Message::WantPieces { index, count } } => {
+            Some((*conn, index.0, *count))
+        }
+        _ => None,
+    };
+    outputs.iter().filter_map(told).collect()
+}
+
+#[test]
+fn an_origin_is_told_once_of_pieces_that_somebody_waits_for_and_nobody_has() {
+    let mut arriving = Arriving::leecher();
+    let (dial, origin) = arriving.0.introduce(vec![peer(1, true)]).remove(0);
+    assert!(origin.origin);
+    let (hash, known) = (arriving.hash(), Some(Capabilities(3)));
+    let hello = arriving.0.handshake(1, &some(&[0]));
+    let hello = Handshake { info_hash: hash, capabilities: known, ..hello };
+    arriving.0.swarm.handle_dialed(arriving.0.now, dial, Ok(hello));
+    let other = arriving.accept(2, &none());
+    assert_eq!(wants(&arriving.0.outputs()), [], "all of it comes as it comes");
+    let (digest, piece_len) = (arriving.0.meta.digest(), arriving.0.meta.geometry().piece_len());
+    let last = PIECES - 1;
+    let range = u64::from(last - 1) * piece_len..arriving.0.meta.geometry().blob_len();
+    for reader in 1..3 {
+        let range = Some(range.clone());
+        arriving.0.swarm.set_demand(arriving.0.now, &digest, DemandId(reader), range);
+        let told: &[_] = if reader == 1 { &[(dial, last - 1, 2)] } else { &[] };
+        assert_eq!(wants(&arriving.0.outputs()), told);
+    }
+    // What the origin does with it, and with nonsense.
+    for (index, count, expected) in [(1, 2, Some(1..3)), (1, u32::MAX, Some(1..PIECES))] {
+        let want = Message::WantPieces { index: PieceIndex(index), count };
+        let outputs = arriving.0.message(other, want);
+        let [Output::Wanted { pieces, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(Some(pieces.clone()), expected);
+    }
+    for (index, count) in [(1, 0), (PIECES, 1), (u32::MAX, u32::MAX)] {
+        let want = Message::WantPieces { index: PieceIndex(index), count };
+        assert_eq!(arriving.0.message(other, want).len(), 0);
+    }
+    arriving.settle();
+    let range = Some(0..piece_len);
+    arriving.0.swarm.set_demand(arriving.0.now, &digest, DemandId(3), range);
+    assert_eq!(wants(&arriving.0.outputs()), [], "all of it is there");
 }

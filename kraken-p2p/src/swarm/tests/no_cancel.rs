@@ -95,7 +95,7 @@ fn who_answers_nothing_of_what_was_given_up_is_let_go() {
     for index in line {
         land(&mut alone, index);
     }
-    // One that is asked again and again and stays silent is let go after 17 s.
+    // One that is asked again and again and stays silent is let go after 16 s.
     let outputs = alone.later(Duration::from_secs(14));
     assert!(asked(&outputs).is_empty() && !outputs.iter().any(is_stalled));
     let outputs = alone.later(Duration::from_secs(16));

@@ -238,6 +238,27 @@ impl Torrent {
                 self.rest(cx, id, timeout);
             }
         }
+        self.close_hopeless(cx);
+    }
+
+    /// Has those peers time out that could not be asked for anything any more, since they know no
+    /// cancel and do not answer what was given up. A request that is lost would block them for
+    /// ever, and only the end of a connection is sure to empty its line; so they get the time that
+    /// they would have if they were asked again, and are let go like others that do not answer.
+    pub(super) fn expire_stuck(&mut self, cx: &mut Cx<'_>) {
+        let (timeout, typical) = (self.request_timeout(cx), self.typical_service);
+        let is_stuck = |conn: &Conn| conn.is_stuck(cx.now, typical, timeout, cx.config);
+        let stuck = self.conns.iter().filter(|(_, conn)| is_stuck(conn));
+        for id in stuck.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.on_timed_out();
+            }
+            self.rest(cx, id, timeout);
+        }
+        self.close_hopeless(cx);
+    }
+
+    fn close_hopeless(&mut self, cx: &mut Cx<'_>) {
         let hopeless: Vec<_> = self
             .conns
             .iter()

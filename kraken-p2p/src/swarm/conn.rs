@@ -29,6 +29,9 @@ pub(super) struct Conn {
     pub(super) bits_count: u32,
     /// Requests open with the other side, with the time each was sent.
     pub(super) requests: BTreeMap<PieceIndex, Time>,
+    /// What a peer that knows no cancel was asked for and has not answered, in that order: what was
+    /// given up here stands in its line all the same.
+    pub(super) unanswered: Vec<PieceIndex>,
     /// Pieces that it is to be asked for once others have let go of them.
     pub(super) promised: usize,
     /// Set when a search found nothing to ask of it; cleared when that may have changed.
@@ -105,6 +108,7 @@ impl Conn {
             bits,
             bits_count,
             requests: BTreeMap::new(),
+            unanswered: Vec::new(),
             promised: 0,
             dry: false,
             service: None,
@@ -140,6 +144,24 @@ impl Conn {
             self.busy_since = now;
         }
         self.requests.insert(index, now);
+        if !self.ours {
+            self.unanswered.push(index);
+        }
+    }
+
+    /// Notes that a request was answered, in whatever way; whether it stood in the line of a peer
+    /// that knows no cancel. Such a one answers in the order it was asked, so whatever was given up
+    /// and asked for before this is lost, and keeps no place.
+    pub(super) fn on_answered(&mut self, index: PieceIndex) -> bool {
+        let Some(at) = self.unanswered.iter().position(|asked| *asked == index) else {
+            return false;
+        };
+        let (requests, mut places) = (&self.requests, 0..);
+        self.unanswered.retain(|asked| match places.next() {
+            Some(place) if place < at => requests.contains_key(asked),
+            place => place != Some(at),
+        });
+        true
     }
 
     /// Notes that so many more bytes of a requested piece came, or that this side pauses. Enough of
@@ -240,7 +262,7 @@ impl Conn {
     /// seconds per piece of the torrent's other connections.
     pub(super) fn expected_wait(&self, now: Time, typical: f64) -> f64 {
         let service = self.service.unwrap_or(typical).max(self.silent_for(now).as_secs_f64());
-        service * (self.requests.len() + self.promised + 1) as f64
+        service * (self.open() + self.promised + 1) as f64
     }
 
     /// Whether nothing says that its pieces take less than so many seconds.
@@ -276,6 +298,12 @@ impl Conn {
         waits && self.answers_cancels
     }
 
+    /// How many requests are open in the other side's eyes. One of ours has been told which were
+    /// given up.
+    pub(super) fn open(&self) -> usize {
+        if self.ours { self.requests.len() } else { self.unanswered.len() }
+    }
+
     /// How many requests may be open with it by the configuration.
     pub(super) fn pipeline(&self, config: &SwarmConfig) -> usize {
         match (self.ours, self.is_origin()) {
@@ -287,7 +315,7 @@ impl Conn {
 
     /// Whether one more request may be sent.
     pub(super) fn has_room(&self, now: Time, typical: f64, config: &SwarmConfig) -> bool {
-        let open = self.requests.len() + self.promised;
+        let open = self.open() + self.promised;
         if open >= self.pipeline(config).min(REQUESTS_PER_CONN_MAX) || now < self.rest_until {
             return false;
         }
@@ -296,6 +324,21 @@ impl Conn {
             || (self.service.is_some()
                 && !self.is_stale(now)
                 && self.expected_wait(now, typical) <= wait_max)
+    }
+
+    /// Whether what was given up leaves no room to ask for more, and the other side has shown too
+    /// little for so long that one more request would have been given up too.
+    pub(super) fn is_stuck(
+        &self,
+        now: Time,
+        typical: f64,
+        timeout: Duration,
+        config: &SwarmConfig,
+    ) -> bool {
+        self.requests.is_empty()
+            && !self.unanswered.is_empty()
+            && self.is_overdue(now, self.rest_until, timeout)
+            && !self.has_room(now, typical, config)
     }
 
     /// Whether nothing is open in either direction.

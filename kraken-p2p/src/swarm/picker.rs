@@ -86,6 +86,12 @@ impl Torrent {
         true
     }
 
+    /// The other side has answered a request, which may have been given up; whether that makes room
+    /// for another one.
+    fn note_answered(&mut self, id: ConnId, index: PieceIndex) -> bool {
+        self.conns.get_mut(&id).is_some_and(|conn| conn.on_answered(index))
+    }
+
     /// Takes a request back that another peer has answered. One that was silent meanwhile is asked
     /// for nothing as long as it may still be.
     fn release_unheard(&mut self, cx: &Cx<'_>, id: ConnId, index: PieceIndex) {
@@ -348,6 +354,7 @@ impl Torrent {
         if !self.geometry.contains(index) {
             return;
         }
+        self.note_answered(id, index);
         let in_time = self.release(id, index);
         match self.conns.get_mut(&id) {
             Some(conn) if in_time => {
@@ -484,7 +491,11 @@ impl Torrent {
 
     /// The other side refuses a request.
     pub(super) fn on_refused(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
+        let makes_room = self.note_answered(id, index);
         if !self.release(id, index) {
+            if makes_room {
+                self.fill(cx);
+            }
             return;
         }
         self.unlearn(id, index);
@@ -499,8 +510,12 @@ impl Torrent {
 
     /// The other side will not send a piece without sums since it has nothing that vouches for it.
     pub(super) fn on_unprovable(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex) {
-        if self.release(id, index) {
+        let makes_room = self.note_answered(id, index);
+        let was_open = self.release(id, index);
+        if was_open {
             self.on_unproven(cx, id);
+        }
+        if was_open || makes_room {
             self.fill(cx);
         }
     }

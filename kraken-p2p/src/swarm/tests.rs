@@ -1,6 +1,7 @@
 //! Crowds of swarms under virtual time, and one swarm played by hand.
 
 mod crowd;
+mod no_cancel;
 mod play;
 mod provisional;
 mod script;

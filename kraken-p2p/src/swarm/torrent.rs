@@ -431,7 +431,7 @@ impl Torrent {
         }
     }
 
-    /// Closes idle connections; drops the torrent when it has been idle too long itself.
+    /// Closes connections that are idle or stuck; drops the torrent when it has been idle too long itself.
     fn sweep(&mut self, cx: &mut Cx<'_>) {
         let idle: Vec<_> = self
             .conns
@@ -445,6 +445,9 @@ impl Torrent {
             .collect();
         for id in idle {
             self.close(cx, id, CloseReason::Idle);
+        }
+        if self.wants_pieces() {
+            self.expire_stuck(cx);
         }
         if self.wants_pieces() && cx.now.since(self.stored_at) >= SWEEP_INTERVAL {
             self.refresh(cx);

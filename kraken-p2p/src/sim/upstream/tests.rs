@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::sim::{Fate, Group, LinkRates, OriginGroup, Report, Scenario, Spread, run};
+use crate::sim::{
+    Blob, Fate, Group, LinkRates, OriginGroup, Reading, Report, Scenario, Spread, run,
+};
 use crate::tracker::HandoutPolicy;
 
 /// A swarm of uber/kraken's hosts alone.
@@ -106,5 +108,26 @@ fn it_lives_with_liars_the_dead_and_the_silent() {
         scenario.groups.push(Group { fate, ..odd });
         scenario.blobs.iter_mut().for_each(|blob| blob.len = 200 << 20);
         finished(&scenario, 1);
+    }
+}
+
+/// Hosts of ours that read in order ask others for what is late, and theirs know no cancel.
+#[test]
+fn what_is_given_up_counts_as_open_with_it() {
+    let mut scenario = Scenario::new("given up", 10);
+    let theirs = policy(&UpstreamConfig::default());
+    scenario.groups.push(Group { policy: theirs, ..Group::new("theirs", 10) });
+    for group in &mut scenario.groups {
+        group.rates = LinkRates::symmetric(100e6);
+    }
+    let readers = scenario.groups.iter_mut().find(|group| group.name != "theirs").unwrap();
+    readers.reading = Reading::Window { bytes: 16 << 20 };
+    scenario.origins = vec![OriginGroup::new(3, LinkRates::symmetric(300e6))];
+    let blob = Blob { holders: 2, piece_len: Some(1 << 20), ..Blob::new("blob", 300_000_000) };
+    scenario.blobs = vec![blob];
+    scenario.network.conn_life = Some(Duration::from_secs(3));
+    scenario.network.jitter = 0.3;
+    for seed in 11..=16 {
+        finished(&scenario, seed);
     }
 }

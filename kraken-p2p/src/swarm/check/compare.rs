@@ -51,7 +51,7 @@ impl Model {
     }
 
     /// Forgets requests that were given up: those taken back, as the peer said, and so many as the
-    /// swarm says have timed out.
+    /// swarm says have timed out. In the eyes of a peer that knows no cancel they stay open.
     fn lost_requests(&mut self, swarm: &Swarm) {
         let taken_back = match &self.step.event {
             Some(Event::Message(conn, Message::Error { index, code: CANCELLED, .. })) => {
@@ -103,6 +103,7 @@ impl Model {
             assert_eq!((conn.origin, conn.dialed), (line.is_origin(), line.remote.is_ok()));
             assert_eq!(conn.pieces_have, open.bits.count());
             assert_eq!(conn.requests, open.requests.len());
+            assert_eq!(swarm.torrents[digest].conns[&conn.conn].unanswered, open.unanswered);
             assert_eq!(conn.queued, open.queue.len());
             assert_eq!((conn.pieces_received, conn.pieces_sent), (open.received, open.sent));
             assert!(conn.queued <= PIECE_REQUESTS_QUEUED_MAX);
@@ -111,8 +112,10 @@ impl Model {
                 (false, true) => config.pipeline_origin,
                 (false, false) => config.pipeline_agent,
             };
+            // One of ours was told of those that were given up.
+            let at_peer = if open.ours { conn.requests } else { open.unanswered.len() };
             assert!(
-                conn.requests <= pipeline.min(REQUESTS_PER_CONN_MAX)
+                at_peer <= pipeline.min(REQUESTS_PER_CONN_MAX)
                     || !self.step.asked.contains(&conn.conn),
                 "asks for too much at once"
             );

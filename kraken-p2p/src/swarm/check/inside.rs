@@ -54,7 +54,7 @@ impl Swarm {
         assert!(self.uplink.used <= config.upload_pieces_max.max(config.upload_pieces_at_once));
         for torrent in self.torrents.values() {
             for conn in torrent.conns.values() {
-                assert!(conn.requests.len() <= conn.pipeline(config).min(REQUESTS_PER_CONN_MAX));
+                assert!(conn.open() <= conn.pipeline(config).min(REQUESTS_PER_CONN_MAX));
             }
             // Who is dialled while there is room may come when others have taken it.
             assert!(torrent.conns.len() <= config.accept_max + config.dial_max);
@@ -96,8 +96,10 @@ impl Torrent {
             for index in conn.bits.iter() {
                 availability[index.as_usize()] += 1;
             }
+            assert!(!conn.ours || conn.unanswered.is_empty());
             for index in conn.requests.keys() {
                 assert!(self.owners[index].contains(id));
+                assert!(conn.ours || conn.unanswered.contains(index));
                 open += 1;
             }
             let promised = self.recalled.values().filter(|recall| recall.to == Some(*id)).count();

@@ -94,6 +94,9 @@ pub(super) struct Open {
     /// What is on order with it, and what ever was.
     pub(super) requests: BTreeSet<PieceIndex>,
     pub(super) asked: BTreeSet<PieceIndex>,
+    /// What a peer that knows no cancel was asked for and has not answered, in that order, as it
+    /// went over the wire.
+    pub(super) unanswered: Vec<PieceIndex>,
     /// What is on order and was taken back: it is not any more once the other side says so.
     pub(super) taken_back: BTreeSet<PieceIndex>,
     /// What it waits for.
@@ -212,12 +215,26 @@ impl Line {
             told,
             requests: BTreeSet::new(),
             asked: BTreeSet::new(),
+            unanswered: Vec::new(),
             taken_back: BTreeSet::new(),
             queue: VecDeque::new(),
             sending: None,
             received: 0,
             sent: 0,
         });
+    }
+}
+
+impl Open {
+    /// The other side has answered a request, the first one for this piece if there are several.
+    /// What it was asked for before that and nobody waits for any more it will not answer.
+    fn answers(&mut self, index: PieceIndex) {
+        self.requests.remove(&index);
+        let Some(at) = self.unanswered.iter().position(|asked| *asked == index) else { return };
+        let later = self.unanswered.split_off(at + 1);
+        self.unanswered.pop();
+        self.unanswered.retain(|asked| self.requests.contains(asked));
+        self.unanswered.extend(later);
     }
 }
 
@@ -389,14 +406,18 @@ impl Model {
                 }
             }
             Message::Error { index, code: UNPROVABLE, .. } => {
-                if open.requests.remove(index) {
+                let was_open = open.requests.contains(index);
+                open.answers(*index);
+                if was_open {
                     self.unproven(conn);
                 }
             }
-            Message::Error { index, code, .. } => {
-                if *code != CANCELLED && open.requests.remove(index) {
+            Message::Error { code: CANCELLED, .. } => {}
+            Message::Error { index, .. } => {
+                if open.requests.contains(index) {
                     open.bits.clear(*index);
                 }
+                open.answers(*index);
             }
             Message::Final { .. } => open.lacks_sums = false,
             Message::Complete if known.phase == Phase::Complete => {
@@ -427,7 +448,7 @@ impl Model {
         let from_origin = line.as_ref().is_some_and(|line| line.is_origin() && line.open.is_some());
         let mut open = line.as_mut().and_then(|line| line.open.as_mut());
         if let Some(open) = &mut open {
-            open.requests.remove(&index);
+            open.answers(index);
         }
         let is_news = known.phase == Phase::Fetching && !known.have.contains(index);
         match outcome {

@@ -296,6 +296,9 @@ impl Model {
         let is_news = open.requests.insert(index) || taken_back == Some((conn, index));
         assert!(is_news, "{index} is on order there");
         open.asked.insert(index);
+        if !open.ours {
+            open.unanswered.push(index);
+        }
         open.taken_back.remove(&index);
         self.step.asked.insert(conn);
     }

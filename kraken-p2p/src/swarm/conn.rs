@@ -56,7 +56,7 @@ pub(super) struct Conn {
     pub(super) told_wants: BTreeSet<PieceIndex>,
     /// Requests it refused in a row.
     pub(super) errors: u32,
-    /// Pieces for which nothing vouched that counts here.
+    /// Pieces in a row for which nothing vouched that counts here.
     pub(super) unproven: u32,
     /// Requests of the other side, oldest first.
     pub(super) queue: VecDeque<PieceIndex>,

@@ -394,6 +394,7 @@ impl Torrent {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.pieces_received += 1;
             conn.active_at = cx.now;
+            conn.unproven = 0;
             from_origin = conn.is_origin();
         }
         if from_origin {

@@ -465,6 +465,7 @@ impl Model {
                     self.counters.note_received(from_origin, bytes);
                     if let Some(open) = open {
                         open.received += 1;
+                        open.unproven = 0;
                     }
                 }
                 if is_news {

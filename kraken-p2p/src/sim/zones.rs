@@ -56,7 +56,7 @@ impl Zones {
         Self { latency: nanos(scenario.network.latency), links: links.collect() }
     }
 
-    /// Inside a zone.
+    /// Inside a zone; and to the trackers and back, which no link between zones makes longer.
     pub(super) fn usual_latency(&self) -> Nanos {
         self.latency
     }

@@ -167,7 +167,7 @@ fn what_would_happen_after_the_end_of_the_run_is_refused() {
     assert_eq!(error, format!("a/b.yaml:10:12: joins: up to 3s {end} 2s"));
     // Two blobs are written before this one.
     let error = told("over 30s, h", "at 5h, h", "");
-    assert_eq!(error, format!("a/b.yaml:4:65: wanted: up to 18000s {end} 14400s"));
+    assert_eq!(error, format!("a/b.yaml:4:62: wanted: up to 18000s {end} 14400s"));
     let restarts = "restarts: over 8s\n    down_for: 20s";
     let killed = "killed: over 10s\n    replaced: yes";
     let error = told(killed, restarts, "time_max: 30s");
@@ -176,7 +176,7 @@ fn what_would_happen_after_the_end_of_the_run_is_refused() {
     let text = FINE.replace("piece: 4MiB}", "piece: 4MiB, wanted: at 5s}");
     let error = text.replace("over 30s, h", "over 1s, h").replace("over 10s", "over 1s");
     let error = parse(&error.replace("time_max: 1h", "time_max: 7s")).map(|_| ()).unwrap_err();
-    assert_eq!(error.to_string(), format!("a/b.yaml:3:60: wanted: up to 8s {end} 7s"));
+    assert_eq!(error.to_string(), format!("a/b.yaml:3:61: wanted: up to 8s {end} 7s"));
 }
 
 #[test]

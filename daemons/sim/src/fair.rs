@@ -46,7 +46,7 @@ pub(crate) fn shares(scenario: &Scenario, report: &Report) -> Option<FairShares>
     let mut wishes = Vec::new();
     let mut took = Vec::new();
     for host in &report.hosts {
-        let Some((up, down)) = links.get(host.group.as_str()) else { continue };
+        let Some((up, down)) = links.get(group_of(&host.group)) else { continue };
         uplinks += up;
         for copy in &host.blobs {
             let (Some(from_secs), Some(secs)) = (copy.wanted_secs, copy.took_secs) else {
@@ -70,6 +70,11 @@ pub(crate) fn shares(scenario: &Scenario, report: &Report) -> Option<FairShares>
     let each = took.iter().zip(&fair).map(|((_, secs), fair)| secs / fair).collect();
     let worst_blob_name = report.blobs[worst].name.clone();
     Some(FairShares { worst_blob, worst_blob_name, downloads: Figures::of(each) })
+}
+
+/// The group as the scenario has it: those that take the places of its dead have its links.
+pub(crate) fn group_of(name: &str) -> &str {
+    name.strip_suffix(REPLACEMENTS).unwrap_or(name)
 }
 
 /// How many seconds each wish takes with its fair share; links are bytes a second.
@@ -160,9 +165,30 @@ fn fill(downlinks: &[f64], uplinks: f64, wishes: &[Wish], active: &[(usize, f64)
     active.iter().map(rate).collect()
 }
 
+/// What follows a group's name in that of those that take the places of its dead.
+pub(crate) const REPLACEMENTS: &str = ", replacements";
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::file::ScenarioFile;
+
+    #[test]
+    fn those_that_take_the_places_of_the_dead_have_their_share() {
+        let text = "\
+blobs: [{size: 30MB, piece: 1MiB}]
+hosts:
+  - {name: those, count: 4, link: 30MB/s}
+  - {name: dead, count: 4, link: 30MB/s, killed: at 500ms, replaced: yes}
+origins: [{count: 3, link: 120MB/s}]
+";
+        let file = ScenarioFile::parse(Path::new("a/b.yaml"), text).unwrap();
+        let report = kraken_p2p::sim::run(&file.scenario, 1).unwrap();
+        assert_eq!(report.groups[3].name, format!("dead{REPLACEMENTS}"));
+        assert_eq!(shares(&file.scenario, &report).unwrap().downloads.hosts, 8);
+    }
 
     fn wish(host: usize, bytes: f64, from_secs: f64) -> Wish {
         Wish { host, bytes, from_secs }

@@ -226,8 +226,8 @@ impl Runs {
 
 /// The whole file, if nothing is wrong that hinders going on.
 fn read(keys: &mut Keys<'_>, name: &str) -> Option<ScenarioFile> {
-    let about = keys.value("about", values::text);
-    let notes = keys.value("notes", values::text);
+    let about = keys.value("about", values::line);
+    let notes = keys.value("notes", values::lines);
     let large = keys.value("large", values::flag).unwrap_or(false);
     let column = keys.value("uber_kraken", column).unwrap_or(Column::Run);
     let origins = parts::origins(keys);

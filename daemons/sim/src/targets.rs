@@ -1,8 +1,10 @@
 //! What a scenario's figures are to be, and whether they are.
 
-use kraken_p2p::sim::{Figures, Report};
+use std::collections::BTreeSet;
 
-use crate::fair::{self, FairShares};
+use kraken_p2p::sim::{Figures, Report, Scenario};
+
+use crate::fair::{self, FairShares, group_of};
 use crate::file::ScenarioFile;
 use crate::variants::{Runs, Variant};
 
@@ -39,7 +41,8 @@ pub enum Measure {
     Max,
     /// The median of the times to the first piece in order, in seconds.
     FirstPieceP50,
-    /// The most copies of all blobs together that crossed a link between zones in one direction.
+    /// The most copies that crossed a link between zones in one direction, of all blobs together
+    /// that are wanted on its other side.
     CopiesCrossing,
     /// The slowest blob: the mean time of its copies ÷ that with a fair share of the links.
     FairShare,
@@ -150,7 +153,7 @@ impl Target {
                 Measure::P999 => some(times, times.p999),
                 Measure::Max => some(times, times.max),
                 Measure::FirstPieceP50 => first_piece(all, report),
-                Measure::CopiesCrossing => Some(copies_crossing(report)),
+                Measure::CopiesCrossing => Some(copies_crossing(&file.scenario, report)),
                 Measure::FairShare => fair_shares(file, report).map(|shares| shares.worst_blob),
                 Measure::LaterThanHonest => {
                     let honest = all.times(runs.report(Variant::Honest)?);
@@ -259,11 +262,22 @@ fn first_piece(all: &Targets, report: &Report) -> Option<f64> {
     some(figures, figures.p50)
 }
 
-/// Copies of all that there is, over the link and in the direction that carried most.
-fn copies_crossing(report: &Report) -> f64 {
-    let bytes: u64 = report.blobs.iter().map(|blob| blob.len).sum();
-    let most = report.zone_bytes.iter().flat_map(|(_, ways)| *ways).max().unwrap_or(0);
-    most as f64 / bytes.max(1) as f64
+/// Copies of all that is wanted on the other side, over the link and in the direction with most.
+fn copies_crossing(scenario: &Scenario, report: &Report) -> f64 {
+    let ways = report
+        .zone_bytes
+        .iter()
+        .flat_map(|((one, other), [there, back])| [(*other, *there), (*one, *back)]);
+    let copies = ways.map(|(zone, bytes)| {
+        let groups = scenario.groups.iter().filter(|group| group.zone == zone);
+        let names: BTreeSet<&str> = groups.map(|group| group.name.as_str()).collect();
+        let hosts = report.hosts.iter().filter(|host| names.contains(group_of(&host.group)));
+        let copies = hosts.flat_map(|host| &host.blobs).filter(|it| it.wanted_secs.is_some());
+        let wanted: BTreeSet<usize> = copies.map(|copy| copy.blob).collect();
+        let wanted: u64 = wanted.iter().map(|blob| report.blobs[*blob].len).sum();
+        bytes as f64 / wanted.max(1) as f64
+    });
+    copies.fold(0.0, f64::max)
 }
 
 /// The largest ratio of the three figures.
@@ -274,7 +288,37 @@ fn ratio(these: Figures, those: Figures) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use kraken_p2p::sim::run;
+
     use super::*;
+
+    /// Of the two blobs the far hosts want the small one, so the link carries a tenth of all, or
+    /// each byte of what is wanted there once and a few of them again.
+    #[test]
+    fn copies_cross_a_link_of_what_is_wanted_beyond_it() {
+        let text = "\
+blobs: [{name: b, size: 30MB, piece: 1MiB}, {name: c, size: 270MB, piece: 1MiB}]
+hosts:
+  - {name: near, count: 10, link: 300MB/s, zone: 0}
+  - {name: far, count: 10, link: 300MB/s, zone: 1, wants: [b], killed: at 1s, replaced: yes}
+origins: [{count: 3, link: 1.2GB/s}]
+zone_links: [{between: 0 and 1, link: 100MB/s, round_trip: 10ms}]
+trackers: {zone_bridges: 2}
+targets: {copies_crossing: 5}
+";
+        let file = ScenarioFile::parse(Path::new("a/b.yaml"), text).unwrap();
+        let report = run(&file.scenario, 1).unwrap();
+        let [(_, [there, back])] = report.zone_bytes[..] else { panic!("{report:?}") };
+        let copies = copies_crossing(&file.scenario, &report);
+        assert_eq!(copies, there as f64 / 30e6);
+        assert!(copies > 1.0 && back < there, "{copies}");
+        // Those that take the places of others want what those wanted.
+        let mut scenario = file.scenario;
+        scenario.groups[1].name = "nobody".to_owned();
+        assert!(copies_crossing(&scenario, &report) > 1000.0);
+    }
 
     #[test]
     fn limits_are_shown_as_they_are_compared() {

@@ -6,14 +6,14 @@ use kraken_p2p::sim::{Report, run};
 use kraken_sim::{Runs, ScenarioFile, Variant, named};
 
 macro_rules! rows {
-    ($($name:ident $p999_max:literal $($change:expr)?;)*) => {
+    ($($name:ident $most:literal $($change:expr)?;)*) => {
         $(
             #[test]
             fn $name() {
                 #[allow(unused_mut)]
                 let mut file = small(&stringify!($name).replace('_', "-"));
                 $(let change: fn(&mut ScenarioFile) = $change; change(&mut file);)?
-                check(&file, $p999_max);
+                check(&file, $most);
                 check_again(file);
             }
         )*
@@ -49,7 +49,7 @@ rows! {
     small_blob 1.22;
     blob_20g 1.04 |file| shorten(file, 4_000_000_000);
     blob_100g 1.05 |file| shorten(file, 16_000_000_000);
-    many_blobs 24.2 |file| file.scenario.blobs.truncate(40);
+    many_blobs 1.06 |file| file.scenario.blobs.truncate(40);
     zones 1.20;
     liar 1.04;
     mixed 1.20;
@@ -96,8 +96,9 @@ fn check_again(file: ScenarioFile) {
     assert!(report != run(&file.scenario, 8).unwrap(), "seeds make no difference");
 }
 
+/// p99.9 is within this; or the figure of fair shares, if the scenario is about those.
 #[track_caller]
-fn check(file: &ScenarioFile, p999_max: f64) {
+fn check(file: &ScenarioFile, most: f64) {
     let mut runs = Runs::default();
     runs.insert(Variant::AsWritten, simulate(file, Variant::AsWritten));
     for variant in file.targets.needs(file) {
@@ -105,8 +106,13 @@ fn check(file: &ScenarioFile, p999_max: f64) {
     }
     let times = file.targets.times(runs.report(Variant::AsWritten).unwrap());
     println!("{:.3} / {:.3} / {:.3} max {:.3}", times.p50, times.p99, times.p999, times.max);
-    assert!(times.hosts > 0 && times.p999 <= p999_max, "{times:?}");
-    for outcome in file.targets.outcomes(file, &runs) {
+    let outcomes = file.targets.outcomes(file, &runs);
+    // Where hosts want their blobs over a long time, that is what their times are.
+    let fair = outcomes.iter().find(|it| it.what == "slowest blob ÷ fair share");
+    let figure = fair.map_or(Some(times.p999), |it| it.value);
+    let within = figure.is_some_and(|figure| figure <= most);
+    assert!(times.hosts > 0 && within, "{figure:?} {times:?}");
+    for outcome in outcomes {
         println!("{} {}", outcome.what, outcome.shown);
         let known = MISSED.iter().find(|(name, ..)| *name == file.scenario.name);
         let missed = known.is_some_and(|(_, what, most)| {
@@ -118,5 +124,4 @@ fn check(file: &ScenarioFile, p999_max: f64) {
 
 /// The targets that are missed here, and by how much at the most. That of 20 GB is for a blob five
 /// times as long: beginning and end are more of a shorter one.
-const MISSED: [(&str, &str, f64); 2] =
-    [("many-blobs", "slowest blob ÷ fair share", 2.0), ("blob-20g", "p99.9", 1.04)];
+const MISSED: [(&str, &str, f64); 1] = [("blob-20g", "p99.9", 1.04)];

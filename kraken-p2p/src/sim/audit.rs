@@ -4,7 +4,9 @@ use kraken_core::PieceIndex;
 
 use super::engine::Simulation;
 use super::limits::{EARLY_AGAIN, EARLY_ANNOUNCES_MAX, VIOLATIONS_KEPT};
+use super::scenario::{Fate, Rate};
 use super::world::{Host, Nanos};
+use crate::swarm::ConnId;
 use crate::wire::Message;
 
 /// What was found.
@@ -17,6 +19,49 @@ pub(super) struct Audit {
     pub(super) storm: bool,
     /// Copies that must be finished.
     pub(super) copies_total: usize,
+}
+
+/// What one direction of a link has carried since it last had nothing to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Carried {
+    since: Nanos,
+    until: Nanos,
+    bytes: u64,
+    slices: u64,
+}
+
+impl Carried {
+    /// It is given a slice to carry.
+    pub(super) fn begin(&mut self, now: Nanos) {
+        if now > self.until {
+            *self = Self::since(now);
+        }
+        self.count_slice();
+    }
+
+    /// Nothing yet.
+    fn since(now: Nanos) -> Self {
+        Self { since: now, until: now, bytes: 0, slices: 0 }
+    }
+
+    pub(super) fn count_slice(&mut self) {
+        self.slices += 1;
+    }
+
+    /// It has carried that.
+    pub(super) fn end(&mut self, at: Nanos, bytes: u64) {
+        self.until = at;
+        self.bytes += bytes;
+    }
+
+    /// How many bytes it can have carried, if that is less than it did. What takes longer than
+    /// usual now may take less later.
+    fn too_much(&self, rate: &Rate, jitter: f64) -> Option<f64> {
+        // Nanoseconds are whole: what is left of one is not waited for.
+        let secs = (self.until - self.since + self.slices) as f64 / 1e9;
+        let most = (rate.burst as f64 + secs * rate.bytes_per_sec) / (1.0 - jitter);
+        (self.bytes as f64 > most * 1.000_01 + 1.0).then_some(most)
+    }
 }
 
 impl Audit {
@@ -70,10 +115,20 @@ impl Simulation {
         }
     }
 
+    /// A host gives an id to a connection; whether it never did before.
+    pub(super) fn note_conn_id(&mut self, host: u32, conn: ConnId) -> bool {
+        let it = &mut self.hosts[host as usize];
+        let is_new = it.given.insert(conn);
+        if !is_new {
+            self.audit.violate(it, &format!("uses {conn:?} twice"));
+        }
+        is_new
+    }
+
     /// A host dials for a copy.
     pub(super) fn note_dial(&mut self, host: u32, copy: u32) {
         let it = &self.hosts[host as usize];
-        let dials = it.dials.values().filter(|dialed| **dialed == copy).count();
+        let dials = it.dials.values().filter(|dialed| **dialed == Some(copy)).count();
         let conns = self.copies[copy as usize].conns as usize;
         if dials > it.limits.dials_per_torrent {
             self.audit.violate(it, &format!("{dials} dials of a torrent"));
@@ -152,7 +207,7 @@ impl Simulation {
         let host = self.copies[this as usize].host;
         let it = &mut self.hosts[host as usize];
         if it.copies.iter().all(|copy| self.copies[*copy as usize].requests == 0) {
-            (it.tally.busy_since, it.tally.busy_bytes) = (self.now, 0);
+            it.tally.down = Carried::since(self.now);
         }
         self.copies[this as usize].fetching_since = self.now;
     }
@@ -173,22 +228,47 @@ impl Simulation {
         }
         let blob = self.copies[it.copy as usize].blob;
         let host = &mut self.hosts[it.host as usize];
-        host.tally.busy_bytes += self.blobs[blob as usize].len_of(index);
-        let down = self.groups[host.group as usize].rates.down;
-        let secs = (self.now - host.tally.busy_since) as f64 / 1e9;
-        // What takes longer than usual now may take less later.
-        let quickest = 1.0 - self.scenario.network.jitter;
-        let most = down.burst as f64 + secs * down.bytes_per_sec / quickest;
-        // Nanoseconds are whole.
-        if host.tally.busy_bytes as f64 > most * 1.000_01 + 1.0 {
-            let what = format!("{} bytes came where {most:.0} can", host.tally.busy_bytes);
+        host.tally.down.end(self.now, self.blobs[blob as usize].len_of(index));
+        let (down, rates) = (host.tally.down, &self.groups[host.group as usize].rates);
+        if let Some(most) = down.too_much(&rates.down, self.scenario.network.jitter) {
+            self.audit.violate(host, &format!("{} bytes came where {most:.0} can", down.bytes));
+        }
+    }
+
+    /// Nor do slices leave faster than the link lets them.
+    fn check_uplink(&mut self, host: u32) {
+        let host = &self.hosts[host as usize];
+        let (up, rates) = (host.tally.up, &self.groups[host.group as usize].rates);
+        if let Some(most) = up.too_much(&rates.up, self.scenario.network.jitter) {
+            self.audit.violate(host, &format!("{} bytes left where {most:.0} can", up.bytes));
+        }
+    }
+
+    /// Nor do those of all hosts of a zone cross a link to another one.
+    pub(super) fn check_zone_link(&mut self, end: u32) {
+        let (from, to) = self.zones_of(end);
+        let Some((link, carried)) = self.zones.carried(from, to) else { return };
+        let rate = Rate::flat(self.scenario.zone_links[link].bytes_per_sec);
+        if let Some(most) = carried.too_much(&rate, self.scenario.network.jitter) {
+            let host = &self.hosts[self.ends[end as usize].host as usize];
+            let bytes = carried.bytes;
+            let what = format!("{bytes} bytes of its zone crossed where {most:.0} can");
             self.audit.violate(host, &what);
+        }
+    }
+
+    /// Bytes of a piece come over an end: the run goes on if something may come of them.
+    pub(super) fn note_progress(&mut self, end: u32, index: u32) {
+        let it = &self.ends[end as usize];
+        let sender = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
+        let is_lacked = !self.copies[it.copy as usize].have.contains(PieceIndex(index));
+        if is_lacked && !matches!(sender.fate, Fate::Lies { .. }) {
+            self.moved_at = self.now;
         }
     }
 
     /// Bytes come over an end.
     pub(super) fn note_alive(&mut self, end: u32) {
-        self.moved_at = self.now;
         self.note_late(end);
         self.ends[end as usize].heard_at = self.now;
     }
@@ -301,11 +381,14 @@ impl Simulation {
         let it = &self.ends[end as usize];
         let host = &mut self.hosts[it.host as usize];
         host.tally.bytes_sent += bytes;
+        host.tally.up.end(self.now, bytes);
         if host.origin {
             let blob = self.copies[it.copy as usize].blob;
             self.blobs[blob as usize].origin_bytes += bytes;
             self.tally.count_origin_bytes(self.now, bytes);
         }
+        let host = it.host;
+        self.check_uplink(host);
     }
 }
 

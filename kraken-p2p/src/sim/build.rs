@@ -10,7 +10,9 @@ use super::queue::Event;
 use super::rate::Pipe;
 use super::scenario::{Blob, Fate, Reading, Scenario, Spread, Want};
 use super::trackers::Tracker;
-use super::world::{BlobState, Copy, Host, HostTally, NEVER, Nanos, Past, Uplink, peer_info};
+use super::world::{
+    BlobState, ConnIds, Copy, Host, HostTally, NEVER, Nanos, Past, Uplink, peer_info,
+};
 
 /// All tables, and the first events.
 pub(super) fn simulation(scenario: &Scenario, seed: u64) -> Result<Simulation> {
@@ -200,6 +202,7 @@ fn push_host(
         writes_in_order: false,
         buffers_pieces: false,
         keeps_stalled: false,
+        verifies_blobs: true,
         hung: false,
         fate,
         life: 0,
@@ -208,6 +211,7 @@ fn push_host(
         copies: Vec::new(),
         conns: BTreeMap::new(),
         dials: BTreeMap::new(),
+        given: ConnIds::default(),
         up: Uplink {
             pipe: Pipe::new(rates.up),
             slice_len,
@@ -220,6 +224,7 @@ fn push_host(
         },
         down: Pipe::new(rates.down),
         window: rates.window(&simulation.scenario.network),
+        slice_in: rates.slice_in(&simulation.scenario.network),
         timer_at: NEVER,
         look_at: 0,
         tally: HostTally::default(),

@@ -20,17 +20,20 @@ impl Simulation {
         peer: &PeerInfo,
         handshake: Box<Handshake>,
     ) {
-        self.hosts[host as usize].tally.dials += 1;
         let to = host_of(&peer.ip).filter(|to| (*to as usize) < self.hosts.len());
         let copy = self.copy_of(host, &handshake.digest);
+        if !self.note_conn_id(host, conn) {
+            return;
+        }
+        let it = &mut self.hosts[host as usize];
+        it.tally.dials += 1;
+        it.dials.insert(conn, copy);
+        let life = it.life;
         let (Some(to), Some(copy)) = (to, copy) else {
             self.fail_dial(self.zones.usual_latency(), host, conn, "no such host or blob");
             return;
         };
         self.check_contact(copy, to, true);
-        let it = &mut self.hosts[host as usize];
-        it.dials.insert(conn, copy);
-        let life = it.life;
         self.note_dial(host, copy);
         let it = &self.hosts[host as usize];
         let latency = self.zones.latency(it.zone, self.hosts[to as usize].zone);
@@ -62,6 +65,9 @@ impl Simulation {
         }
         let theirs = self.copy_of(to, &handshake.digest);
         match (self.answer_to(from, to, theirs, handshake), theirs) {
+            (Ok((accepted, _)), _) if !self.note_conn_id(to, accepted) => {
+                self.fail_dial(latency, from, conn, "its id was used before");
+            }
             (Ok((accepted, reply)), Some(theirs)) => {
                 self.check_contact(theirs, from, false);
                 let end = self.ends.len() as u32;
@@ -264,9 +270,10 @@ impl Simulation {
 
     /// The receiver of a piece has taken nothing for a while: the peer is told, and later the
     /// connection is given up.
-    pub(super) fn on_stalled(&mut self, end: u32, slices: u32) {
+    pub(super) fn on_stalled(&mut self, end: u32) {
         let it = &mut self.ends[end as usize];
-        if !it.open || it.sending.is_none() || it.slices != slices {
+        let Some(since) = it.blocked_at else { return };
+        if !it.open || it.sending.is_none() || it.stall_at > self.now {
             return;
         }
         let (host, conn) = (it.host, it.conn);
@@ -281,10 +288,10 @@ impl Simulation {
             return;
         }
         it.stalled = true;
+        let more = SEND_SILENCE_MAX.as_secs_f64() / STALL_AFTER.as_secs_f64();
+        it.stall_at = since + ((it.stall_at - since) as f64 * more) as Nanos;
+        self.queue.push(it.stall_at.max(self.now), Event::Stalled { end });
         self.hosts[host as usize].up.pieces -= 1;
-        let more = (SEND_SILENCE_MAX - STALL_AFTER).as_secs_f64() / STALL_AFTER.as_secs_f64();
-        let later = self.now + ((self.now - it.blocked_at) as f64 * more) as Nanos;
-        self.queue.push(later, Event::Stalled { end, slices });
         self.call(host, |peer, now| peer.handle_stalled(now, conn));
     }
 }

@@ -52,7 +52,7 @@ pub struct Simulation {
     /// now.
     pub(super) outstanding: usize,
     pub(super) waiting: usize,
-    /// When somebody last got bytes or began to want some.
+    /// When somebody last got bytes that it lacked, or began to want some.
     pub(super) moved_at: Nanos,
     over: Option<Ending>,
 }
@@ -171,17 +171,34 @@ impl Simulation {
     fn advance_until(&mut self, until: Nanos, events_max: u64) -> bool {
         let last = self.tally.events.saturating_add(events_max);
         while self.over.is_none() {
-            match self.queue.next_at() {
-                Some(at) if at <= until && self.tally.events >= last => return true,
-                Some(at) if at <= until => self.step(),
-                Some(_) => {
-                    self.now = until;
-                    return true;
-                }
-                None => self.over = Some(Ending::Starved),
+            let Some(at) = self.queue.next_at() else {
+                self.over = Some(Ending::Starved);
+                break;
+            };
+            let (deadline, ending) = self.deadline();
+            if deadline < at && deadline <= until {
+                self.now = self.now.max(deadline);
+                self.over = Some(ending);
+            } else if at > until {
+                self.now = until;
+                return true;
+            } else if self.tally.events >= last {
+                return true;
+            } else {
+                self.step();
             }
         }
         false
+    }
+
+    /// When the run ends, unless something happens before, and how.
+    fn deadline(&self) -> (Nanos, Ending) {
+        let time_up = EPOCH.saturating_add(nanos(self.scenario.time_max));
+        let starved = match self.waiting {
+            0 => NEVER,
+            _ => self.moved_at.saturating_add(nanos(self.scenario.patience)),
+        };
+        if starved <= time_up { (starved, Ending::Starved) } else { (time_up, Ending::TimeUp) }
     }
 
     /// How far it is.
@@ -216,13 +233,8 @@ impl Simulation {
     }
 
     fn look_for_the_end(&mut self) {
-        let since = self.now - self.moved_at;
         self.over = if self.outstanding == 0 {
             Some(Ending::Finished)
-        } else if self.waiting > 0 && since > nanos(self.scenario.patience) {
-            Some(Ending::Starved)
-        } else if self.now - EPOCH > nanos(self.scenario.time_max) {
-            Some(Ending::TimeUp)
         } else if self.audit.storm {
             Some(Ending::Storm)
         } else {
@@ -241,12 +253,12 @@ impl Simulation {
             Event::Crossed { end, index, len, left, took } => {
                 self.on_crossed(end, index, len, left, took);
             }
-            Event::Progress { end, bytes } => self.on_progress(end, bytes),
+            Event::Progress { end, index, bytes } => self.on_progress(end, index, bytes),
             Event::Piece { end, index } => self.on_piece(end, index),
             Event::Message { end, message } => self.on_message(end, *message),
             Event::Closed { end } => self.on_closed(end, "end of stream"),
             Event::Break { end } => self.on_break(end),
-            Event::Stalled { end, slices } => self.on_stalled(end, slices),
+            Event::Stalled { end } => self.on_stalled(end),
             Event::Arrive(arrival) => self.on_arrival(&arrival),
             Event::Dialed { end, reply } => self.on_dialed(end, *reply),
             Event::DialFailed(failed) => self.on_dial_failed(*failed),
@@ -357,7 +369,7 @@ impl Simulation {
             Output::Refresh { .. } | Output::Wanted { .. } => {}
             Output::Completed { torrent } => {
                 if let Some(copy) = self.copy_of(host, &torrent) {
-                    self.copies[copy as usize].complete = true;
+                    self.complete(copy);
                 }
             }
             Output::Dropped { torrent, reason } => {

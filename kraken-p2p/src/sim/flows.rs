@@ -5,7 +5,7 @@
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
 use super::rate::Span;
-use super::world::{NEVER, Nanos, Queued, Uplink};
+use super::world::{Host, NEVER, Nanos, Queued, Uplink};
 use crate::node::limits::{PROGRESS_EVERY, SEND_SILENCE_MAX, STALL_AFTER};
 
 /// Sending.
@@ -43,18 +43,19 @@ impl Simulation {
             return;
         }
         it.up.unblock(now);
-        let slice_len = it.up.slice_len;
         while let Some(end) = self.hosts[host as usize].up.ready.pop_front() {
             let window = self.window_of(end);
+            let Some(len) = self.next_len(end) else { continue };
             let flow = &mut self.ends[end as usize];
-            let Some((_, left)) = flow.sending else { continue };
             flow.note_taken(now);
-            let len = left.min(slice_len);
             let at = if fits(flow.in_flight, len, window) {
                 let (from, to) = self.zones_of(end);
                 if self.zones.enter(from, to, end, len) {
+                    let flow = &mut self.ends[end as usize];
+                    (flow.blocked_at, flow.stall_at) = (None, NEVER);
                     let stretch = self.stretch();
-                    let up = &mut self.hosts[host as usize].up;
+                    let Host { up, tally, .. } = &mut self.hosts[host as usize];
+                    tally.up.begin(now);
                     let span = up.pipe.put(now, len, stretch);
                     up.current = Some((end, len, span));
                     self.queue.push(span.end, Event::SliceLeft { host });
@@ -75,19 +76,35 @@ impl Simulation {
         }
     }
 
+    /// Bytes of the next slice of a flow, if there is more of its piece.
+    fn next_len(&self, end: u32) -> Option<u64> {
+        let flow = &self.ends[end as usize];
+        let (_, left) = flow.sending?;
+        let slice_out = self.hosts[flow.host as usize].up.slice_len;
+        if slice_out == u64::MAX {
+            return Some(left);
+        }
+        let receiver = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
+        Some(left.min(slice_out).min(receiver.slice_in))
+    }
+
     /// A flow cannot send a slice before `at`. The node's writer sees that its socket takes nothing
-    /// for a while; one that takes the slice in smaller portions has seen progress in between.
+    /// for a while; one that takes the slice in smaller portions has seen progress in between. That
+    /// is planned once, however often the flow finds that it must wait on.
     fn plan_stall(&mut self, end: u32, len: u64, at: Nanos) {
         let now = self.now;
         let flow = &mut self.ends[end as usize];
-        flow.blocked_at = now;
+        let since = *flow.blocked_at.get_or_insert(now);
+        if flow.stall_at < NEVER {
+            return;
+        }
         let silence = if flow.stalled { SEND_SILENCE_MAX } else { STALL_AFTER };
         let receiver = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
         let portions = if receiver.hung { 1 } else { len.div_ceil(PORTION) };
-        let from = now + nanos(silence) * portions;
+        let from = since + nanos(silence) * portions;
         if at > from {
-            let slices = self.ends[end as usize].slices;
-            self.queue.push(from, Event::Stalled { end, slices });
+            self.ends[end as usize].stall_at = from;
+            self.queue.push(from.max(now), Event::Stalled { end });
         }
     }
 
@@ -114,7 +131,6 @@ impl Simulation {
             return;
         };
         let left = left - len;
-        flow.slices += 1;
         flow.sending = (left > 0).then_some((index, left));
         up.sent += len;
         self.note_sent(end, len);
@@ -141,6 +157,7 @@ impl Simulation {
         let (from, to) = self.zones_of(end);
         let stretch = self.stretch();
         if let Some(across) = self.zones.cross(self.now, from, to, len, stretch) {
+            self.check_zone_link(end);
             let flow = &mut self.ends[end as usize];
             flow.on_way(NEVER, len);
             flow.last_taken = flow.last_taken.max(across.end);
@@ -161,13 +178,12 @@ impl Simulation {
         if let Some(slice) = flow.taken.iter_mut().find(|(at, _)| *at == NEVER) {
             slice.0 = known_at;
         }
-        let Some((_, left)) = flow.sending else { return };
         let host = flow.host;
+        let Some(len) = self.next_len(end) else { return };
         let window = self.window_of(end);
         let flow = &self.ends[end as usize];
         let up = &mut self.hosts[host as usize].up;
         if let Some(blocked) = up.blocked.iter_mut().find(|(_, blocked)| *blocked == end) {
-            let len = left.min(up.slice_len);
             blocked.0 = flow.free_at(len, window);
             self.next_slice(host);
         }
@@ -229,6 +245,7 @@ impl Simulation {
             self.ends[end as usize].last_taken = NEVER;
             return NEVER;
         }
+        host.tally.down.count_slice();
         let taken = host.down.pass(span.later(latency), len, stretch).end;
         it.unreported += len;
         it.got_at = taken;
@@ -238,7 +255,7 @@ impl Simulation {
         } else if taken >= it.reported_at + nanos(PROGRESS_EVERY) {
             it.reported_at = taken;
             let bytes = std::mem::take(&mut it.unreported) as u32;
-            self.queue.push(taken, Event::Progress { end: other, bytes });
+            self.queue.push(taken, Event::Progress { end: other, index, bytes });
         }
         let copy = it.copy;
         let flow = &mut self.ends[end as usize];
@@ -265,11 +282,12 @@ impl Simulation {
         }
     }
 
-    pub(super) fn on_progress(&mut self, end: u32, bytes: u32) {
+    pub(super) fn on_progress(&mut self, end: u32, index: u32, bytes: u32) {
         let it = &mut self.ends[end as usize];
         if it.open {
             let (host, conn) = (it.host, it.conn);
             self.note_alive(end);
+            self.note_progress(end, index);
             self.call(host, |peer, now| peer.handle_piece_progress(now, conn, u64::from(bytes)));
         }
     }

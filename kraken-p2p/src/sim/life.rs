@@ -7,7 +7,7 @@ use super::engine::{Simulation, nanos};
 use super::queue::Event;
 use super::scenario::{Fate, Reading};
 use super::trackers::Copied;
-use super::world::{Copy, NEVER};
+use super::world::{ConnIds, Copy, NEVER};
 use crate::swarm::{DemandId, PieceOutcome};
 
 /// Hosts.
@@ -35,6 +35,7 @@ impl Simulation {
         it.writes_in_order = peer.writes_in_order();
         it.buffers_pieces = peer.buffers_pieces();
         it.keeps_stalled = peer.keeps_stalled();
+        it.verifies_blobs = peer.verifies_blobs();
         it.peer = Some(peer);
         it.timer_at = NEVER;
         it.look_at = 0;
@@ -115,6 +116,7 @@ impl Simulation {
         it.peer = None;
         it.life += 1;
         it.dials.clear();
+        it.given = ConnIds::default();
         it.up.stop();
         it.timer_at = NEVER;
         it.end_tally();
@@ -127,7 +129,7 @@ impl Simulation {
         for copy in self.hosts[host as usize].copies.clone() {
             let it = &mut self.copies[copy as usize];
             it.begin_announcing();
-            it.committed = it.complete;
+            (it.committed, it.verified) = (it.complete, it.complete);
             if it.wanted_at.is_some() {
                 self.add_torrent(copy);
                 self.set_demand(copy);
@@ -191,6 +193,7 @@ impl Simulation {
         } else {
             copy.bytes_from_peers += len;
         }
+        self.moved_at = now;
         let moved = copy.store(PieceIndex(index), now);
         if copy.have_count == copy.have.len() && copy.finished_at.is_none() {
             copy.finished_at = Some(now);
@@ -221,9 +224,24 @@ impl Simulation {
         self.queue.push(at, Event::Committed { copy, life });
     }
 
+    /// A peer calls a blob complete.
+    pub(super) fn complete(&mut self, copy: u32) {
+        let it = &mut self.copies[copy as usize];
+        let host = &self.hosts[it.host as usize];
+        if it.have_count < it.have.len() {
+            self.audit.violate(host, "calls a blob complete that is not all there");
+            return;
+        }
+        if host.verifies_blobs && !it.verified {
+            self.audit.violate(host, "calls a blob complete that was not committed");
+        }
+        it.complete = true;
+    }
+
     pub(super) fn on_committed(&mut self, copy: u32, life: u32) {
         let Copied { host, blob } = self.whose(copy);
         if self.hosts[host as usize].life == life {
+            self.copies[copy as usize].verified = true;
             let digest = self.blobs[blob as usize].digest();
             self.call(host, |peer, now| peer.handle_committed(now, &digest, Ok(())));
             self.check_completed(copy);
@@ -238,7 +256,7 @@ impl Simulation {
         let it: &mut Copy = &mut self.copies[copy as usize];
         it.have = Bitfield::new(it.have.len());
         (it.have_count, it.cursor) = (0, 0);
-        (it.announced_complete, it.committed) = (false, false);
+        (it.announced_complete, it.committed, it.verified) = (false, false, false);
         let digest = self.blobs[blob as usize].digest();
         self.call(host, |peer, now: Time| peer.handle_discarded(now, &digest, Ok(())));
     }

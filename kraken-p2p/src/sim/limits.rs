@@ -11,7 +11,8 @@ pub(super) const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
 /// No piece is longer.
 pub(super) const SLICE_MAX: u64 = 1 << 32;
 
-/// On slower uplinks slices are shorter than the network's: others wait for the one that goes out.
+/// On slower links slices are shorter than the network's: others wait for the one that goes out,
+/// and what is on the way to a slow one is two slices at least.
 pub(super) const SLICE_SECS: f64 = 0.05;
 
 /// But not shorter than this, if the network's are not: about what a packet carries.

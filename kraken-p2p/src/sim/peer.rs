@@ -126,6 +126,12 @@ pub trait Peer: fmt::Debug + Send {
         false
     }
 
+    /// Whether a blob is complete only once it was verified as a whole. Else, as in uber/kraken's
+    /// agents, it is when all pieces are there.
+    fn verifies_blobs(&self) -> bool {
+        true
+    }
+
     /// Whether trackers are told of its zone; uber/kraken's announces have no such field.
     fn tells_zone(&self) -> bool {
         true

@@ -30,7 +30,7 @@ pub(super) enum Event {
     /// took so many nanoseconds to leave that link.
     Crossed { end: u32, index: u32, len: u32, left: u32, took: u32 },
     /// The receiving `end` has got bytes of a piece.
-    Progress { end: u32, bytes: u32 },
+    Progress { end: u32, index: u32, bytes: u32 },
     /// The receiving `end` has got the last byte of a piece.
     Piece { end: u32, index: u32 },
     /// A message comes to an end; most take the lane.
@@ -39,8 +39,8 @@ pub(super) enum Event {
     Closed { end: u32 },
     /// A connection breaks; one of its ends.
     Break { end: u32 },
-    /// The sending `end` has been blocked for a while; so many slices had left by then.
-    Stalled { end: u32, slices: u32 },
+    /// The sending `end` has been blocked for a while, unless it could go on.
+    Stalled { end: u32 },
     /// A handshake comes.
     Arrive(Box<Arrival>),
     /// The dialing `end` has the answer.

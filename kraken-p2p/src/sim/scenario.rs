@@ -28,7 +28,8 @@ pub struct Scenario {
     pub zone_links: Vec<ZoneLink>,
     /// The trackers.
     pub trackers: Trackers,
-    /// The run ends, and says who starves, when for so long nobody has got a byte.
+    /// The run ends, and says who starves, when for so long nobody has got a byte of a piece that
+    /// it lacks; bytes of wrong pieces do not count.
     pub patience: Duration,
     /// The run ends after this much virtual time.
     pub time_max: Duration,
@@ -186,14 +187,14 @@ pub enum Want {
 pub struct Network {
     /// One way.
     pub latency: Duration,
-    /// Bytes of a piece between two looks at whose turn it is, and on slow uplinks no more than go
-    /// out in 50 ms: more is quicker to simulate and coarser. The node hands 256 KiB to the system
-    /// at once. With 1 MiB, at hosts of 300 MB/s, times differ by less than one in a hundred; where
-    /// few hosts are ten times slower the last ones come up to a tenth sooner than with 256 KiB.
+    /// Bytes of a piece between two looks at whose turn it is, and between slow links no more than
+    /// either takes in 50 ms: more is quicker to simulate and coarser. The node hands 256 KiB to the system
+    /// at once. With 1 MiB, at hosts of 300 MB/s, times differ by less than one in a hundred, those
+    /// of a small blob by up to four; where few hosts are ten times slower the last ones come up to a tenth sooner than with 256 KiB.
     pub slice_len: u64,
     /// Bytes of one connection on the way that its receiver has not taken: what TCP has in flight
-    /// and in its buffers. At least two slices, or whole pieces; on slow downlinks no more than
-    /// come in a quarter of a second.
+    /// and in its buffers. On slow downlinks no more than come in a quarter of a second; but two
+    /// slices at least, or two whole pieces from who sends them whole.
     pub window: u64,
     /// How much the time that a slice takes on a link may differ from what its rate says: ± this
     /// share, at random.
@@ -217,7 +218,8 @@ pub struct ZoneLink {
     pub latency: Duration,
 }
 
-/// The trackers; each blob has one, by its number.
+/// The trackers; each blob has one, by its number. All of them are as far from every host as
+/// hosts of one zone are from each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trackers {
     /// How many.
@@ -322,6 +324,12 @@ impl LinkRates {
             return u64::MAX;
         }
         let soon = (self.up.bytes_per_sec * SLICE_SECS) as u64;
+        network.slice_len.min(soon.max(SLICE_MIN))
+    }
+
+    /// Bytes of a piece that come to who has this link before its sender looks whose turn it is.
+    pub(super) fn slice_in(&self, network: &Network) -> u64 {
+        let soon = (self.down.bytes_per_sec * SLICE_SECS) as u64;
         network.slice_len.min(soon.max(SLICE_MIN))
     }
 

@@ -8,6 +8,7 @@ use kraken_core::{
     TorrentMeta,
 };
 
+use super::audit::Carried;
 use super::limits::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
 use super::rate::{Pipe, Span};
@@ -35,6 +36,7 @@ pub(super) struct Host {
     pub(super) writes_in_order: bool,
     pub(super) buffers_pieces: bool,
     pub(super) keeps_stalled: bool,
+    pub(super) verifies_blobs: bool,
     /// The group it is reported with.
     pub(super) group: u32,
     pub(super) tally: HostTally,
@@ -43,11 +45,15 @@ pub(super) struct Host {
     pub(super) down: Pipe,
     /// Bytes of one connection on the way to it that it has not taken.
     pub(super) window: u64,
+    /// Bytes of one slice that comes to it, unless whole pieces come.
+    pub(super) slice_in: u64,
     pub(super) up: Uplink,
     /// The end of each open connection.
     pub(super) conns: BTreeMap<ConnId, u32>,
-    /// The copy of each dial under way.
-    pub(super) dials: BTreeMap<ConnId, u32>,
+    /// The copy of each dial under way; `None` for a blob that is not the host's.
+    pub(super) dials: BTreeMap<ConnId, Option<u32>>,
+    /// The ids of connections and dials that its process has given so far.
+    pub(super) given: ConnIds,
     pub(super) local: PeerInfo,
     pub(super) zone: usize,
     pub(super) limits: Limits,
@@ -103,9 +109,10 @@ pub(super) struct HostTally {
     pub(super) bytes_from_origins: u64,
     pub(super) duplicates: u64,
     pub(super) pieces_corrupt: u64,
-    /// Since when pieces have been on order without a pause, and the bytes of those that came.
-    pub(super) busy_since: Nanos,
-    pub(super) busy_bytes: u64,
+    /// Pieces that came since some have been on order without a pause.
+    pub(super) down: Carried,
+    /// Slices that left without a pause.
+    pub(super) up: Carried,
     /// Bans that came of a wrong piece.
     pub(super) bans: u64,
 }
@@ -141,6 +148,8 @@ pub(super) struct Copy {
     pub(super) moved: Vec<u32>,
     /// Whether its peer has asked for the whole to be verified.
     pub(super) committed: bool,
+    /// Whether the whole was verified.
+    pub(super) verified: bool,
     /// Whether its peer calls it complete.
     pub(super) complete: bool,
     /// When the host began to want it.
@@ -171,8 +180,6 @@ pub(super) struct End {
     pub(super) stalled: bool,
     /// Whether a request was taken back since bytes last came: the peer may count it as open still.
     pub(super) took_back: bool,
-    /// How many slices have left over it.
-    pub(super) slices: u32,
     /// The piece that goes out over it, and how many of its bytes are still to leave.
     pub(super) sending: Option<(u32, u64)>,
     /// The bytes of that piece.
@@ -196,10 +203,15 @@ pub(super) struct End {
     pub(super) asked: Vec<u32>,
     /// When bytes last came, or the first piece was asked for.
     pub(super) heard_at: Nanos,
-    /// Since when the next slice must wait.
-    pub(super) blocked_at: Nanos,
+    /// Since when the next slice must wait, and when something comes of that.
+    pub(super) blocked_at: Option<Nanos>,
+    pub(super) stall_at: Nanos,
     pub(super) life: u32,
 }
+
+/// Ids of connections, as ranges from the first to the last: most are given one after the other.
+#[derive(Debug, Default)]
+pub(super) struct ConnIds(BTreeMap<u64, u64>);
 
 /// Something that waits to be sent.
 #[derive(Debug)]
@@ -251,9 +263,9 @@ impl End {
             taken: VecDeque::new(),
             in_flight: 0,
             last_taken: 0,
-            slices: 0,
             piece_len: 0,
-            blocked_at: 0,
+            blocked_at: None,
+            stall_at: NEVER,
             stalled: false,
             owed: Vec::new(),
             asked: Vec::new(),
@@ -263,6 +275,21 @@ impl End {
             reported_at: 0,
             unreported: 0,
         }
+    }
+}
+
+impl ConnIds {
+    /// Puts one in; whether it is new.
+    pub(super) fn insert(&mut self, id: ConnId) -> bool {
+        let ConnId(id) = id;
+        let before = self.0.range(..=id).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| id <= last) {
+            return false;
+        }
+        let after = id.checked_add(1).and_then(|next| self.0.remove(&next));
+        let first = before.filter(|(_, last)| *last + 1 == id).map_or(id, |(first, _)| first);
+        self.0.insert(first, after.unwrap_or(id));
+        true
     }
 }
 
@@ -283,6 +310,7 @@ impl Copy {
             fetching_since: 0,
             moved: Vec::new(),
             committed: complete,
+            verified: complete,
             complete,
             wanted_at: None,
             first_at: None,
@@ -369,3 +397,21 @@ const PORT: u16 = 16_001;
 
 /// When something that will not happen happens.
 pub(super) const NEVER: Nanos = Nanos::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_new_once() {
+        let mut ids = ConnIds::default();
+        for id in [5, 1, 2, u64::MAX, 4, 0, 9, 3] {
+            assert!(ids.insert(ConnId(id)));
+        }
+        assert_eq!(ids.0, BTreeMap::from([(0, 5), (9, 9), (u64::MAX, u64::MAX)]));
+        for id in [0, 1, 2, 3, 4, 5, 9, u64::MAX] {
+            assert!(!ids.insert(ConnId(id)));
+        }
+        assert!(ids.insert(ConnId(6)));
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::audit::Carried;
 use super::engine::nanos;
 use super::rate::{Pipe, Span};
 use super::scenario::{Rate, Scenario};
@@ -33,6 +34,7 @@ struct Way {
     inside: u64,
     waiting: VecDeque<u32>,
     bytes: u64,
+    carried: Carried,
 }
 
 impl Zones {
@@ -46,6 +48,7 @@ impl Zones {
                 inside: 0,
                 waiting: VecDeque::new(),
                 bytes: 0,
+                carried: Carried::default(),
             };
             let latency = nanos(link.latency).max(1);
             Link { zones: link.zones, latency, ways: [way.clone(), way] }
@@ -53,7 +56,7 @@ impl Zones {
         Self { latency: nanos(scenario.network.latency), links: links.collect() }
     }
 
-    /// Inside a zone.
+    /// Inside a zone; and to the trackers and back, which no link between zones makes longer.
     pub(super) fn usual_latency(&self) -> Nanos {
         self.latency
     }
@@ -74,7 +77,16 @@ impl Zones {
         let (link, way) = self.place(from, to)?;
         let way = &mut self.links[link].ways[way];
         way.bytes += bytes;
-        Some(way.pipe.put(now, bytes, stretch))
+        way.carried.begin(now);
+        let span = way.pipe.put(now, bytes, stretch);
+        way.carried.end(span.end, bytes);
+        Some(span)
+    }
+
+    /// What a link has carried of late in that direction.
+    pub(super) fn carried(&self, from: usize, to: usize) -> Option<(usize, Carried)> {
+        let (link, way) = self.place(from, to)?;
+        Some((link, self.links[link].ways[way].carried))
     }
 
     /// Whether a slice may be sent now; if not, its flow is told in turn.

@@ -277,7 +277,8 @@ impl Torrent {
             }
             if seen < window { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        let place = (rng.fraction().powi(2) * lone_len as f64) as usize;
+        let draw = rng.fraction();
+        let place = (draw * draw * lone_len as f64) as usize;
         lone[..lone_len].get(place).copied().or(first)
     }
 

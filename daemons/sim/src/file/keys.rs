@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use kraken_common::upstream::document::{Entry, Map, Value};
 use kraken_common::upstream::{Place, Problem, Problems, nearest, quote};
 
+use super::values;
+
 /// What was found to be wrong so far.
 pub(super) struct Found(RefCell<Vec<Problem>>);
 
@@ -184,6 +186,27 @@ impl<'a> Keys<'a> {
             node = next;
         }
         &node.place
+    }
+
+    /// In a list whose items may have a `count`: the item of the one with this number.
+    pub(super) fn item_of(&self, key: &str, number: usize) -> usize {
+        let Some(Value::List(items)) = self.map.entry(key).map(|entry| &entry.node.value) else {
+            return 0;
+        };
+        let mut before = 0_usize;
+        let found = items.iter().position(|item| {
+            let count = match &item.value {
+                Value::Map(map) => map.entry("count").map(|entry| &entry.node.value),
+                _ => None,
+            };
+            let count = match count {
+                Some(Value::Scalar(scalar)) => values::count(&scalar.text).unwrap_or(1),
+                _ => 1,
+            };
+            before = before.saturating_add(count);
+            number < before
+        });
+        found.unwrap_or(0)
     }
 
     /// Whether nothing was found to be wrong so far.

@@ -1,9 +1,13 @@
 //! Whether a scenario that can be read makes sense: somebody must finish, and what is measured is
 //! counted.
 
-use kraken_p2p::sim::{Blob, Fate, Group, Scenario, Want};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kraken_p2p::sim::{Blob, Fate, Group, Scenario, Spread, Want};
 
 use super::keys::{Keys, Step};
+use crate::fair::REPLACEMENTS;
 use crate::targets::{Limit, Measure, Targets};
 
 /// What is wrong is said at its place.
@@ -14,6 +18,7 @@ pub(super) fn check(keys: &Keys<'_>, scenario: &Scenario, targets: &Targets) {
     targets_are_counted(keys, &scenario.groups, targets);
     targets_can_be_missed(keys, scenario, targets);
     restarts_are_waited_for(keys, scenario);
+    all_is_in_time(keys, scenario);
 }
 
 /// Reports know groups by their names.
@@ -21,7 +26,7 @@ fn names_differ(keys: &Keys<'_>, scenario: &Scenario) {
     let replaced = |group: &&Group| matches!(group.fate, Fate::Killed { replaced: true, .. });
     let replacements = scenario.groups.iter().filter(replaced);
     let mut taken: Vec<String> =
-        replacements.map(|group| format!("{}, replacements", group.name)).collect();
+        replacements.map(|group| format!("{}{REPLACEMENTS}", group.name)).collect();
     taken.extend(scenario.origins.iter().map(|origins| origins.name.clone()));
     for (at, group) in scenario.groups.iter().enumerate() {
         if taken.contains(&group.name) {
@@ -99,6 +104,47 @@ fn restarts_are_waited_for(keys: &Keys<'_>, scenario: &Scenario) {
     }
 }
 
+/// What is to happen after the end of a run never happens.
+fn all_is_in_time(keys: &Keys<'_>, scenario: &Scenario) {
+    let Scenario { groups, time_max, .. } = scenario;
+    let too_late = |list: &'static str, item: usize, key: &'static str, at: Duration| {
+        if at > *time_max {
+            let place = keys.place_of(&[Step::Key(list), Step::Item(item), Step::Key(key)]);
+            let what = format!("{key}: up to {at:?} after the start, and time_max is {time_max:?}");
+            keys.wrong_at(place, &what);
+        }
+        at > *time_max
+    };
+    let joined = |group: &Group| last(group.joins);
+    for (at, group) in groups.iter().enumerate() {
+        let (key, then) = match group.fate {
+            Fate::Hangs { at } => ("hangs", last(at)),
+            Fate::Killed { at, .. } => ("killed", last(at)),
+            Fate::Restarts { at, down } => ("restarts", last(at) + down),
+            Fate::Stays | Fate::Lies { .. } => ("joins", Duration::ZERO),
+        };
+        if !too_late("hosts", at, "joins", joined(group)) && key != "joins" {
+            too_late("hosts", at, key, joined(group) + then);
+        }
+    }
+    let mut told = BTreeSet::new();
+    for (at, blob) in scenario.blobs.iter().enumerate() {
+        let wants = |group: &&Group| wants_blob(group, at, blob) && joined(group) <= *time_max;
+        let latest = groups.iter().filter(wants).map(joined).max();
+        let item = keys.item_of("blobs", at);
+        if let Some(joined) = latest
+            && told.insert(item)
+        {
+            too_late("blobs", item, "wanted", joined + last(blob.wanted_after));
+        }
+    }
+}
+
+/// The end of a spread.
+fn last(spread: Spread) -> Duration {
+    spread.from + spread.over
+}
+
 /// Without that a run would be over before it begins.
 fn somebody_finishes(keys: &Keys<'_>, scenario: &Scenario) {
     let Scenario { groups, blobs, .. } = scenario;
@@ -126,10 +172,12 @@ fn must_finish(group: &Group) -> bool {
 
 /// Whether a host of the group wants a blob: shares are rounded to hosts.
 fn wants(group: &Group, blobs: &[Blob]) -> bool {
-    blobs.iter().enumerate().any(|(at, blob)| {
-        let may = !matches!(&group.want, Want::Only(only) if !only.contains(&at));
-        may && (blob.wanted_by * group.count as f64).round() >= 1.0
-    })
+    blobs.iter().enumerate().any(|(at, blob)| wants_blob(group, at, blob))
+}
+
+fn wants_blob(group: &Group, at: usize, blob: &Blob) -> bool {
+    let may = !matches!(&group.want, Want::Only(only) if !only.contains(&at));
+    may && (blob.wanted_by * group.count as f64).round() >= 1.0
 }
 
 fn targets_are_counted(keys: &Keys<'_>, groups: &[Group], targets: &Targets) {

@@ -148,8 +148,35 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("p50: 1.03", "liars_banned: yes", "liars_banned: no hosts lie");
     wrong("0 and 1", "0-1", "between: write it like \"0 and 1\"");
     wrong("time_max: 1h", "time_max: 9999h", "time_max: 9999h is longer than 1000h");
+    wrong("about: a test", "about: \"a\\e[2Jb\"", "about: it has the control character 0x1b");
+    wrong("over 30s, h", "at 61m, h", "wanted: up to 3660s after the start, and time_max is 3600s");
     wrong("of: fast", "of: slow", "of: no hosts are called \"slow\"");
     wrong("within 15% of", "within 15%", "is no range such as");
+}
+
+#[test]
+fn what_would_happen_after_the_end_of_the_run_is_refused() {
+    let told = |from: &str, to: &str, time_max: &str| {
+        let text = FINE.replace(from, to).replace("time_max: 1h", time_max);
+        parse(&text).map(|_| ()).unwrap_err().to_string()
+    };
+    let end = "after the start, and time_max is";
+    let error = told("over 30s, h", "over 1s, h", "time_max: 8s");
+    assert_eq!(error, format!("a/b.yaml:12:13: killed: up to 13s {end} 8s"));
+    let error = told("over 30s, h", "over 1s, h", "time_max: 2s");
+    assert_eq!(error, format!("a/b.yaml:10:12: joins: up to 3s {end} 2s"));
+    // Two blobs are written before this one.
+    let error = told("over 30s, h", "at 5h, h", "");
+    assert_eq!(error, format!("a/b.yaml:4:62: wanted: up to 18000s {end} 14400s"));
+    let restarts = "restarts: over 8s\n    down_for: 20s";
+    let killed = "killed: over 10s\n    replaced: yes";
+    let error = told(killed, restarts, "time_max: 30s");
+    assert_eq!(error, format!("a/b.yaml:12:15: restarts: up to 31s {end} 30s"));
+    // Those who want a blob late because they join late.
+    let text = FINE.replace("piece: 4MiB}", "piece: 4MiB, wanted: at 5s}");
+    let error = text.replace("over 30s, h", "over 1s, h").replace("over 10s", "over 1s");
+    let error = parse(&error.replace("time_max: 1h", "time_max: 7s")).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), format!("a/b.yaml:3:61: wanted: up to 8s {end} 7s"));
 }
 
 #[test]

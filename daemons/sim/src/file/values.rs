@@ -9,8 +9,19 @@ use kraken_p2p::sim::Spread;
 
 use crate::limits::{NAME_CHARS_MAX, PORTION_MAX, PORTION_MIN, RATE_MAX, RATE_MIN, TIME_MAX};
 
-/// Any text.
-pub(super) fn text(text: &str) -> Result<String, String> {
+/// A line of text. Terminals obey control characters.
+pub(super) fn line(text: &str) -> Result<String, String> {
+    let text = text.trim_end();
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(text.to_owned()),
+        Some('\n') => Err("it is more than one line".to_owned()),
+        Some(c) => Err(format!("it has the control character {:#04x} in it", u32::from(c))),
+    }
+}
+
+/// Lines of text.
+pub(super) fn lines(text: &str) -> Result<String, String> {
+    text.trim_end().lines().try_for_each(|one| line(one).map(drop))?;
     Ok(text.trim_end().to_owned())
 }
 
@@ -181,6 +192,18 @@ mod tests {
         assert_eq!(spread("at 20s"), Ok(Spread::at(twenty)));
         assert_eq!(spread("from 20s over 1s"), Ok(Spread { from: twenty, over: one }));
         assert_eq!((flag("yes"), flag("false")), (Ok(true), Ok(false)));
+    }
+
+    #[test]
+    fn text_has_no_control_characters() {
+        assert_eq!(line("a | b\n"), Ok("a | b".to_owned()));
+        assert_eq!(lines("a\n\nb\n"), Ok("a\n\nb".to_owned()));
+        assert_eq!(line("a\nb"), Err("it is more than one line".to_owned()));
+        for text in ["\x1b[2J", "a\x07", "a\rb", "\u{9b}2J"] {
+            for text in [line(text), lines(&format!("a\n{text}b"))] {
+                assert!(text.unwrap_err().starts_with("it has the control character 0x"));
+            }
+        }
     }
 
     #[test]

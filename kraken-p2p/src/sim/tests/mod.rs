@@ -1,6 +1,9 @@
 //! The engine by itself, with a policy so simple that every time can be told beforehand.
 
+mod patience;
+mod promises;
 mod rows;
+mod stalls;
 mod star;
 mod trouble;
 
@@ -206,23 +209,6 @@ fn a_policy_that_asks_for_nothing_is_named_and_ends() {
     assert_eq!((starving.pieces_missing, starving.conns, starving.conns_of_use), (96, 1, 1));
     assert_eq!(starving.first_missing, [0, 1, 2, 3, 4, 5, 6, 7]);
     assert!(report.ended_secs < 25.0);
-}
-
-#[test]
-fn promises_that_are_broken_are_told() {
-    let limits = Limits { requests_per_upstream_origin: 3, ..Limits::default() };
-    let greedy = Star { limits: Some(limits), ..asks(4) };
-    let report = run(&star(greedy, &[100.0 * MB]), 1).unwrap();
-    assert!(report.violations_total > 0 && report.ending == "finished");
-    let twice = Star { sends_twice: true, ..asks(1) };
-    let report = run(&star(twice, &[100.0 * MB]), 1).unwrap();
-    assert!(report.violations[0].contains("unasked"), "{:?}", report.violations);
-    let discards = Star { discards: true, ..asks(1) };
-    let report = run(&star(discards, &[100.0 * MB]), 1).unwrap();
-    assert!(report.violations[0].contains("throws a blob away"), "{:?}", report.violations);
-    let storms = Star { storms: true, ..asks(4) };
-    let report = run(&star(storms, &[100.0 * MB]), 1).unwrap();
-    assert_eq!(report.ending, "storm");
 }
 
 #[test]

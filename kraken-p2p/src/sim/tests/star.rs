@@ -9,7 +9,7 @@ use kraken_core::{Bitfield, Digest, Error, PeerInfo, PieceIndex, Time, TorrentMe
 
 use crate::sim::{Limits, Peer, Policy};
 use crate::swarm::{
-    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
+    Announced, CloseReason, ConnId, Counters, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
 use crate::wire::{Handshake, Message};
 
@@ -18,13 +18,50 @@ use crate::wire::{Handshake, Message};
 pub(super) struct Star {
     /// Requests open at once.
     pub(super) window: usize,
-    /// Each request is answered twice.
-    pub(super) sends_twice: bool,
-    /// It throws a blob away when all of it is there.
-    pub(super) discards: bool,
-    /// Its timer goes off again at once.
-    pub(super) storms: bool,
+    pub(super) odd: Odd,
     pub(super) limits: Option<Limits>,
+}
+
+/// What is odd about a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Odd {
+    #[default]
+    Nothing,
+    /// It answers each request twice.
+    SendsTwice,
+    /// It throws a blob away when all of it is there.
+    Discards,
+    /// Its timer goes off again at once.
+    Storms,
+    /// It announces again whenever it is answered.
+    Announces,
+    /// It does not commit what is all there.
+    NeverCommits,
+    /// It commits with the first piece.
+    CommitsEarly,
+    /// It calls a blob complete with its first piece…
+    CompletesEarly,
+    /// …or before it is committed…
+    CompletesUncommitted,
+    /// …or never.
+    NeverCompletes,
+    /// It dials under the same id again.
+    DialsTwice,
+    /// All that it accepts has one id.
+    AcceptsTwice,
+    /// It dials an address where nobody is, and somebody for a blob of which nobody knows, before
+    /// it dials an origin.
+    DialsNobody,
+    /// It asks for the same piece for ever.
+    AsksForOne,
+    /// It dials an agent.
+    DialsAgents,
+    /// It dials an agent, and again when that has sent a wrong piece.
+    Trusts,
+    /// It dials an agent, and asks again for what comes wrong.
+    Believes,
+    /// It has counted nothing.
+    Miscounts,
 }
 
 #[derive(Debug)]
@@ -34,6 +71,8 @@ struct StarPeer {
     torrents: BTreeMap<Digest, (TorrentSpec, u32)>,
     conns: BTreeMap<ConnId, Digest>,
     next_conn: u64,
+    /// Whom it would dial now.
+    next_dial: Option<PeerInfo>,
     now: Time,
     outputs: VecDeque<Output>,
 }
@@ -50,6 +89,7 @@ impl Policy for Star {
             torrents: BTreeMap::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
+            next_dial: None,
             now: Time::ZERO,
             outputs: VecDeque::new(),
         })
@@ -77,10 +117,39 @@ impl StarPeer {
         }
     }
 
+    fn announce(&mut self, torrent: Digest) {
+        let info_hash = self.handshake(&torrent).info_hash;
+        let (complete, starved) = (false, false);
+        self.outputs.push_back(Output::Announce { torrent, info_hash, complete, starved });
+    }
+
+    fn dial(&mut self, torrent: Digest) {
+        let Some(peer) = self.next_dial.clone() else { return };
+        let conn = self.fresh(torrent);
+        let handshake = Box::new(self.handshake(&torrent));
+        self.outputs.push_back(Output::Dial { conn, peer, handshake });
+    }
+
+    /// Dials somebody at another address, or for another blob.
+    fn dial_in_vain(&mut self, torrent: Digest, spoil: fn(&mut PeerInfo, &mut Handshake)) {
+        let Some(mut peer) = self.next_dial.clone() else { return };
+        let conn = self.fresh(torrent);
+        let mut handshake = Box::new(self.handshake(&torrent));
+        spoil(&mut peer, &mut handshake);
+        self.outputs.push_back(Output::Dial { conn, peer, handshake });
+    }
+
+    fn is(&self, odd: Odd) -> bool {
+        self.star.odd == odd
+    }
+
     fn ask(&mut self, conn: ConnId, count: usize) {
         let Some(digest) = self.conns.get(&conn) else { return };
         let Some((spec, next)) = self.torrents.get_mut(digest) else { return };
         for _ in 0..count {
+            if self.star.odd == Odd::AsksForOne {
+                *next = 0;
+            }
             let index = PieceIndex(*next);
             if index.0 < spec.meta.geometry().pieces() {
                 *next += 1;
@@ -105,26 +174,42 @@ impl Peer for StarPeer {
         _demand: DemandId,
         _bytes: Option<Range<u64>>,
     ) {
-        let info_hash = self.handshake(torrent).info_hash;
-        self.outputs.push_back(Output::Announce {
-            torrent: *torrent,
-            info_hash,
-            complete: false,
-            starved: false,
-        });
+        self.announce(*torrent);
     }
 
     fn handle_announced(&mut self, _now: Time, torrent: &Digest, result: Result<Announced, Error>) {
-        let peers = result.unwrap().peers;
-        let origin = peers.into_iter().filter(|peer| peer.origin).min_by_key(|peer| peer.peer_id);
-        let conn = self.fresh(*torrent);
-        let handshake = Box::new(self.handshake(torrent));
-        self.outputs.push_back(Output::Dial { conn, peer: origin.unwrap(), handshake });
+        let agents = matches!(self.star.odd, Odd::DialsAgents | Odd::Trusts | Odd::Believes);
+        let peers = result.unwrap().peers.into_iter().filter(|peer| peer.origin != agents);
+        let is_first = self.next_dial.is_none();
+        self.next_dial = peers.min_by_key(|peer| peer.peer_id);
+        if self.is(Odd::DialsNobody) {
+            self.dial_in_vain(*torrent, |peer, _| peer.ip = "10.200.0.1".into());
+        } else if is_first || !self.is(Odd::Announces) {
+            self.dial(*torrent);
+        }
+        if self.is(Odd::Announces) {
+            self.announce(*torrent);
+        }
+        if self.is(Odd::DialsTwice) {
+            self.next_conn -= 1;
+            self.dial(*torrent);
+        }
     }
 
     fn handle_dialed(&mut self, _now: Time, conn: ConnId, result: Result<Handshake, CloseReason>) {
-        assert!(result.is_ok());
-        self.ask(conn, self.star.window);
+        match result {
+            Ok(_) => self.ask(conn, self.star.window),
+            Err(_) => {
+                assert!(self.is(Odd::DialsNobody), "a dial failed");
+                let torrent = self.conns[&conn];
+                match conn.0 {
+                    1 => self.dial_in_vain(torrent, |_, handshake| {
+                        handshake.digest = Digest::sha256(b"nobody's");
+                    }),
+                    _ => self.dial(torrent),
+                }
+            }
+        }
     }
 
     fn handle_incoming(
@@ -134,13 +219,16 @@ impl Peer for StarPeer {
         handshake: &Handshake,
     ) -> Result<(ConnId, Handshake), Refused> {
         let reply = self.handshake(&handshake.digest);
+        if self.is(Odd::AcceptsTwice) {
+            self.next_conn = 0;
+        }
         Ok((self.fresh(handshake.digest), reply))
     }
 
     fn handle_message(&mut self, _now: Time, conn: ConnId, message: Message) {
         if let Message::PieceRequest { index, .. } = message {
             let torrent = self.conns[&conn];
-            for _ in 0..if self.star.sends_twice { 2 } else { 1 } {
+            for _ in 0..if self.is(Odd::SendsTwice) { 2 } else { 1 } {
                 self.outputs.push_back(Output::SendPiece { conn, torrent, index, proven: false });
             }
         }
@@ -157,13 +245,30 @@ impl Peer for StarPeer {
         if outcome == PieceOutcome::Stored {
             let have: &mut Bitfield = &mut self.torrents.get_mut(torrent).unwrap().0.have;
             have.set(index);
-            if have.is_full() {
-                let torrent = *torrent;
-                self.outputs.push_back(match self.star.discards {
-                    true => Output::Discard { torrent },
-                    false => Output::Commit { torrent },
-                });
+            let (is_first, is_last, torrent) = (have.count() == 1, have.is_full(), *torrent);
+            let outputs = &mut self.outputs;
+            match self.star.odd {
+                Odd::CommitsEarly if is_first => outputs.push_back(Output::Commit { torrent }),
+                Odd::CompletesEarly if is_first => {
+                    outputs.push_back(Output::Completed { torrent });
+                }
+                _ if !is_last => {}
+                Odd::Discards => outputs.push_back(Output::Discard { torrent }),
+                Odd::NeverCommits => {}
+                Odd::CompletesUncommitted => {
+                    outputs.push_back(Output::Completed { torrent });
+                    outputs.push_back(Output::Commit { torrent });
+                }
+                _ => outputs.push_back(Output::Commit { torrent }),
             }
+        }
+        if matches!(outcome, PieceOutcome::Corrupt { .. }) && self.is(Odd::Trusts) {
+            self.outputs.push_back(Output::Close { conn, reason: CloseReason::Lied });
+            self.dial(*torrent);
+            return;
+        }
+        if outcome != PieceOutcome::Stored && self.is(Odd::Believes) {
+            self.torrents.get_mut(torrent).unwrap().1 = index.0;
         }
         self.ask(conn, 1);
     }
@@ -173,7 +278,9 @@ impl Peer for StarPeer {
     fn handle_closed(&mut self, _now: Time, _conn: ConnId, _reason: CloseReason) {}
 
     fn handle_committed(&mut self, _now: Time, torrent: &Digest, _result: Result<(), Error>) {
-        self.outputs.push_back(Output::Completed { torrent: *torrent });
+        if !self.is(Odd::NeverCompletes) {
+            self.outputs.push_back(Output::Completed { torrent: *torrent });
+        }
     }
 
     fn handle_discarded(&mut self, _now: Time, _torrent: &Digest, _result: Result<(), Error>) {}
@@ -187,10 +294,14 @@ impl Peer for StarPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.star.storms.then_some(self.now)
+        self.is(Odd::Storms).then_some(self.now)
     }
 
     fn limits(&self) -> Limits {
         self.star.limits.unwrap_or_default()
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        self.is(Odd::Miscounts).then(Counters::default)
     }
 }

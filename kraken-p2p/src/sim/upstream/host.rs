@@ -258,18 +258,14 @@ impl Peer for Upstream {
         false
     }
 
+    fn verifies_blobs(&self) -> bool {
+        false
+    }
+
     /// Requests that were given up stay open as far as the other side knows, so only connections
     /// have a limit that shows.
     fn limits(&self) -> Limits {
-        let UpstreamConfig { pipeline_limit, origin_pipeline_limit, max_open_conn, .. } =
-            self.config;
-        Limits {
-            conns_per_torrent: max_open_conn,
-            requests_per_conn: pipeline_limit.max(origin_pipeline_limit),
-            requests_per_upstream_agent: pipeline_limit,
-            requests_per_upstream_origin: origin_pipeline_limit,
-            ..Limits::default()
-        }
+        Limits { conns_per_torrent: self.config.max_open_conn, ..Limits::default() }
     }
 
     fn counters(&self) -> Option<Counters> {

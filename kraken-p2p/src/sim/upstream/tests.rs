@@ -91,6 +91,22 @@ fn it_lives_with_hosts_of_ours() {
     assert!(report.bytes_from_peers > report.bytes_from_origins);
 }
 
+/// It forgets requests that took too long and, at the end, those that others answered: the other
+/// side still has them open, and that is no promise broken.
+#[test]
+fn slow_ones_ask_for_more_than_their_pipelines_hold() {
+    let mut scenario = Scenario::new("slow", 10);
+    let shipped = UpstreamConfig::default();
+    scenario.groups[0].rates = LinkRates::symmetric(100e6);
+    let slow = Group { policy: policy(&shipped), ..Group::new("slow", 10) };
+    scenario.groups.push(Group { rates: LinkRates::symmetric(1e6), ..slow });
+    scenario.blobs[0].len = 20 << 20;
+    scenario.blobs[0].piece_len = Some(1 << 20);
+    scenario.blobs[0].holders = 1;
+    scenario.origins = vec![OriginGroup::new(1, LinkRates::symmetric(10e6))];
+    finished(&scenario, 1);
+}
+
 #[test]
 fn it_lives_with_liars_the_dead_and_the_silent() {
     let shipped = UpstreamConfig::default();

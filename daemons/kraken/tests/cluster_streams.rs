@@ -115,3 +115,40 @@ fn a_range_far_out_of_a_cold_blob_does_not_wait_for_what_is_before_it() {
     assert!(cluster.backend_sent() < 20_000_000, "{}", cluster.backend_sent());
     drop(first);
 }
+
+#[test]
+fn the_agent_that_is_left_finishes_from_the_origin() {
+    let plan = Plan { agents: 3, slow_backend: Some(1_000_000), ..Plan::default() };
+    let mut cluster = Cluster::start(&plan);
+    let blob = random(64, 4_000_000);
+    let digest = cluster.put_cold(&blob);
+    let mut readers = cluster.agents.iter().map(|agent| {
+        let addr = agent.registry;
+        Arriving::get(addr, &path(&digest), 4 * PIECE_LEN).unwrap()
+    });
+    let left = readers.next().unwrap();
+    readers.for_each(drop);
+    for agent in &mut cluster.agents[1..] {
+        agent.role.kill();
+    }
+    assert!(left.whole().unwrap().body == blob);
+}
+
+/// All of it is here while next to nothing of it was read.
+#[test]
+fn a_reader_that_is_slower_than_the_swarm_costs_no_memory() {
+    let cluster = Cluster::start(&Plan { agents: 1, ..Plan::default() });
+    let blob = random(65, 80_000_000);
+    let digest = cluster.put_cold(&blob);
+    let agent = &cluster.agents[0];
+    let before = agent.role.anonymous_bytes();
+    let reader = Arriving::get(agent.registry, &path(&digest), PIECE_LEN).unwrap();
+    let here = cluster.cache_entry("agent-0", &digest);
+    let most = wait_for("the blob", || {
+        let now = agent.role.anonymous_bytes();
+        assert!(now < before + (48 << 20), "{now} bytes, {before} before");
+        here.join("data").exists().then_some(now)
+    });
+    assert!(most < before + (48 << 20));
+    assert!(reader.whole().unwrap().body == blob);
+}

@@ -132,6 +132,14 @@ impl Role {
         self.start();
     }
 
+    /// Its anonymous memory at this moment, in bytes.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        let id = self.child.as_ref().expect("it runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// What it logged so far, in all its runs.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log_path).unwrap_or_default()

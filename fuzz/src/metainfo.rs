@@ -1,5 +1,5 @@
-//! Metainfo documents, with sums and without: any bytes, and ones that are valid with a part of them
-//! replaced.
+//! Metainfo documents, with sums and without: any bytes, and ones that are valid with a part of
+//! them replaced.
 
 use kraken_core::{AttemptId, Digest, MetaInfo, Provisional, SigningKey, TorrentMeta};
 

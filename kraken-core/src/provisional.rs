@@ -16,8 +16,8 @@ use crate::metainfo::{self, MetaInfo, PieceSums};
 use crate::piece::{Geometry, PieceIndex};
 use crate::proof::{OriginKey, PieceProof};
 
-/// The header of who can do without sums when it asks for metainfo, and without a whole when it asks
-/// an origin for a blob; its value is `1`. uber/kraken's programs do not send it.
+/// The header of who can do without sums when it asks for metainfo, and without a whole when it
+/// asks an origin for a blob; its value is `1`. uber/kraken's programs do not send it.
 pub const PROVISIONAL_HEADER: &str = "kraken-provisional";
 
 /// The header's value by which an origin asks another one for no more than it knows: whether it has

@@ -35,8 +35,8 @@ pub struct AgentConfig {
     pub build_indexes: Hosts,
     /// When a build-index counts as ill.
     pub build_index_health: PassiveConfig,
-    /// Whether the download of a blob goes on when all that read it have left. Else it stands still,
-    /// and what is missing is fetched when it is asked for again.
+    /// Whether the download of a blob goes on when all that read it have left. Else it stands
+    /// still, and what is missing is fetched when it is asked for again.
     pub finish_downloads: bool,
 }
 

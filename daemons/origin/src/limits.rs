@@ -39,9 +39,11 @@ pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// backend takes its time.
 pub(crate) const STALLS_MAX: u32 = 24;
 
-/// Ranges of one blob that are fetched before their turn at once, each over a connection of its own,
-/// and as many that wait for that.
+/// Ranges of one blob that are fetched before their turn at once, each over a connection of its
+/// own.
 pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;
+
+/// Ranges of one blob that wait for that; of further ones the bytes come in their turn.
 pub(crate) const RANGES_WANTED_MAX: usize = 64;
 
 /// What comes this many bytes later by itself is not fetched before its turn.
@@ -66,6 +68,8 @@ pub(crate) const OBJECTS_MAX: u32 = 4;
 /// How long other owners have to get a blob from the swarm, before it is copied to them: this, and
 /// what it takes at so many bytes a second.
 pub(crate) const REPLICA_WAIT: Duration = Duration::from_secs(5);
+
+/// See [`REPLICA_WAIT`]: slower ones are helped with a copy.
 pub(crate) const REPLICA_BYTES_PER_SEC: u64 = 20_000_000;
 
 /// How often it is looked whether they have it.

@@ -30,9 +30,9 @@ pub struct Landing {
 
 impl Node {
     /// Opens the torrent of a blob that arrives here first and has no sums yet, or joins it.
-    /// Nothing is asked of peers for it, who get each piece as it lands ([`Download::begin_piece`]);
-    /// the download ends when the whole is verified, or is not the blob. `ErrorKind::Conflict`
-    /// where another attempt has not come to its end. Cancel safe.
+    /// Nothing is asked of peers for it, who get each piece as it lands
+    /// ([`Download::begin_piece`]); the download ends when the whole is verified, or is not the
+    /// blob. `ErrorKind::Conflict` where another attempt has not come to its end. Cancel safe.
     pub async fn begin(&self, meta: Provisional, namespace: &Namespace) -> Result<Download> {
         let digest = meta.digest();
         let _turn = self.0.shared.openings.enter(&digest).await;
@@ -65,8 +65,8 @@ impl Landing {
         Some(Self { node, torrent, lease: Arc::new(lease), index, at, sums })
     }
 
-    /// Writes the next bytes. `ErrorKind::Invalid` for more than the piece has; after an error, or a
-    /// call that was dropped, the piece cannot be finished.
+    /// Writes the next bytes. `ErrorKind::Invalid` for more than the piece has; after an error, or
+    /// a call that was dropped, the piece cannot be finished.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(mut sums) = self.sums.take() else { return Err(lost(&self.torrent)) };
         let (at, end) = (self.at, self.torrent.geometry.range(self.index).end);

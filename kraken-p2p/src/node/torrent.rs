@@ -81,7 +81,8 @@ impl Torrent {
         self.brought.load(Ordering::Relaxed)
     }
 
-    /// Hears of bytes that peers wait for, from now on and in place of whoever heard of them before.
+    /// Hears of bytes that peers wait for, from now on and in place of whoever heard of them
+    /// before.
     pub(super) fn wanted(&self) -> mpsc::Receiver<Range<u64>> {
         let (wants, wanted) = mpsc::channel(WANTS_MAX);
         *self.wants.lock().unwrap_or_else(PoisonError::into_inner) = Some(wants);

@@ -188,9 +188,10 @@ pub struct Network {
     /// One way.
     pub latency: Duration,
     /// Bytes of a piece between two looks at whose turn it is, and between slow links no more than
-    /// either takes in 50 ms: more is quicker to simulate and coarser. The node hands 256 KiB to the system
-    /// at once. With 1 MiB, at hosts of 300 MB/s, times differ by less than one in a hundred, those
-    /// of a small blob by up to four; where few hosts are ten times slower the last ones come up to a tenth sooner than with 256 KiB.
+    /// either takes in 50 ms: more is quicker to simulate and coarser. The node hands 256 KiB to
+    /// the system at once. With 1 MiB, at hosts of 300 MB/s, times differ by less than one in a
+    /// hundred, those of a small blob by up to four; where few hosts are ten times slower the last
+    /// ones come up to a tenth sooner than with 256 KiB.
     pub slice_len: u64,
     /// Bytes of one connection on the way that its receiver has not taken: what TCP has in flight
     /// and in its buffers. On slow downlinks no more than come in a quarter of a second; but two

@@ -136,8 +136,8 @@ pub trait TorrentFile: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Checks the whole blob against its digest and commits it; `ErrorKind::Mismatch` when it does
-    /// not match (then nothing is committed and the caller discards). Idempotent. A torrent that had
-    /// no sums has those of its bytes afterwards.
+    /// not match (then nothing is committed and the caller discards). Idempotent. A torrent that
+    /// had no sums has those of its bytes afterwards.
     fn commit(&self) -> Result<()>;
 
     /// Throws away every byte and mark of a torrent that is not complete. Readers that wait get an

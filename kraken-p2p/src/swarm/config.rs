@@ -28,8 +28,8 @@ pub struct SwarmConfig {
     /// Bytes on order at once, over all connections, shared out evenly among the torrents that have
     /// any on order; at least 14 pieces or 64 MiB, whichever is less, and 4 pieces of each torrent.
     pub in_flight_bytes: u64,
-    /// Most requests open with a peer that is uber/kraken's agent, those included that were given up
-    /// and that it may still answer: it knows no cancel.
+    /// Most requests open with a peer that is uber/kraken's agent, those included that were given
+    /// up and that it may still answer: it knows no cancel.
     pub pipeline_agent: usize,
     /// Most requests open with an origin that is uber/kraken's, counted alike.
     pub pipeline_origin: usize,

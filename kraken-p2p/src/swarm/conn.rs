@@ -22,7 +22,8 @@ pub(super) struct Conn {
     pub(super) ours: bool,
     /// Whether it says so when it has taken a cancelled request out of its line.
     pub(super) answers_cancels: bool,
-    /// Whether it takes pieces without sums, and has none: each needs something that vouches for it.
+    /// Whether it takes pieces without sums, and has none: each needs something that vouches for
+    /// it.
     pub(super) lacks_sums: bool,
     /// What the other side has; pieces sent to it count as had.
     pub(super) bits: Bitfield,

@@ -91,9 +91,10 @@ impl Swarm {
         }
     }
 
-    /// Adds a torrent. Idempotent: one that is here stays as it is, but final sums replace the
-    /// lack of sums (that its pieces fit them is for the caller to know). Refused with `Conflict` when geometry or sums are others, with `NoSpace` when
-    /// there are too many torrents at work, with `Cancelled` after [`Swarm::shutdown`].
+    /// Adds a torrent. Idempotent: one that is here stays as it is, but final sums replace the lack
+    /// of sums (that its pieces fit them is for the caller to know). Refused with `Conflict` when
+    /// geometry or sums are others, with `NoSpace` when there are too many torrents at work, with
+    /// `Cancelled` after [`Swarm::shutdown`].
     pub fn add_torrent(&mut self, now: Time, spec: TorrentSpec) -> Result<(), Error> {
         if self.shut_down {
             let text = format!("add torrent {}: shutting down", spec.meta.digest());

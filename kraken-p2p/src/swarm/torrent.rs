@@ -431,7 +431,8 @@ impl Torrent {
         }
     }
 
-    /// Closes connections that are idle or stuck; drops the torrent when it has been idle too long itself.
+    /// Closes connections that are idle or stuck; drops the torrent when it has been idle too long
+    /// itself.
     fn sweep(&mut self, cx: &mut Cx<'_>) {
         let idle: Vec<_> = self
             .conns

@@ -12,8 +12,8 @@ use super::torrent::{Cx, Demand, Phase, Torrent};
 use crate::wire::Message;
 
 impl Torrent {
-    /// Tells origins that bring the blob which pieces somebody waits for that nobody has, each once.
-    /// Who waits for the whole gets it as it comes.
+    /// Tells origins that bring the blob which pieces somebody waits for that nobody has, each
+    /// once. Who waits for the whole gets it as it comes.
     pub(super) fn tell_wants(&mut self, cx: &mut Cx<'_>) {
         if self.is_final {
             return;

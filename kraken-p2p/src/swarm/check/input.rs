@@ -127,8 +127,8 @@ pub(super) fn bits(pieces: u32, choice: u8) -> Bitfield {
     bits
 }
 
-/// A handshake for a torrent, which is known by this hash: mostly in order, now and then with a part
-/// of it replaced.
+/// A handshake for a torrent, which is known by this hash: mostly in order, now and then with a
+/// part of it replaced.
 pub(super) fn handshake(
     (meta, info_hash): (&MetaInfo, InfoHash),
     at: u8,

@@ -99,6 +99,9 @@ impl Agent {
             self.server.close(),
             self.parts.node.close(),
         );
+        if let Some(finishing) = &self.parts.finishing {
+            finishing.close().await;
+        }
         Ok(())
     }
 }

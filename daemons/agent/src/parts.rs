@@ -13,7 +13,7 @@ use kraken_p2p::node::{Download, Node};
 use kraken_p2p::tracker::HttpTrackerClient;
 use kraken_registry_api::{BlobReader, ByteStream};
 
-use crate::finishing::{Finishing, finish};
+use crate::finishing::Finishing;
 use crate::recent::RecentManifests;
 
 /// What every request finds.
@@ -84,8 +84,9 @@ pub(crate) async fn open(
     if let Some(finishing) = &parts.finishing
         && !download.progress().complete
         && let Some(turn) = finishing.enter(digest)
+        && let Ok(beside) = parts.node.open(namespace, digest).await
     {
-        finish(turn, parts.node.open(namespace, digest).await?, len);
+        finishing.finish(turn, beside, len);
     }
     Ok(OpenBlob { download, len })
 }

@@ -1,10 +1,11 @@
 //! Blobs from the backend, passed on to peers piece by piece as they come.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -48,9 +49,9 @@ pub(crate) async fn pull(
     let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(download.metainfo(), true);
     let at = AtomicU64::new(0);
-    let pull = Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at };
-    // Those that waited for another owner have gone.
-    while under_way.wanted.try_recv().is_ok() {}
+    let early = Mutex::default();
+    let pull =
+        Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at, early };
     let mut attempts = 0;
     let mut had = pull.pieces_here();
     let mut peers_want = download.wanted();
@@ -144,7 +145,10 @@ async fn begin(
         None => own(AttemptId(key::random()?))?,
     };
     let download = match parts.node.begin(meta.clone(), namespace).await {
-        Ok(download) if is_of(&download, &meta) || is_all_here(&download) => download,
+        Ok(download) if is_of(&download, &meta) || has_sums(&download) => download,
+        Err(error) if !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Mismatch) => {
+            return Err(error);
+        }
         // What an earlier attempt left is open still.
         Ok(_) | Err(_) => {
             parts.node.remove(&digest).await?;
@@ -159,10 +163,10 @@ fn is_of(download: &Download, meta: &Provisional) -> bool {
     matches!(download.metainfo(), TorrentMeta::Provisional(of) if of.attempt() == meta.attempt())
 }
 
-/// Whether all came before an earlier end and fitted together, but was not verified yet.
-fn is_all_here(download: &Download) -> bool {
-    let settled = download.metainfo().as_final().is_some();
-    settled && download.file().pieces().count() == download.geometry().pieces()
+/// Whether all came somewhere and fitted together, but is not all here, or not verified yet: what
+/// is missing is held against the sums.
+fn has_sums(download: &Download) -> bool {
+    download.metainfo().as_final().is_some()
 }
 
 /// Throws away what there is of a blob that is not complete.
@@ -185,6 +189,8 @@ struct Pull<'a> {
     meta: &'a Provisional,
     /// Where the run from the first missing piece on has got to.
     at: AtomicU64,
+    /// Pieces on their way before their turn.
+    early: Mutex<BTreeSet<u32>>,
 }
 
 impl Pull<'_> {
@@ -199,6 +205,7 @@ impl Pull<'_> {
         wanted: &mut mpsc::Receiver<Range<u64>>,
         peers_want: &mut mpsc::Receiver<Range<u64>>,
     ) -> Result<()> {
+        self.early().clear();
         let mut missing = pin!(self.missing());
         let mut before_their_turn = FuturesUnordered::new();
         loop {
@@ -248,15 +255,26 @@ impl Pull<'_> {
         }
         let piece = |at: u64| (at / geometry.piece_len()) as u32;
         let wanted = piece(range.start)..piece(end - 1) + 1;
-        for run in runs_missing(&self.download.file().pieces(), geometry) {
+        let mut here = self.download.file().pieces();
+        for index in &*self.early() {
+            here.set(PieceIndex(*index));
+        }
+        for run in runs_missing(&here, geometry) {
             let run = run.start.max(wanted.start)..run.end.min(wanted.end);
             let at = geometry.range(PieceIndex(piece(self.at.load(Relaxed)))).start;
             let soon = at..at + limits::SOON_BYTES;
             if !run.is_empty() && !soon.contains(&geometry.range(PieceIndex(run.start)).start) {
-                self.run(run, false).await?;
+                self.early().extend(run.clone());
+                let came = self.run(run.clone(), false).await;
+                self.early().retain(|index| !run.contains(index));
+                came?;
             }
         }
         Ok(())
+    }
+
+    fn early(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings one run of pieces; `in_turn` is the one that all others are before.

@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) since: Option<Time>,
     /// Since when the tracker has had no news of sums, and how many pieces were here then.
     pub(super) no_news: Option<(Time, u32)>,
+    /// Whether metainfo is being asked for.
+    pub(super) refreshing: bool,
     /// Whether the whole was found to be another blob.
     pub(super) mismatched: bool,
     /// What happened since the first of those who wait for it asked.
@@ -395,7 +397,15 @@ impl Driver {
         let timeline = Timeline::new(asked_at, now);
         self.entries.insert(
             digest,
-            Entry { torrent, state, since: None, no_news: None, mismatched: false, timeline },
+            Entry {
+                torrent,
+                state,
+                since: None,
+                no_news: None,
+                refreshing: false,
+                mismatched: false,
+                timeline,
+            },
         );
         Ok(())
     }

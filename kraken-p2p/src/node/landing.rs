@@ -37,7 +37,10 @@ impl Node {
         let digest = meta.digest();
         let _turn = self.0.shared.openings.enter(&digest).await;
         if let Some(download) = self.join(&digest).await? {
-            download.torrent().set_brought();
+            let torrent = download.torrent();
+            torrent.set_brought();
+            // Of another attempt nothing is learned; the caller sees which one it is.
+            torrent.learn(TorrentMeta::Provisional(meta));
             return Ok(download);
         }
         let meta = TorrentMeta::Provisional(meta);
@@ -92,7 +95,8 @@ impl Landing {
     }
 
     /// Marks the piece, all of whose bytes are written: from now on it is sent to others, with what
-    /// `prove` makes of its CRC32 and its BLAKE3. `ErrorKind::Invalid` while bytes are missing.
+    /// `prove` makes of its CRC32 and its BLAKE3. `ErrorKind::Invalid` while bytes are missing,
+    /// `ErrorKind::Mismatch` where there are sums and the piece is another.
     pub async fn finish(
         mut self,
         prove: impl FnOnce(u32, [u8; 32]) -> PieceProof + Send + 'static,
@@ -108,8 +112,16 @@ impl Landing {
             let (Some(_open), Some(guard)) = (torrent.writable(), lease.lock()) else {
                 return Err(lost(&torrent));
             };
-            let (crc32, blake3) = sums.finish();
-            torrent.file.mark_proven(index, &prove(crc32, blake3))?;
+            match torrent.meta() {
+                TorrentMeta::Provisional(_) => {
+                    let (crc32, blake3) = sums.finish();
+                    torrent.file.mark_proven(index, &prove(crc32, blake3))?;
+                }
+                TorrentMeta::Final(meta) => {
+                    let proof = sums.check(&meta, index).map_err(|_| other(&torrent, index))?;
+                    torrent.file.mark(index, proof)?;
+                }
+            }
             lease.set_marked(&guard);
             Ok(())
         };
@@ -118,6 +130,11 @@ impl Landing {
         self.node.shared.report(Event::Landed { torrent, index }).await;
         Ok(())
     }
+}
+
+fn other(torrent: &Torrent, index: PieceIndex) -> Error {
+    let text = format!("piece {index} of {} is another than its sums say", torrent.digest);
+    Error::new(ErrorKind::Mismatch, text)
 }
 
 fn lost(torrent: &Torrent) -> Error {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, PieceIndex, Result, Time, TorrentMeta};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::config::random_u64;
 use super::driver::Driver;
@@ -16,10 +16,10 @@ use crate::swarm::TorrentSpec;
 impl Driver {
     /// Asks the tracker once more, soon, and not at the same moment as all others who learn of sums
     /// now.
-    pub(super) fn refresh(&self, digest: &Digest) {
-        let Some(entry) = self.entries.get(digest) else { return };
+    pub(super) fn refresh(&mut self, digest: &Digest) {
+        let Some(entry) = self.entries.get_mut(digest) else { return };
         // Nobody knows more of a blob than the application that brings it.
-        if entry.torrent.is_brought() {
+        if entry.torrent.is_brought() || std::mem::replace(&mut entry.refreshing, true) {
             return;
         }
         let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(&entry.torrent));
@@ -39,16 +39,15 @@ impl Driver {
         result: Result<TorrentMeta>,
     ) {
         let digest = torrent.digest;
-        let is_it = |entry: &super::driver::Entry| Arc::ptr_eq(&entry.torrent, torrent);
-        if !self.entries.get(&digest).is_some_and(is_it) {
-            return;
+        match self.entries.get_mut(&digest) {
+            Some(entry) if Arc::ptr_eq(&entry.torrent, torrent) => entry.refreshing = false,
+            _ => return,
         }
         match result {
             Ok(TorrentMeta::Final(sums)) => self.settle(now, &digest, sums),
+            // That it is on its way says little when nothing comes.
             Ok(meta) if torrent.learn(meta.clone()) => {
-                if let Some(entry) = self.entries.get_mut(&digest) {
-                    entry.no_news = None;
-                }
+                self.on_no_news(now, &digest, NO_PIECES_MAX, "it says that it still does");
             }
             Ok(_) => {
                 let text = "its origin has begun anew";
@@ -60,21 +59,21 @@ impl Driver {
             }
             Err(error) => {
                 tracing::debug!(%digest, %error, "no news of a blob's sums");
-                self.on_no_news(now, &digest, &error);
+                self.on_no_news(now, &digest, NO_NEWS_MAX, &error.to_string());
             }
         }
     }
 
     /// The origins cannot say any more of a blob: they may soon, and pieces may come from others,
     /// but readers are not kept for long with nothing.
-    fn on_no_news(&mut self, now: Time, digest: &Digest, error: &Error) {
+    fn on_no_news(&mut self, now: Time, digest: &Digest, limit: Duration, said: &str) {
         let Some(entry) = self.entries.get_mut(digest) else { return };
         let pieces = entry.state.borrow().progress.pieces;
         let (since, before) = *entry.no_news.get_or_insert((now, pieces));
         if before != pieces {
             entry.no_news = Some((now, pieces));
-        } else if now.since(since) >= NO_NEWS_MAX {
-            let text = format!("its origin brings no more: {error}");
+        } else if now.since(since) >= limit {
+            let text = format!("its origin brings no more: {said}");
             self.end(now, digest, ErrorKind::Unavailable, &text);
         }
     }
@@ -155,7 +154,17 @@ impl Driver {
 /// What the tracker says now; if there are sums, storage has them too.
 async fn refresh(shared: &Shared, torrent: &Arc<Torrent>) -> Result<TorrentMeta> {
     sleep(JITTER_MAX.mul_f64(random_u64() as f64 / u64::MAX as f64)).await;
-    let meta = shared.tracker.torrent_meta(&torrent.namespace, &torrent.digest).await?;
+    let ask = shared.tracker.torrent_meta(&torrent.namespace, &torrent.digest);
+    let late = |_| {
+        let text = format!("metainfo of {}: no answer in {ASK_MAX:?}", torrent.digest);
+        Err(Error::new(ErrorKind::Unavailable, text))
+    };
+    let meta = timeout(ASK_MAX, ask).await.unwrap_or_else(late)?;
+    if meta.as_final().is_some_and(|sums| sums.sums().blake3.is_none()) {
+        // Readers that were given pieces one by one could be given no more of them.
+        let text = format!("metainfo of {}: sums without those of pieces", torrent.digest);
+        return Err(Error::new(ErrorKind::Unavailable, text));
+    }
     if meta.digest() != torrent.digest || meta.geometry() != torrent.geometry {
         let text = format!("metainfo of {}: it is of another blob", torrent.digest);
         return Err(Error::new(ErrorKind::Mismatch, text));
@@ -171,6 +180,13 @@ async fn refresh(shared: &Shared, torrent: &Arc<Torrent>) -> Result<TorrentMeta>
 /// A blob of which nothing comes and of which no origin knows any more is given up after this time:
 /// an origin goes on within seconds after its backend is back.
 const NO_NEWS_MAX: Duration = Duration::from_secs(20);
+
+/// And one of which an origin says that it comes, after this time without a piece: a long piece of
+/// a slow backend takes its time.
+const NO_PIECES_MAX: Duration = Duration::from_secs(120);
+
+/// How long an answer is waited for; then it is asked again.
+const ASK_MAX: Duration = Duration::from_secs(10);
 
 /// Who learns of sums asks for them within this time.
 const JITTER_MAX: Duration = Duration::from_millis(200);

@@ -13,6 +13,14 @@ use super::limits::WANTS_MAX;
 use crate::storage::{TorrentFile, TorrentStorage};
 use crate::swarm::TorrentSpec;
 
+/// Bytes that peers wait for.
+#[derive(Debug, Default)]
+struct Wants {
+    told: Option<mpsc::Sender<Range<u64>>>,
+    /// What came before anybody was to be told.
+    early: Vec<Range<u64>>,
+}
+
 /// One torrent with its open file. A discard makes a new one.
 #[derive(Debug)]
 pub(super) struct Torrent {
@@ -24,7 +32,7 @@ pub(super) struct Torrent {
     /// Whether the application brings its pieces.
     brought: AtomicBool,
     /// Where the application hears of bytes that peers wait for; a leaf.
-    wants: Mutex<Option<mpsc::Sender<Range<u64>>>>,
+    wants: Mutex<Wants>,
     /// How long writes to the file took, one after the other, in nanoseconds.
     disk_nanos: AtomicU64,
     /// What vouches for its pieces; a leaf.
@@ -85,7 +93,11 @@ impl Torrent {
     /// before.
     pub(super) fn wanted(&self) -> mpsc::Receiver<Range<u64>> {
         let (wants, wanted) = mpsc::channel(WANTS_MAX);
-        *self.wants.lock().unwrap_or_else(PoisonError::into_inner) = Some(wants);
+        let mut held = self.wants.lock().unwrap_or_else(PoisonError::into_inner);
+        for range in held.early.drain(..) {
+            let _ = wants.try_send(range);
+        }
+        held.told = Some(wants);
         wanted
     }
 
@@ -93,8 +105,11 @@ impl Torrent {
     pub(super) fn want(&self, pieces: Range<u32>) {
         let [first, last] = [pieces.start, pieces.end - 1].map(PieceIndex);
         let bytes = self.geometry.range(first).start..self.geometry.range(last).end;
-        if let Some(wants) = &*self.wants.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = wants.try_send(bytes);
+        let mut held = self.wants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = &held.told {
+            let _ = told.try_send(bytes);
+        } else if held.early.len() < WANTS_MAX {
+            held.early.push(bytes);
         }
     }
 

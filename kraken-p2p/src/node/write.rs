@@ -115,7 +115,7 @@ impl RunningSums {
     }
 
     /// What the sums prove of the piece, if they match.
-    fn check(&self, meta: &MetaInfo, index: PieceIndex) -> Result<Proof, PieceOutcome> {
+    pub(super) fn check(&self, meta: &MetaInfo, index: PieceIndex) -> Result<Proof, PieceOutcome> {
         if meta.crc32_of(index) != Some(self.crc32.clone().finalize()) {
             return Err(PieceOutcome::Corrupt { lied: false });
         }

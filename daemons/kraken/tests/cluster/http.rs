@@ -77,20 +77,26 @@ impl Arriving {
         let head = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes())?;
         let mut arriving = Self { stream, bytes: Vec::new(), body_at: usize::MAX };
-        while arriving.body_at.saturating_add(body_len) > arriving.bytes.len() {
-            let mut some = [0; 4096];
-            let len = arriving.stream.read(&mut some)?;
-            if len == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    String::from_utf8_lossy(&arriving.bytes).into_owned(),
-                ));
-            }
-            arriving.bytes.extend_from_slice(&some[..len]);
-            let split = arriving.bytes.windows(4).position(|four| four == b"\r\n\r\n");
-            arriving.body_at = split.map_or(usize::MAX, |at| at + 4);
-        }
+        arriving.read_to(body_len)?;
         Ok(arriving)
+    }
+
+    /// Reads on until so many bytes of the body are here.
+    pub(crate) fn read_to(&mut self, body_len: usize) -> io::Result<()> {
+        while self.body_at.saturating_add(body_len) > self.bytes.len() {
+            let mut some = [0; 4096];
+            let len = self.stream.read(&mut some)?;
+            if len == 0 {
+                let text = String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(500)]);
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text.into_owned()));
+            }
+            self.bytes.extend_from_slice(&some[..len]);
+            if self.body_at == usize::MAX {
+                let split = self.bytes.windows(4).position(|four| four == b"\r\n\r\n");
+                self.body_at = split.map_or(usize::MAX, |at| at + 4);
+            }
+        }
+        Ok(())
     }
 
     /// How much of the body is here.

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use kraken_core::store::{Store, StoreConfig};
 use kraken_core::{
     AttemptId, Bitfield, Digest, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, PieceProof,
-    Provisional, SigningKey,
+    Provisional, SigningKey, TorrentMeta,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -206,6 +206,31 @@ async fn a_key_that_is_not_known_is_asked_for_and_a_blob_that_is_another_ends() 
         soon(gone).await;
         host.node.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_followed_an_origin_and_takes_over_tells_its_own_key() {
+    let (bytes, meta) = blob(BLOB_LEN, 85);
+    let tracker = Arc::new(Tracker::default());
+    let of = provisional(&meta, 1, &[key(1)]);
+    let (first, second) = (Host::origin(&tracker).await, Host::origin(&tracker).await);
+    let arriving = first.node.begin(of.clone(), &namespace()).await.unwrap();
+    tracker.arrives(&of, first.node.peer_info().clone());
+    let follows = soon(second.node.open(&namespace(), &meta.digest())).await.unwrap();
+    land(&arriving, &of, &[1; 32], &bytes, 0).await;
+    first.node.close().await;
+    let both = provisional(&meta, 1, &[key(1), key(2)]);
+    let mut download = second.node.begin(both.clone(), &namespace()).await.unwrap();
+    assert_eq!(download.metainfo(), TorrentMeta::Provisional(both.clone()));
+    assert_eq!(follows.metainfo(), download.metainfo(), "one torrent");
+    for index in download.geometry().indexes() {
+        if !download.file().pieces().contains(index) {
+            land(&download, &both, &[2; 32], &bytes, index.0).await;
+        }
+    }
+    soon(download.finished()).await.unwrap();
+    assert_eq!(download.metainfo().as_final(), Some(&meta));
+    second.node.close().await;
 }
 
 /// What a peer sends in place of a piece: bytes, and what vouches for them.

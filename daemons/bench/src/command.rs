@@ -59,6 +59,10 @@ pub struct Args {
     /// Configure the system of this name as is best for uber/kraken; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) tuned: Vec<String>,
+    /// Run also a system of which every second agent is of the system of this name, and all else
+    /// ours; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mixed: Vec<String>,
     /// Run only what --binaries names
     #[arg(long)]
     pub(crate) no_own: bool,

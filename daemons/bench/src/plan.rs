@@ -127,9 +127,21 @@ pub(crate) fn systems(args: &Args, kraken: &Path) -> Result<Vec<System>> {
             return Err(Error::invalid(format!("--binaries {name}=...: {why}")));
         }
         let tuned = args.tuned.contains(&name);
-        let system = System { name, programs, tuned };
+        let system = System { name, programs, tuned, mixed: None };
         system.check().map_err(|error| error.context("--binaries"))?;
         systems.push(system);
+    }
+    for name in &args.mixed {
+        let named = systems.iter().find(|one| one.name == *name && one.name != OWN);
+        let Some(System { programs, tuned, .. }) = named else {
+            return Err(Error::invalid(format!("--mixed {name}: --binaries names no such system")));
+        };
+        systems.push(System {
+            name: format!("{OWN}+{name}"),
+            programs: Programs::This(kraken.to_owned()),
+            tuned: *tuned,
+            mixed: Some(programs.clone()),
+        });
     }
     if systems.is_empty() {
         return Err(Error::invalid("--no-own leaves nothing to run: name others with --binaries"));
@@ -200,6 +212,8 @@ mod tests {
             ("S9", "bench list"),
             ("S1 --no-own", "--binaries"),
             ("S1 --tuned other", "--tuned other"),
+            ("S1 --mixed other", "--mixed other"),
+            ("S1 --mixed kraken", "--mixed kraken"),
             ("S1 --binaries other=/nowhere", "/nowhere/kraken-agent"),
             ("S1 --binaries other", "NAME=DIR"),
             ("S1 --binaries =/tmp", "NAME=DIR"),

@@ -308,6 +308,8 @@ fn cold() -> Vec<Scenario> {
             about: "the memory of an agent while 20 GB pass through it; 62 GB of disk".to_owned(),
             blob_len: 20_000_000_000,
             piece_len: 16 * MIB,
+            agent_link: Some(Rate(200_000_000)),
+            origin_link: Some(Rate(200_000_000)),
             ..first_byte.clone()
         },
         first_byte,

@@ -18,6 +18,8 @@ pub struct System {
     /// Whether it is re-configured with what a fair comparison changes in uber/kraken:
     /// `piece_request_policy: default`, `pipeline_limit: 1`, origins' `max_open_conn: 100`.
     pub tuned: bool,
+    /// Where the programs of every second agent are, if not there too.
+    pub mixed: Option<Programs>,
 }
 
 /// Where the programs of a system are.
@@ -32,8 +34,9 @@ pub enum Programs {
 impl System {
     /// Whether every program that a run needs is there.
     pub fn check(&self) -> Result<()> {
-        for role in ROLES {
-            let (program, _) = self.program(role);
+        let second = self.mixed.iter().map(|programs| programs.of("agent").0);
+        let all = ROLES.map(|role| self.programs.of(role).0).into_iter().chain(second);
+        for (program, role) in all.zip(ROLES.into_iter().chain(["agent"])) {
             if !program.is_file() {
                 let message = format!(
                     "no program {} for {role}s of {}: build it there or name another directory",
@@ -46,18 +49,23 @@ impl System {
         Ok(())
     }
 
-    /// The command of a role on a host, without flags.
-    pub(crate) fn command(&self, role: &str, host: &Host) -> Command {
-        let (program, words) = self.program(role);
+    /// The command of the `number`th of a role, on a host, without flags.
+    pub(crate) fn command(&self, role: &str, number: usize, host: &Host) -> Command {
+        let second = self.mixed.as_ref().filter(|_| role == "agent" && number % 2 == 1);
+        let (program, words) = second.unwrap_or(&self.programs).of(role);
         let mut command = host.command(&program);
         command.args(words);
         command
     }
 
-    fn program(&self, role: &str) -> (PathBuf, Option<OsString>) {
-        match &self.programs {
-            Programs::This(program) => (program.clone(), Some(role.into())),
-            Programs::Dir(dir) => (dir.join(format!("kraken-{role}")), None),
+}
+
+impl Programs {
+    /// The program of a role, and its first argument.
+    fn of(&self, role: &str) -> (PathBuf, Option<OsString>) {
+        match self {
+            Self::This(program) => (program.clone(), Some(role.into())),
+            Self::Dir(dir) => (dir.join(format!("kraken-{role}")), None),
         }
     }
 }
@@ -73,7 +81,7 @@ mod tests {
     fn a_missing_program_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let programs = Programs::Dir(dir.path().to_owned());
-        let system = System { name: "other".to_owned(), programs, tuned: false };
+        let system = System { name: "other".to_owned(), programs, tuned: false, mixed: None };
         let error = system.check().unwrap_err().to_string();
         assert!(error.contains("kraken-agent") && error.contains("other"), "{error}");
         for role in ROLES {
@@ -85,7 +93,6 @@ mod tests {
     #[test]
     fn one_program_is_told_its_role() {
         let programs = Programs::This("/bin/kraken".into());
-        let system = System { name: "own".to_owned(), programs, tuned: false };
-        assert_eq!(system.program("origin"), ("/bin/kraken".into(), Some("origin".into())));
+        assert_eq!(programs.of("origin"), ("/bin/kraken".into(), Some("origin".into())));
     }
 }

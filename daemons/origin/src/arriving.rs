@@ -426,8 +426,7 @@ async fn from_owner(
             }
             Err(_) if stalls < limits::STALLS_MAX => {
                 stalls += 1;
-                let known = parts.cluster.origin(owner).known_meta(namespace, digest).await;
-                known.map_err(|error| error.context("it brings nothing any more"))?;
+                still_brings(parts, namespace, digest, owner).await?;
                 continue;
             }
             Err(_) => {
@@ -442,7 +441,25 @@ async fn from_owner(
     }
 }
 
-/// An owner that brings nothing for so long is not waited for.
+/// Fails unless an owner says that it still brings a blob. One that is busy may answer late once.
+async fn still_brings(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+    owner: &str,
+) -> Result<()> {
+    let ask = async || parts.cluster.origin(owner).known_meta(namespace, digest).await;
+    let known = match ask().await {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tokio::time::sleep(limits::ASK_AGAIN_AFTER).await;
+            ask().await
+        }
+        known => known,
+    };
+    known.map(drop).map_err(|error| error.context("it brings nothing any more"))
+}
+
+/// An owner that brings nothing for so long is asked whether it still does.
 const STALL_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// backend takes its time.
 pub(crate) const STALLS_MAX: u32 = 24;
 
+/// The pause before an owner that gave no answer is asked once more whether it still brings a blob.
+pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Ranges of one blob that are fetched before their turn at once, each over a connection of its
 /// own.
 pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;

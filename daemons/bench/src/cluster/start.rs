@@ -101,7 +101,7 @@ impl<'a> Start<'a> {
     pub(super) async fn tracker(&self, hub: &mut Inside) -> Result<Process> {
         let port = self.hub.ports.http;
         let config = self.configs.tracker(port, &self.origin_addrs());
-        let process = self.role("tracker", &self.hub, &config, &[format!("--port={port}")])?;
+        let process = self.role(("tracker", 0), &self.hub, &config, &[format!("--port={port}")])?;
         healthy(hub, &process, self.hub.http()).await?;
         Ok(process)
     }
@@ -109,14 +109,14 @@ impl<'a> Start<'a> {
     /// All origins, answering.
     pub(super) async fn origins(&self, hub: &mut Inside) -> Result<Vec<Process>> {
         let all = self.origin_addrs();
-        let start = |place: &Place<'_>| {
+        let start = |(number, place): (usize, &Place<'_>)| {
             let (ports, addr) = (place.ports, place.host.addr);
             let config = self.configs.origin(&place.host.name, ports.http, &all, self.storage());
             let flags = origin_flags(addr.into(), ports.http, ports.peer);
-            self.role("origin", place, &config, &flags)
+            self.role(("origin", number), place, &config, &flags)
         };
         // None is healthy in the others' eyes before all have been started.
-        let origins: Vec<Process> = self.origins.iter().map(start).collect::<Result<_>>()?;
+        let origins: Vec<Process> = self.origins.iter().enumerate().map(start).collect::<Result<_>>()?;
         all_healthy(hub, &origins, &self.origins).await?;
         Ok(origins)
     }
@@ -124,14 +124,14 @@ impl<'a> Start<'a> {
     /// All agents, answering.
     pub(super) async fn agents(&self, hub: &mut Inside) -> Result<Vec<Process>> {
         let tracker = self.hub.http();
-        let start = |place: &Place<'_>| {
+        let start = |(number, place): (usize, &Place<'_>)| {
             let ports = place.ports;
             let config = self.configs.agent(&place.host.name, ports.other, tracker);
             let ip = place.host.addr.into();
             let flags = agent_flags(ip, ports.http, ports.peer, ports.other);
-            self.role("agent", place, &config, &flags)
+            self.role(("agent", number), place, &config, &flags)
         };
-        let agents: Vec<Process> = self.agents.iter().map(start).collect::<Result<_>>()?;
+        let agents: Vec<Process> = self.agents.iter().enumerate().map(start).collect::<Result<_>>()?;
         all_healthy(hub, &agents, &self.agents).await?;
         Ok(agents)
     }
@@ -203,14 +203,14 @@ impl<'a> Start<'a> {
     /// Starts a program of the system; its files are named by its host.
     fn role(
         &self,
-        role: &'static str,
+        (role, number): (&'static str, usize),
         place: &Place<'_>,
         config: &Value,
         flags: &[String],
     ) -> Result<Process> {
         let name = &place.host.name;
         let path = self.configs.write(name, config)?;
-        let mut command = self.system.command(role, place.host);
+        let mut command = self.system.command(role, number, place.host);
         command.arg("--config").arg(path).args(flags);
         command.env("TMPDIR", self.configs.dir());
         let process = Process::start(name, role, command, self.configs.dir())?;

@@ -108,7 +108,7 @@ impl Starter<'_> {
         cpu: usize,
     ) -> Result<Process> {
         let path = self.configs.write(host, config)?;
-        let mut command = self.system.command(role, self.network.host(HOST));
+        let mut command = self.system.command(role, 0, self.network.host(HOST));
         command.arg("--config").arg(path).args(flags).env("TMPDIR", self.configs.dir());
         let dir = self.configs.dir();
         on_cpu(cpu, || Process::start(host, role, command, dir))

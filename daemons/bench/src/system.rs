@@ -57,7 +57,6 @@ impl System {
         command.args(words);
         command
     }
-
 }
 
 impl Programs {

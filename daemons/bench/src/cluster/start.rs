@@ -116,7 +116,8 @@ impl<'a> Start<'a> {
             self.role(("origin", number), place, &config, &flags)
         };
         // None is healthy in the others' eyes before all have been started.
-        let origins: Vec<Process> = self.origins.iter().enumerate().map(start).collect::<Result<_>>()?;
+        let origins: Vec<Process> =
+            self.origins.iter().enumerate().map(start).collect::<Result<_>>()?;
         all_healthy(hub, &origins, &self.origins).await?;
         Ok(origins)
     }
@@ -131,7 +132,8 @@ impl<'a> Start<'a> {
             let flags = agent_flags(ip, ports.http, ports.peer, ports.other);
             self.role(("agent", number), place, &config, &flags)
         };
-        let agents: Vec<Process> = self.agents.iter().enumerate().map(start).collect::<Result<_>>()?;
+        let agents: Vec<Process> =
+            self.agents.iter().enumerate().map(start).collect::<Result<_>>()?;
         all_healthy(hub, &agents, &self.agents).await?;
         Ok(agents)
     }

@@ -51,7 +51,8 @@ fn a_killed_agent_keeps_its_pieces_but_not_one_that_was_tampered_with() {
     let agent = &cluster.agents[0];
     assert_eq!(agent.counter("received_from_origins"), (missing * PIECE_LEN) as u64);
     assert_eq!(agent.counter("received_from_peers"), 0);
-    assert!(!entry.exists(), "a complete blob is in the cache, not among the downloads");
+    // A complete blob is in the cache, not among the downloads.
+    wait_for("the move to the cache", || (!entry.exists()).then_some(()));
 }
 
 #[test]

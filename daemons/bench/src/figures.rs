@@ -138,6 +138,8 @@ fn times(report: &Report, run: &Run) -> Vec<Figure> {
     figures.extend(over("p50_over_link", "p50 ÷ link time", rank(&last, 0.5)));
     figures.extend(over("max_over_link", "max ÷ link time", rank(&last, 1.0)));
     if let (Start::LastIsLate, Some(late)) = (report.scenario.start, run.agents.last()) {
+        let first = late.first_byte.as_secs_f64();
+        figures.push(seconds("late_first", "the late agent's first byte, s", first));
         let late = late.last_byte.as_secs_f64();
         figures.push(seconds("late", "the late agent's time, s", late));
         figures.extend(over("late_over_link", "the late agent's ÷ link time", late));
@@ -346,6 +348,7 @@ pub(crate) mod tests {
         let figures = of_run(&report, &report.systems[0].runs[0]);
         assert!((value(&figures, "late") - 15.0).abs() < 1e-9);
         assert!(value(&figures, "late_over_link") > 1.0);
+        assert!(value(&figures, "late_first") < 15.0);
     }
 
     #[test]

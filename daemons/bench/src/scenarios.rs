@@ -270,7 +270,7 @@ fn cold() -> Vec<Scenario> {
         origin_link: None,
         ..base(
             "first-byte",
-            "the first byte of a blob that its origin has, and of one that is here",
+            "the first byte of a blob that its origin has, a peer too, and of one that is here",
         )
     };
     vec![
@@ -312,7 +312,7 @@ fn cold() -> Vec<Scenario> {
             origin_link: Some(Rate(200_000_000)),
             ..first_byte.clone()
         },
-        first_byte,
+        Scenario { agents: 2, start: Start::LastIsLate, ..first_byte },
     ]
 }
 

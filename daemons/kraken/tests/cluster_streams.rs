@@ -9,10 +9,18 @@ use serde_json::json;
 
 use cluster::content::random;
 use cluster::http::{self, Arriving};
+use cluster::role::Role;
 use cluster::{Cluster, PIECE_LEN, Plan, wait_for};
 
 fn path(digest: &Digest) -> String {
     format!("/v2/library/cold/blobs/{digest}")
+}
+
+/// Which origin is the first of a blob's owners: the one that fetches it.
+fn first_owner(cluster: &Cluster, digest: &Digest) -> usize {
+    let owners = http::get(cluster.origins[0].http, &format!("/blobs/{digest}/locations"));
+    let first = owners.header("origin-locations").unwrap().split(',').next().unwrap().to_owned();
+    cluster.origins.iter().position(|origin| origin.http.to_string() == first).expect("an owner")
 }
 
 /// Reads a blob and looks how much the backend has sent when the first piece is here.
@@ -88,18 +96,74 @@ fn when_the_owner_that_fetches_is_killed_another_goes_on_and_no_reader_fails() {
     let digest = cluster.put_cold(&blob);
     let half = 2_000_000;
     let mut reader = Arriving::get(cluster.agents[0].registry, &path(&digest), half).unwrap();
-    // The first of its owners fetches it.
-    let owners = http::get(cluster.origins[0].http, &format!("/blobs/{digest}/locations"));
-    let first = owners.header("origin-locations").unwrap().split(',').next().unwrap().to_owned();
-    let fetches = cluster.origins.iter_mut().find(|origin| origin.http.to_string() == first);
-    fetches.expect("an owner").kill();
+    let pusher = Arriving::get(cluster.proxy.http, &path(&digest), half).unwrap();
+    let first = first_owner(&cluster, &digest);
+    cluster.origins[first].kill();
     reader.read_to(2 * half).unwrap();
     let sent = cluster.backend_sent();
     assert!(sent < 5_500_000, "{sent}: the next owner's pieces are passed on as they come");
-    let answer = reader.whole().unwrap();
-    assert!(answer.body == blob);
+    for reader in [reader, pusher] {
+        assert!(reader.whole().unwrap().body == blob);
+    }
     let sent = cluster.backend_sent();
     assert!(sent < blob.len() as u64 + 1_000_000, "{sent}: goes on with what is here");
+}
+
+/// Nobody but the owners had anything of it when the one that fetched it was killed.
+#[test]
+fn another_owner_goes_on_also_when_no_agent_reads() {
+    let plan = Plan { origins: 3, slow_backend: Some(1_000_000), ..Plan::default() };
+    let mut cluster = Cluster::start(&plan);
+    let blob = random(67, 6_000_000);
+    let digest = cluster.put_cold(&blob);
+    let reader = Arriving::get(cluster.proxy.http, &path(&digest), 3_000_000).unwrap();
+    let first = first_owner(&cluster, &digest);
+    cluster.origins[first].kill();
+    assert!(reader.whole().unwrap().body == blob);
+    let sent = cluster.backend_sent();
+    assert!(sent < blob.len() as u64 + 1_000_000, "{sent}: goes on with what is here");
+}
+
+/// It is longer than what is fetched before its turn at once.
+#[test]
+fn a_long_range_far_out_goes_on_and_is_not_sent_again() {
+    let plan = Plan { slow_backend: Some(10_000_000), ..Plan::default() };
+    let cluster = Cluster::start(&plan);
+    let blob = random(68, 64_000_000);
+    let digest = cluster.put_cold(&blob);
+    let at = 40_000_000;
+    let whole = Arriving::get(cluster.proxy.http, &path(&digest), PIECE_LEN).unwrap();
+    let range = format!("bytes={at}-");
+    let answer = http::send("GET", cluster.proxy.http, &path(&digest), &[("range", &range)], b"");
+    assert_eq!(answer.status, 206, "{answer:?}");
+    assert!(answer.body == blob[at..]);
+    let sent = cluster.backend_sent();
+    assert!(sent < 60_000_000, "{sent}: it did not wait for all that is before it");
+    assert!(whole.whole().unwrap().body == blob);
+    let sent = cluster.backend_sent();
+    assert!(sent < 76_000_000, "{sent}: next to nothing is sent twice");
+}
+
+/// Both fetch the blob for a while then, until the one that took over hears of the other.
+#[test]
+fn an_owner_that_was_away_goes_on_and_the_one_that_took_over_stops() {
+    let plan = Plan { origins: 3, slow_backend: Some(2_000_000), ..Plan::default() };
+    let cluster = Cluster::start(&plan);
+    let blob = random(66, 20_000_000);
+    let digest = cluster.put_cold(&blob);
+    let reader = Arriving::get(cluster.agents[0].registry, &path(&digest), PIECE_LEN).unwrap();
+    let first = first_owner(&cluster, &digest);
+    cluster.origins[first].signal("STOP");
+    wait_for("another owner", || {
+        let log: String = cluster.origins.iter().map(Role::log).collect();
+        log.contains("goes on without that owner").then_some(())
+    });
+    let before = cluster.backend_sent();
+    wait_for("its pieces", || (cluster.backend_sent() > before + 1_000_000).then_some(()));
+    cluster.origins[first].signal("CONT");
+    assert!(reader.whole().unwrap().body == blob);
+    let sent = cluster.backend_sent();
+    assert!(sent < blob.len() as u64 + 8_000_000, "{sent}: one of them stops");
 }
 
 /// 40 seconds of the backend lie before it.

@@ -25,6 +25,7 @@ use crate::key;
 use crate::limits;
 use crate::parts::Parts;
 use crate::refresh;
+use crate::replicate;
 
 /// How a pull has ended that did not fail.
 #[derive(Debug)]
@@ -34,53 +35,46 @@ pub(crate) enum Pulled {
     /// The backend has another object under its name than when it was looked for; what came of the
     /// one before is thrown away.
     Changed(BlobStat),
+    /// An owner before this one brings the blob too, which is enough.
+    Elsewhere,
 }
 
 /// Brings a blob that the backend has to an end: verified and committed. What came of it before is
-/// gone on with, as long as the backend has the same version.
+/// gone on with, as long as the backend has the same version. If this origin `may_yield`, it stops
+/// when it finds that an owner before it does the same.
 pub(crate) async fn pull(
     parts: &Parts,
     namespace: &Namespace,
     stat: &BlobStat,
     under_way: &mut Fetch,
+    may_yield: bool,
 ) -> Result<Pulled> {
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
-    let (mut download, meta) = begin(parts, namespace, &digest, stat).await?;
+    let (download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(download.metainfo(), true);
+    replicate::announce(parts, namespace, &digest);
     let at = AtomicU64::new(0);
     let early = Mutex::default();
     let pull =
         Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at, early };
-    let mut attempts = 0;
-    let mut had = pull.pieces_here();
-    let mut peers_want = download.wanted();
-    while let Err(error) = pull.all(&mut under_way.wanted, &mut peers_want).await {
-        let has = pull.pieces_here();
-        attempts = if has > had { 1 } else { attempts + 1 };
-        had = has;
-        if let Some(now) = changed(backend, namespace, &digest, stat).await {
-            tracing::warn!(%digest, %namespace, %error, "the backend has another object now");
-            parts.node.remove(&digest).await?;
-            discard(parts, &digest).await?;
-            return Ok(Pulled::Changed(now));
-        }
-        // Of what is wrong some may be better after a while.
-        let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound);
-        if hopeless || attempts >= limits::PULL_ATTEMPTS_MAX {
-            // Who reads is told that no more comes; what came is gone on with by the next fetch.
-            parts.node.remove(&digest).await?;
-            if hopeless {
-                discard(parts, &digest).await?;
-            }
-            let what = format_args!("fetch {digest} from the backend of {namespace}");
-            return Err(error.context(what));
-        }
-        tracing::warn!(%digest, %namespace, %error, attempts, "the backend broke off");
-        tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
+    match pull.bring(may_yield).await? {
+        Pulled::Whole => settle(parts, namespace, stat, download).await,
+        otherwise => Ok(otherwise),
     }
+}
+
+/// Waits until a blob whose pieces are all here is verified.
+async fn settle(
+    parts: &Parts,
+    namespace: &Namespace,
+    stat: &BlobStat,
+    mut download: Download,
+) -> Result<Pulled> {
+    let digest = download.digest();
     let Err(error) = download.finished().await else { return Ok(Pulled::Whole) };
     drop(download);
+    let backend = parts.router.route(namespace)?;
     parts.node.remove(&digest).await?;
     if error.kind() != ErrorKind::Mismatch {
         // What came is kept: the disk, or whatever it was, may do better later.
@@ -198,13 +192,48 @@ impl Pull<'_> {
         self.download.file().pieces().count()
     }
 
+    /// Brings all pieces, however often the backend breaks off, within bounds.
+    async fn bring(&self, may_yield: bool) -> Result<Pulled> {
+        let (parts, namespace, digest) = (self.parts, self.namespace, self.meta.digest());
+        let mut attempts = 0;
+        let mut had = self.pieces_here();
+        let mut wanted = self.download.wanted();
+        let mut elsewhere = pin!(self.comes_elsewhere());
+        loop {
+            let ended = tokio::select! {
+                ended = self.all(&mut wanted) => ended,
+                () = &mut elsewhere, if may_yield => return Ok(Pulled::Elsewhere),
+            };
+            let Err(error) = ended else { return Ok(Pulled::Whole) };
+            let has = self.pieces_here();
+            attempts = if has > had { 1 } else { attempts + 1 };
+            had = has;
+            if let Some(now) = changed(self.backend, namespace, &digest, self.stat).await {
+                tracing::warn!(%digest, %namespace, %error, "the backend has another object now");
+                parts.node.remove(&digest).await?;
+                discard(parts, &digest).await?;
+                return Ok(Pulled::Changed(now));
+            }
+            // Of what is wrong some may be better after a while.
+            let hopeless = matches!(error.kind(), ErrorKind::Mismatch | ErrorKind::NotFound);
+            if hopeless || attempts >= limits::PULL_ATTEMPTS_MAX {
+                // Who reads is told that no more comes; what came is gone on with by the next
+                // fetch.
+                parts.node.remove(&digest).await?;
+                if hopeless {
+                    discard(parts, &digest).await?;
+                }
+                let what = format_args!("fetch {digest} from the backend of {namespace}");
+                return Err(error.context(what));
+            }
+            tracing::warn!(%digest, %namespace, %error, attempts, "the backend broke off");
+            tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
+        }
+    }
+
     /// Brings all that is missing, from the first byte on, and beside that what somebody waits for
     /// before its turn.
-    async fn all(
-        &self,
-        wanted: &mut mpsc::Receiver<Range<u64>>,
-        peers_want: &mut mpsc::Receiver<Range<u64>>,
-    ) -> Result<()> {
+    async fn all(&self, wanted: &mut mpsc::Receiver<Range<u64>>) -> Result<()> {
         self.early().clear();
         let mut missing = pin!(self.missing());
         let mut before_their_turn = FuturesUnordered::new();
@@ -213,9 +242,6 @@ impl Pull<'_> {
             tokio::select! {
                 result = &mut missing => return result,
                 Some(range) = wanted.recv(), if has_room => {
-                    before_their_turn.push(self.before_its_turn(range));
-                }
-                Some(range) = peers_want.recv(), if has_room => {
                     before_their_turn.push(self.before_its_turn(range));
                 }
                 Some(result) = before_their_turn.next() => {
@@ -233,15 +259,54 @@ impl Pull<'_> {
         let geometry = self.meta.geometry();
         loop {
             let before = self.pieces_here();
-            for run in runs_missing(&self.download.file().pieces(), geometry) {
+            if before == geometry.pieces() {
+                return Ok(());
+            }
+            if let Some(run) = runs_missing(&self.coming(), geometry).into_iter().next() {
                 self.at.store(geometry.range(PieceIndex(run.start)).start, Relaxed);
                 self.run(run, true).await?;
             }
-            match self.pieces_here() {
-                here if here == geometry.pieces() => return Ok(()),
-                here if here > before => {}
+            if self.pieces_here() == before {
                 // Somebody writes them, or has broken off.
-                _ => tokio::time::sleep(limits::OTHERS_LOOK_EVERY).await,
+                tokio::time::sleep(limits::OTHERS_LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// The pieces that are here, or on their way before their turn.
+    fn coming(&self) -> Bitfield {
+        let mut coming = self.download.file().pieces();
+        for index in &*self.early() {
+            coming.set(PieceIndex(*index));
+        }
+        coming
+    }
+
+    /// Whether so many pieces from this one on, of a run that ends before `end`, are here already
+    /// or come by themselves that it is better to ask for what is behind them.
+    fn passes_by(&self, index: PieceIndex, end: u32) -> bool {
+        let geometry = self.meta.geometry();
+        let coming = self.coming();
+        let missing = (index.0..end).find(|index| !coming.contains(PieceIndex(*index)));
+        let behind = missing.map_or(geometry.blob_len(), |at| geometry.range(PieceIndex(at)).start);
+        behind - geometry.range(index).start > limits::PASS_BY_MAX || missing.is_none()
+    }
+
+    /// Returns when an owner before this one says that it brings the same.
+    async fn comes_elsewhere(&self) {
+        loop {
+            tokio::time::sleep(limits::ELSEWHERE_LOOK_EVERY).await;
+            for owner in self.parts.membership.owners_before(&self.meta.digest()) {
+                let origin = self.parts.cluster.origin(&owner);
+                let known = origin.known_meta(self.namespace, &self.meta.digest()).await;
+                // Of another attempt this origin's peers can make no use.
+                if let Ok(TorrentMeta::Provisional(meta)) = known
+                    && meta.attempt() == self.meta.attempt()
+                {
+                    let digest = self.meta.digest();
+                    tracing::info!(%digest, owner, "that owner brings the blob too: it goes on");
+                    return;
+                }
             }
         }
     }
@@ -255,11 +320,7 @@ impl Pull<'_> {
         }
         let piece = |at: u64| (at / geometry.piece_len()) as u32;
         let wanted = piece(range.start)..piece(end - 1) + 1;
-        let mut here = self.download.file().pieces();
-        for index in &*self.early() {
-            here.set(PieceIndex(*index));
-        }
-        for run in runs_missing(&here, geometry) {
+        for run in runs_missing(&self.coming(), geometry) {
             let run = run.start.max(wanted.start)..run.end.min(wanted.end);
             let at = geometry.range(PieceIndex(piece(self.at.load(Relaxed)))).start;
             let soon = at..at + limits::SOON_BYTES;
@@ -300,6 +361,9 @@ impl Pull<'_> {
                 let range = geometry.range(index);
                 let now = chunk.split_to(((range.end - at) as usize).min(chunk.len()));
                 if at == range.start {
+                    if in_turn && self.passes_by(index, pieces.end) {
+                        return Ok(());
+                    }
                     landing = self.download.begin_piece(index);
                 }
                 at += now.len() as u64;

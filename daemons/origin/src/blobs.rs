@@ -39,12 +39,7 @@ pub(crate) async fn download(
         }
         None => return Err(refresh::request(parts, namespace, digest).await),
     };
-    answer::bytes(headers, source.len(), |range| {
-        if source.is_arriving() && range.start > 0 {
-            parts.fetches.want(digest, range.clone());
-        }
-        source.into_body(range, queue)
-    })
+    answer::bytes(headers, source.len(), |range| source.into_body(range, queue))
 }
 
 /// Where the bytes of an answer come from.
@@ -59,10 +54,6 @@ impl Source {
             Self::Here(blob) => blob.len(),
             Self::Arriving(download) => download.geometry().blob_len(),
         }
-    }
-
-    fn is_arriving(&self) -> bool {
-        matches!(self, Self::Arriving(_))
     }
 
     fn into_body(self, range: Range<u64>, queue: Option<&SendfileQueue>) -> Result<Body> {

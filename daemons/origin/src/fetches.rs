@@ -1,13 +1,12 @@
 //! Which fetches from the backend are under way, and which have failed of late.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::limits;
@@ -41,8 +40,6 @@ pub(crate) struct Fetch {
     /// Told to those who poll; until it is known, that it broke off.
     result: Result<()>,
     known: watch::Sender<Option<Known>>,
-    /// Bytes that somebody waits for and that may be far from what comes next.
-    pub(crate) wanted: mpsc::Receiver<Range<u64>>,
 }
 
 /// What is known of a blob on its way.
@@ -58,7 +55,6 @@ struct Known {
 struct Running {
     /// What is known of the blob before it is here.
     knows: watch::Receiver<Option<Known>>,
-    wants: mpsc::Sender<Range<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -94,11 +90,10 @@ impl Fetches {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let (known, knows) = watch::channel(None);
-        let (wants, wanted) = mpsc::channel(limits::RANGES_WANTED_MAX);
-        state.fetching.insert(*digest, Running { knows, wants });
+        state.fetching.insert(*digest, Running { knows });
         let result = Err(Error::new(ErrorKind::Internal, format!("fetch {digest}: it broke off")));
         let (fetches, namespace) = (Arc::clone(this), namespace.clone());
-        Ok(Fetch { fetches, namespace, digest: *digest, result, known, wanted })
+        Ok(Fetch { fetches, namespace, digest: *digest, result, known })
     }
 
     /// What is known of a blob that is being fetched, as soon as something is; `Pending` when it is
@@ -128,14 +123,6 @@ impl Fetches {
         let knows = self.lock().fetching.get(digest).map(|running| running.knows.clone())?;
         let known = knows.borrow();
         known.as_ref().filter(|known| known.is_own).map(|known| known.meta.clone())
-    }
-
-    /// Somebody waits for these bytes of a blob that is being fetched: they should not have to wait
-    /// for all that is before them. When too many do, they wait.
-    pub(crate) fn want(&self, digest: &Digest, range: Range<u64>) {
-        if let Some(running) = self.lock().fetching.get(digest) {
-            let _ = running.wants.try_send(range);
-        }
     }
 
     /// A blob of so many bytes was fetched.

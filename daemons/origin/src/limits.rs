@@ -46,17 +46,23 @@ pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// own.
 pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;
 
-/// Ranges of one blob that wait for that; of further ones the bytes come in their turn.
-pub(crate) const RANGES_WANTED_MAX: usize = 64;
-
 /// What comes this many bytes later by itself is not fetched before its turn.
 pub(crate) const SOON_BYTES: u64 = 8 << 20;
 
 /// Most of a range that is: its bytes are sent by the backend twice, once before their turn.
 pub(crate) const BEFORE_ITS_TURN_MAX: u64 = 16 << 20;
 
+/// What is here already and not longer is let pass by when it comes with the rest; before more than
+/// this the backend is broken off, and asked again from its end on: a new request costs a round
+/// trip and what is on its way.
+pub(crate) const PASS_BY_MAX: u64 = 8 << 20;
+
 /// How often it is looked whether pieces have come that others write.
 pub(crate) const OTHERS_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often an owner that brings a blob asks the ones before it whether they do so too: one that
+/// gave no answer in time may have been busy only.
+pub(crate) const ELSEWHERE_LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How often in a row a backend may break off without a piece before the fetch has failed.
 pub(crate) const PULL_ATTEMPTS_MAX: u32 = 4;

@@ -73,12 +73,19 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch)
         // The fetch before this one has ended since it was asked for.
         return Ok(());
     }
-    if arriving::follow(parts, namespace, under_way).await? {
-        let duration_ms = started.elapsed().as_millis() as u64;
-        tracing::info!(%digest, %namespace, duration_ms, "fetched from another owner");
-        return Ok(());
-    }
-    let stat = pull(parts, namespace, under_way).await?;
+    let mut may_yield = true;
+    let stat = loop {
+        if arriving::follow(parts, namespace, under_way).await? {
+            let duration_ms = started.elapsed().as_millis() as u64;
+            tracing::info!(%digest, %namespace, duration_ms, "fetched from another owner");
+            return Ok(());
+        }
+        match pull(parts, namespace, under_way, may_yield).await? {
+            Some(stat) => break stat,
+            // Once: an owner that says so and sends nothing would be followed again and again.
+            None => may_yield = false,
+        }
+    };
     parts.fetches.add_bytes(stat.len);
     let duration_ms = started.elapsed().as_millis() as u64;
     tracing::info!(%digest, %namespace, bytes = stat.len, duration_ms, "fetched from the backend");
@@ -90,15 +97,21 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch)
 }
 
 /// Brings the blob from the backend, from the beginning again when another object has taken its
-/// place there meanwhile.
-async fn pull(parts: &Parts, namespace: &Namespace, under_way: &mut Fetch) -> Result<BlobStat> {
+/// place there meanwhile; `None` when another owner is found to bring it, if this one `may_yield`.
+async fn pull(
+    parts: &Parts,
+    namespace: &Namespace,
+    under_way: &mut Fetch,
+    may_yield: bool,
+) -> Result<Option<BlobStat>> {
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
     let mut stat = backend.stat(namespace, &ObjectName::from(&digest)).await?;
     for _ in 0..limits::OBJECTS_MAX {
         refuse_oversize(parts, &digest, stat.len)?;
-        match arriving::pull(parts, namespace, &stat, under_way).await? {
-            Pulled::Whole => return Ok(stat),
+        match arriving::pull(parts, namespace, &stat, under_way, may_yield).await? {
+            Pulled::Whole => return Ok(Some(stat)),
+            Pulled::Elsewhere => return Ok(None),
             Pulled::Changed(now) => stat = now,
         }
     }

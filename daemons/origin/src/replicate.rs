@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kraken_backends::FileSource;
 use kraken_backends::origin::Origin;
-use kraken_core::Namespace;
 use kraken_core::store::Blob;
+use kraken_core::{Digest, Namespace};
 
 use crate::limits;
 use crate::parts::Parts;
@@ -27,6 +27,22 @@ pub(crate) async fn duplicate(parts: &Parts, blob: &Arc<Blob>, namespace: &Names
         if let Err(error) = sent {
             tracing::warn!(digest = %blob.digest(), %owner, %error, "copy to a replica failed");
         }
+    }
+}
+
+/// Lets every other owner know that a blob comes here, so that they follow and one of them can go
+/// on with it.
+pub(crate) fn announce(parts: &Parts, namespace: &Namespace, digest: &Digest) {
+    for owner in parts.membership.other_owners(digest) {
+        let (origin, namespace, digest) =
+            (parts.cluster.origin(&owner), namespace.clone(), *digest);
+        let stop = parts.stop.clone();
+        parts.tasks.spawn(async move {
+            let asked = stop.run_until_cancelled(origin.torrent_meta(&namespace, &digest));
+            if let Some(Err(error)) = asked.await {
+                tracing::debug!(%digest, owner, %error, "that owner does not follow");
+            }
+        });
     }
 }
 

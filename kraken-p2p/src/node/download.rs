@@ -19,11 +19,19 @@ use crate::storage::TorrentFile;
 pub struct Download {
     node: Arc<NodeInner>,
     subscription: Subscription,
+    /// Whether its holder brings the pieces.
+    brings: bool,
 }
 
 impl Download {
     pub(super) fn new(node: Arc<NodeInner>, subscription: Subscription) -> Self {
-        Self { node, subscription }
+        Self { node, subscription, brings: false }
+    }
+
+    /// The download of whoever brings the pieces.
+    pub(super) fn bringing(mut self) -> Self {
+        self.brings = true;
+        self
     }
 
     /// Waits until the blob is verified and committed. Cancel safe.
@@ -93,6 +101,14 @@ impl Download {
     /// again; the old one then gives errors.
     pub fn file(&self) -> Arc<dyn TorrentFile> {
         Arc::clone(&self.subscription.state.borrow().torrent.file)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if self.brings {
+            self.torrent().set_brought(false);
+        }
     }
 }
 

@@ -32,22 +32,22 @@ impl Node {
     /// Opens the torrent of a blob that arrives here first and has no sums yet, or joins it.
     /// Nothing is asked of peers for it, who get each piece as it lands
     /// ([`Download::begin_piece`]); the download ends when the whole is verified, or is not the
-    /// blob. `ErrorKind::Conflict` where another attempt has not come to its end. Cancel safe.
+    /// blob. While what is returned lives, nobody is asked what the blob is. `ErrorKind::Conflict` where another attempt has not come to its end. Cancel safe.
     pub async fn begin(&self, meta: Provisional, namespace: &Namespace) -> Result<Download> {
         let digest = meta.digest();
         let _turn = self.0.shared.openings.enter(&digest).await;
         if let Some(download) = self.join(&digest).await? {
             let torrent = download.torrent();
-            torrent.set_brought();
+            torrent.set_brought(true);
             // Of another attempt nothing is learned; the caller sees which one it is.
             torrent.learn(TorrentMeta::Provisional(meta));
-            return Ok(download);
+            return Ok(download.bringing());
         }
         let meta = TorrentMeta::Provisional(meta);
         let (torrent, spec) = self.open_torrent(namespace, meta).await?;
-        torrent.set_brought();
+        torrent.set_brought(true);
         match add(&self.0.commands, torrent, spec, Some(self.0.shared.clock.now())).await? {
-            Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription)),
+            Some(subscription) => Ok(Download::new(Arc::clone(&self.0), subscription).bringing()),
             None => {
                 let text = format!("begin {digest}: dropped as soon as it was added");
                 Err(Error::new(ErrorKind::Unavailable, text))
@@ -108,27 +108,40 @@ impl Landing {
         }
         let (torrent, lease, index) =
             (Arc::clone(&self.torrent), Arc::clone(&self.lease), self.index);
+        let of = Arc::clone(&torrent);
         let mark = move || {
+            let torrent = of;
             let (Some(_open), Some(guard)) = (torrent.writable(), lease.lock()) else {
-                return Err(lost(&torrent));
+                return (false, Err(lost(&torrent)));
             };
-            match torrent.meta() {
+            let marked = match torrent.meta() {
                 TorrentMeta::Provisional(_) => {
                     let (crc32, blake3) = sums.finish();
-                    torrent.file.mark_proven(index, &prove(crc32, blake3))?;
+                    torrent.file.mark_proven(index, &prove(crc32, blake3))
                 }
-                TorrentMeta::Final(meta) => {
-                    let proof = sums.check(&meta, index).map_err(|_| other(&torrent, index))?;
-                    torrent.file.mark(index, proof)?;
-                }
+                TorrentMeta::Final(meta) => match sums.check(&meta, index) {
+                    Ok(proof) => torrent.file.mark(index, proof),
+                    Err(_) => Err(other(&torrent, index)),
+                },
+            };
+            // The mark may stand although what follows it failed.
+            let is_marked = torrent.file.pieces().contains(index);
+            if is_marked {
+                lease.set_marked(&guard);
             }
-            lease.set_marked(&guard);
-            Ok(())
+            (is_marked, marked)
         };
-        self.node.shared.blocking.run("mark a piece", mark).await.flatten()?;
-        let (torrent, index) = (self.torrent, self.index);
-        self.node.shared.report(Event::Landed { torrent, index }).await;
-        Ok(())
+        // A piece that is marked must be told of, also when the caller goes away meanwhile.
+        let shared = Arc::clone(&self.node.shared);
+        let told = self.node.shared.tasks.spawn(async move {
+            let (is_marked, marked) = shared.blocking.run("mark a piece", mark).await?;
+            if is_marked {
+                shared.report(Event::Landed { torrent, index }).await;
+            }
+            marked
+        });
+        let broken = |error| Error::new(ErrorKind::Internal, "mark a piece").with_source(error);
+        told.await.map_err(broken)?
     }
 }
 

@@ -79,9 +79,9 @@ impl Torrent {
         })
     }
 
-    /// The application brings its pieces from now on.
-    pub(super) fn set_brought(&self) {
-        self.brought.store(true, Ordering::Relaxed);
+    /// Whether the application brings its pieces from now on.
+    pub(super) fn set_brought(&self, brought: bool) {
+        self.brought.store(brought, Ordering::Relaxed);
     }
 
     /// Whether it does.
@@ -101,7 +101,7 @@ impl Torrent {
         wanted
     }
 
-    /// A peer waits for these pieces. When too many do, it waits.
+    /// Somebody waits for these pieces. When too many do, they wait.
     pub(super) fn want(&self, pieces: Range<u32>) {
         let [first, last] = [pieces.start, pieces.end - 1].map(PieceIndex);
         let bytes = self.geometry.range(first).start..self.geometry.range(last).end;

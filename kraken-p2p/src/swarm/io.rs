@@ -101,7 +101,8 @@ pub enum Output {
         /// The torrent.
         torrent: Digest,
     },
-    /// A peer waits for these pieces of a blob without sums, of which some may not be here yet:
+    /// A peer, or somebody here, waits for these pieces of a blob without sums, of which some may
+    /// not be here yet:
     /// whoever brings it should bring them first. Nothing is to be answered.
     Wanted {
         /// The torrent.

@@ -6,27 +6,36 @@ use std::ops::Range;
 use kraken_core::PieceIndex;
 
 use super::conn::Conn;
-use super::io::{ConnId, Output};
+use super::io::{ConnId, DemandId, Output};
 use super::limits::WANTS_TOLD_MAX;
 use super::torrent::{Cx, Demand, Phase, Torrent};
 use crate::wire::Message;
 
 impl Torrent {
-    /// Tells origins that bring the blob which pieces somebody waits for that nobody has, each
-    /// once. Who waits for the whole gets it as it comes.
+    /// Tells origins that bring the blob, and the application, which may, from which piece on
+    /// somebody waits for pieces that nobody has, each once. Who waits for the whole gets it as it
+    /// comes.
     pub(super) fn tell_wants(&mut self, cx: &mut Cx<'_>) {
         if self.is_final {
             return;
         }
-        let nobody_has = |demand: &&Demand| {
+        let nobody_has = |demand: &Demand| {
             let next = PieceIndex(demand.cursor);
             let waits = !demand.whole && !demand.missing().is_empty();
             waits && !self.requested.contains(next) && self.availability.of(next) == 0
         };
-        let wanted: Vec<Range<u32>> =
-            self.demands.values().filter(nobody_has).map(Demand::missing).collect();
-        for pieces in wanted {
+        let wanted: Vec<(DemandId, Range<u32>)> = (self.demands.iter())
+            .filter(|(_, demand)| nobody_has(demand))
+            .map(|(id, demand)| (*id, demand.missing()))
+            .collect();
+        for (id, pieces) in wanted {
             let index = PieceIndex(pieces.start);
+            // The application may be the one that brings them.
+            if let Some(demand) = self.demands.get_mut(&id)
+                && demand.told.replace(pieces.start) != Some(pieces.start)
+            {
+                cx.out.push_back(Output::Wanted { torrent: self.digest, pieces: pieces.clone() });
+            }
             for (&id, conn) in &mut self.conns {
                 if conn.is_origin() && conn.lacks_sums && conn.note_told(index) {
                     let count = pieces.end - pieces.start;

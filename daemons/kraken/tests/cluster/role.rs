@@ -100,10 +100,15 @@ impl Role {
 
     /// Asks it to end, with SIGTERM, and waits until it does; how.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success(), "kill {pid}: {sent}");
+        self.signal("TERM");
         self.wait()
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success(), "kill -s {name} {pid}: {sent}");
     }
 
     fn wait(&mut self) -> ExitStatus {

@@ -1,6 +1,7 @@
 //! Blobs that come from a backend which does not always do what it should.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
 use kraken_backends::layers::ThrottleConfig;
@@ -8,8 +9,11 @@ use kraken_backends::{Layout, ObjectName, Pather, TestFsBackendConfig};
 use kraken_common::answer;
 use kraken_common::backends::BackendKind;
 use kraken_common::{RequestBody, Server, Serving};
+use kraken_core::piece::PieceLengths;
 use kraken_core::store::Store;
-use kraken_core::{AttemptId, PieceIndex, Provisional, SigningKey};
+use kraken_core::{AttemptId, Geometry, PieceIndex, Provisional, SigningKey};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -59,18 +63,27 @@ async fn a_blob_that_is_another_at_the_backend_is_refused_with_both_names() {
 
 #[tokio::test]
 async fn an_object_that_is_replaced_while_it_comes_is_begun_anew() {
+    // Of the same length only its version tells.
+    for older in ["an older object", "a c0ld blob"] {
+        begins_anew(older).await;
+    }
+}
+
+async fn begins_anew(older: &str) {
     let first = Fixture::start(|_| ()).await;
     let blob = first.push("a cold blob").await;
     let digest = Digest::sha256(b"a cold blob");
     first.written_back().await;
     let backend = first.dir.path().join("backend");
     let file = only_file(backend.clone());
-    std::fs::write(&file, b"an older object").unwrap();
+    std::fs::write(&file, older).unwrap();
     let slow = ThrottleConfig { ingress_bytes_per_sec: 10, egress_bytes_per_sec: 10 };
     let backend = BackendConfig { bandwidth: slow, ..BackendConfig::local(backend) };
     let cold = Fixture::configured(|config| config.backends = vec![backend]).await;
     match cold.torrent_meta(&digest).await.unwrap() {
-        TorrentMeta::Provisional(meta) => assert_eq!(meta.geometry().blob_len(), 15),
+        TorrentMeta::Provisional(meta) => {
+            assert_eq!(meta.geometry().blob_len(), older.len() as u64);
+        }
         TorrentMeta::Final(_) => panic!("it is slow"),
     }
     // As a backend does: who reads the old one goes on reading it.
@@ -125,6 +138,34 @@ async fn what_was_not_verified_before_a_kill_is_not_fetched_again() {
     origin.origin.close().await.unwrap();
 }
 
+/// A piece of an object that has been replaced since the origin was killed.
+#[tokio::test]
+async fn what_came_of_another_version_is_not_gone_on_with() {
+    const BYTES: &[u8] = b"a cold blob";
+    let backend = tempfile::tempdir().unwrap();
+    let digest = Digest::sha256(BYTES);
+    let object = sharded(backend.path(), &digest);
+    std::fs::create_dir_all(object.parent().unwrap()).unwrap();
+    std::fs::write(object, BYTES).unwrap();
+    let before = |config: &mut OriginConfig| {
+        let store = Store::open(config.store.clone()).unwrap();
+        let (key, geometry) = (SigningKey::from_seed(&[1; 32]), Geometry::new(11, 10).unwrap());
+        let (older, keys) = ("older".to_owned(), vec![key.public()]);
+        let of = Provisional::new(digest, geometry, older, AttemptId([1; 16]), keys).unwrap();
+        let blob = store.open_torrent(&TorrentMeta::Provisional(of.clone())).unwrap();
+        let other = b"a c0ld blo";
+        blob.write_at(0, other).unwrap();
+        let sums = MetaInfo::of_bytes(Digest::sha256(other), other, 10).unwrap();
+        let sums = (sums.sums().crc32[0], sums.sums().blake3.as_ref().unwrap()[0]);
+        blob.mark_proven(PieceIndex(0), &key.prove(&of, PieceIndex(0), sums.0, sums.1)).unwrap();
+        config.backends = vec![BackendConfig::local(backend.path().to_owned())];
+        config.piece_lengths = PieceLengths::new(vec![(0, 10)]).unwrap();
+    };
+    let origin = Fixture::configured(before).await;
+    assert_eq!(origin.settled(&digest).await, (200, "a cold blob".to_owned()));
+    origin.origin.close().await.unwrap();
+}
+
 /// Plays a testfs that says 11 bytes and sends `bytes`.
 fn backend_that_sends(bytes: &'static str) -> Serving {
     let server = Server::bind(([127, 0, 0, 1], 0).into(), "a backend", "--port").unwrap();
@@ -158,4 +199,88 @@ async fn a_backend_that_sends_another_length_is_named_and_nothing_is_kept() {
         cold.origin.close().await.unwrap();
         backend.close().await;
     }
+}
+
+/// Plays a testfs whose every answer with bytes breaks off after `each` of them; from where on it
+/// was asked each time. With none of `each` left it sends no bytes.
+async fn backend_that_breaks_off(each: Vec<usize>) -> (String, Arc<Mutex<Vec<usize>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, asked) =
+        (listener.local_addr().unwrap().to_string(), Arc::<Mutex<Vec<usize>>>::default());
+    let seen = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut each = each.into_iter();
+        while let Ok((mut peer, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let len = peer.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..len]).to_lowercase();
+            let answer = if head.starts_with("head") {
+                format!("HTTP/1.1 200 OK\r\nsize: {}\r\nconnection: close\r\n\r\n", BROKEN.len())
+            } else {
+                let range = head.split("range: bytes=").nth(1);
+                let start = range.and_then(|range| range.split('-').next());
+                let start = start.map_or(0, |start| start.parse().unwrap());
+                seen.lock().unwrap().push(start);
+                let (rest, all) = (&BROKEN[start..], BROKEN.len());
+                let sent = &rest[..each.next().unwrap_or(0).min(rest.len())];
+                let (last, len) = (all - 1, rest.len());
+                format!(
+                    "HTTP/1.1 206 Partial Content\r\ncontent-length: {len}\r\n\
+                     content-range: bytes {start}-{last}/{all}\r\n\r\n{sent}"
+                )
+            };
+            peer.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (addr, asked)
+}
+
+const BROKEN: &str = "four pieces of ten bytes, one by another";
+
+/// An origin in front of that, with pieces of ten bytes.
+async fn before_what_breaks_off(addr: String) -> Fixture {
+    let (layout, any) = (Layout::ShardedDockerBlob, BackendConfig::local(PathBuf::new()));
+    let kind = BackendKind::TestFs(TestFsBackendConfig { addr, root: String::new(), layout });
+    Fixture::configured(|config| {
+        config.backends = vec![BackendConfig { kind, ..any }];
+        config.piece_lengths = PieceLengths::new(vec![(0, 10)]).unwrap();
+    })
+    .await
+}
+
+/// Its HEAD says all the while that the blob is there.
+#[tokio::test]
+async fn a_backend_that_breaks_off_is_asked_for_the_rest_only() {
+    let (addr, asked) = backend_that_breaks_off(vec![14, 25, 100]).await;
+    let cold = before_what_breaks_off(addr).await;
+    let answer = cold.settled(&Digest::sha256(BROKEN.as_bytes())).await;
+    assert_eq!(answer, (200, BROKEN.to_owned()));
+    assert_eq!(*asked.lock().unwrap(), [0, 10, 30]);
+    cold.origin.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backend_that_sends_no_more_breaks_readers_off_and_what_came_is_kept() {
+    let (addr, asked) = backend_that_breaks_off(vec![14]).await;
+    let cold = before_what_breaks_off(addr).await;
+    let digest = Digest::sha256(BROKEN.as_bytes());
+    let path = format!("/namespace/library%2Fa/blobs/{digest}");
+    // Of a whole blob the last bytes wait until it is proven, and of this one that is all.
+    let reader = cold.to(Method::GET, &path).header("kraken-provisional", "1");
+    let reader = reader.header("range", "bytes=0-38").expect(&[206]);
+    let answer = cold.client.send(reader).await.unwrap();
+    assert_eq!(answer.content_length(), Some(39));
+    let mut body = answer.stream();
+    let mut read = Vec::new();
+    let broken = loop {
+        match body.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+            Ok(None) => panic!("a short body that looks whole"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(read, BROKEN.as_bytes()[..10], "{broken}");
+    assert_eq!(*asked.lock().unwrap(), [0, 10, 10, 10]);
+    assert!(cold.used_bytes().await >= 10, "what came is kept");
+    cold.origin.close().await.unwrap();
 }

@@ -288,8 +288,10 @@ impl Pull<'_> {
         let geometry = self.meta.geometry();
         let coming = self.coming();
         let missing = (index.0..end).find(|index| !coming.contains(PieceIndex(*index)));
-        let behind = missing.map_or(geometry.blob_len(), |at| geometry.range(PieceIndex(at)).start);
-        behind - geometry.range(index).start > limits::PASS_BY_MAX || missing.is_none()
+        let Some(behind) = missing.map(|at| geometry.range(PieceIndex(at)).start) else {
+            return true;
+        };
+        behind - geometry.range(index).start > limits::PASS_BY_MAX
     }
 
     /// Returns when an owner before this one says that it brings the same.

@@ -115,7 +115,8 @@ impl ScenarioFile {
             .into())
     }
 
-    /// The same with `hosts` hosts, groups in proportion, each with one at least.
+    /// The same with `hosts` hosts, groups in proportion, each with one at least. Figures that were
+    /// kept are those of another number of hosts, and go.
     pub fn scaled(mut self, hosts: usize) -> Result<Self> {
         let total = self.hosts();
         let groups = &mut self.scenario.groups;
@@ -151,6 +152,9 @@ impl ScenarioFile {
             }
         }
         self.scenario.check()?;
+        if hosts != total && matches!(self.column, Column::Kept(_)) {
+            self.column = Column::None;
+        }
         Ok(self)
     }
 

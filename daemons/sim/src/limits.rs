@@ -8,6 +8,10 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 /// As many as anyone can look at; each has tables of its own on every host that wants it.
 pub(crate) const BLOBS_MAX: usize = 10_000;
 
+/// As many kinds of hosts as a report can tell apart for anyone; each may name all blobs, whose
+/// numbers together are 20 MB then, where a file of a mebibyte has room for twenty thousand groups.
+pub(crate) const GROUPS_MAX: usize = 256;
+
 /// Half of the addresses that hosts have in the simulator: those that die may be replaced.
 pub(crate) const HOSTS_MAX: usize = 1 << 21;
 

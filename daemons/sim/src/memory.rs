@@ -21,10 +21,11 @@ pub(crate) fn estimate(scenario: &Scenario) -> u64 {
         let replaced = matches!(group.fate, Fate::Killed { replaced: true, .. });
         let hosts = group.count as f64 * if replaced { 2.0 } else { 1.0 };
         bytes += hosts * HOST_BYTES;
+        let lost = conns_lost(scenario, group);
         for blob in wanted(scenario, at) {
             let copies = hosts * blob.wanted_by;
             bytes += copies * (COPY_BYTES + pieces(blob) * PIECE_BYTES);
-            bytes += copies * conns_lost(scenario, group) * CONN_BYTES;
+            bytes += copies * lost * CONN_BYTES;
         }
         in_all += hosts * events_within(scenario, at, f64::INFINITY);
         in_pages += hosts * events_within(scenario, at, PAGES_SECS);
@@ -40,7 +41,8 @@ fn wanted(scenario: &Scenario, group: usize) -> impl Iterator<Item = &Blob> {
     let blobs = scenario.blobs.iter().enumerate();
     let mine = move |at: &usize| match want {
         Want::All => true,
-        Want::Only(only) => only.contains(at),
+        // Numbers are in order.
+        Want::Only(only) => only.binary_search(at).is_ok(),
     };
     blobs.filter(move |(at, _)| mine(at)).map(|(_, blob)| blob)
 }

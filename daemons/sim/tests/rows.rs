@@ -47,7 +47,7 @@ rows! {
     hang_3pct 1.04;
     kill_20pct 1.04;
     small_blob 1.22;
-    blob_20g 1.04 |file| shorten(file, 4_000_000_000);
+    blob_20g 1.03 |file| shorten(file, 4_000_000_000);
     blob_100g 1.05 |file| shorten(file, 16_000_000_000);
     many_blobs 1.06 |file| file.scenario.blobs.truncate(40);
     zones 1.20;
@@ -65,8 +65,8 @@ fn small(name: &str) -> ScenarioFile {
         return file;
     }
     let mut file = file.scaled(200).unwrap();
-    if name != "small-blob" {
-        // Coarser and quicker.
+    if !["small-blob", "slow-2pct"].contains(&name) {
+        // Coarser and quicker; those two have slices of their own for a reason.
         file.scenario.network.slice_len = file.scenario.network.slice_len.max(1 << 20);
     }
     file
@@ -116,12 +116,20 @@ fn check(file: &ScenarioFile, most: f64) {
         println!("{} {}", outcome.what, outcome.shown);
         let known = MISSED.iter().find(|(name, ..)| *name == file.scenario.name);
         let missed = known.is_some_and(|(_, what, most)| {
-            outcome.what == *what && outcome.value.is_some_and(|value| value <= *most)
+            let late = outcome.value.map(|value| (value - 1.0) * link_secs(file));
+            outcome.what == *what && late.is_some_and(|late| late <= *most)
         });
         assert!(outcome.met || missed, "{outcome:?}");
     }
 }
 
-/// The targets that are missed here, and by how much at the most. That of 20 GB is for a blob five
-/// times as long: beginning and end are more of a shorter one.
-const MISSED: [(&str, &str, f64); 1] = [("blob-20g", "p99.9", 1.04)];
+/// How long the first host's link takes for all blobs.
+fn link_secs(file: &ScenarioFile) -> f64 {
+    let bytes: u64 = file.scenario.blobs.iter().map(|blob| blob.len).sum();
+    bytes as f64 / file.scenario.groups[0].rates.down.bytes_per_sec
+}
+
+/// The targets that are missed here, and how many seconds later than the link alone hosts may be.
+/// That of 20 GB is for a blob five times as long: beginning and end are more of a shorter one, and
+/// may take no longer than the two thirds of a second that it leaves to them.
+const MISSED: [(&str, &str, f64); 1] = [("blob-20g", "p99.9", 0.4)];

@@ -8,8 +8,10 @@ use http::{Method, Request, StatusCode};
 use kraken_common::answer::{self, Answer};
 use kraken_common::{RequestBody, Segments, path, read_bounded};
 use kraken_core::http::status_of;
-use kraken_core::{Error, InfoHash, PROVISIONAL_HEADER, Result, Time};
-use kraken_p2p::tracker::{AnnounceRequest, Announcer, limits as p2p_limits};
+use kraken_core::{Error, ErrorKind, InfoHash, PROVISIONAL_HEADER, Result, Time};
+use kraken_p2p::tracker::{
+    AnnounceRequest, Announcer, BLOB_HEADER, BLOB_UNKNOWN, limits as p2p_limits,
+};
 
 use crate::origins::{Failure, Origins, Relayed};
 
@@ -113,7 +115,14 @@ impl Service {
                 answer.headers_mut().insert(CONTENT_LENGTH, len.into());
                 Ok(answer)
             }
-            Err(failure) => Ok(relay_failure(&failure)),
+            Err(failure) => {
+                let mut answer = relay_failure(&failure);
+                if failure.kind() == ErrorKind::NotFound {
+                    let value = HeaderValue::from_static(BLOB_UNKNOWN);
+                    answer.headers_mut().insert(BLOB_HEADER, value);
+                }
+                Ok(answer)
+            }
         }
     }
 

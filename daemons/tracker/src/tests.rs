@@ -298,6 +298,33 @@ async fn metainfo_is_relayed_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_length_is_told_and_a_blob_that_nobody_knows_is_told_from_a_path_that_nobody_knows() {
+    let digest = Digest::sha256(b"some bytes");
+    let script = Script::default();
+    script.lock().unwrap().extend([
+        ("good", (200, false, Bytes::from_static(b"some bytes"))),
+        ("broken", (500, false, Bytes::from_static(b"disk on fire"))),
+    ]);
+    let origin = FakeOrigin::start(100, script, &[]);
+    let tracker = tracker(vec![origin.addr()]).await;
+    for (path, status, len, about_blob) in [
+        (format!("/namespace/good/blobs/{digest}"), 200, Some(10), None),
+        (format!("/namespace/none/blobs/{digest}"), 404, None, Some("unknown")),
+        (format!("/namespace/broken/blobs/{digest}"), 500, None, None),
+        (format!("/namespace/none/blob/{digest}"), 404, None, None),
+        (format!("/namespace/none/blobs/{digest}/metainfo"), 405, None, None),
+    ] {
+        let request = to(&tracker, Method::HEAD, &path).expect_any();
+        let answer = Client::new(ClientConfig::default()).send(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(answer.header("kraken-blob"), about_blob, "{path}");
+        assert!(len.is_none() || answer.content_length() == len, "{path}");
+    }
+    tracker.close().await.unwrap();
+    origin.serving.close().await;
+}
+
+#[tokio::test]
 async fn the_next_owner_is_asked_for_metainfo() {
     let blob = b"some bytes";
     let digest = Digest::sha256(blob);

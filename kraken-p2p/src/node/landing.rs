@@ -32,7 +32,8 @@ impl Node {
     /// Opens the torrent of a blob that arrives here first and has no sums yet, or joins it.
     /// Nothing is asked of peers for it, who get each piece as it lands
     /// ([`Download::begin_piece`]); the download ends when the whole is verified, or is not the
-    /// blob. While what is returned lives, nobody is asked what the blob is. `ErrorKind::Conflict` where another attempt has not come to its end. Cancel safe.
+    /// blob. While what is returned lives, nobody is asked what the blob is. `ErrorKind::Conflict`
+    /// where another attempt has not come to its end. Cancel safe.
     pub async fn begin(&self, meta: Provisional, namespace: &Namespace) -> Result<Download> {
         let digest = meta.digest();
         let _turn = self.0.shared.openings.enter(&digest).await;

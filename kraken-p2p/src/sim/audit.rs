@@ -2,12 +2,35 @@
 
 use kraken_core::PieceIndex;
 
+use super::carried::Fetched;
 use super::engine::Simulation;
-use super::limits::{EARLY_AGAIN, EARLY_ANNOUNCES_MAX, VIOLATIONS_KEPT};
+use super::limits::{
+    EARLY_AGAIN, EARLY_ANNOUNCES_MAX, NEWS_PER_CONTACT, NEWS_PER_PIECE, NEWS_PER_SEC,
+    TIMER_CALLS_PER_SEC, TIMER_CALLS_PER_TORRENT, VIOLATIONS_KEPT,
+};
 use super::scenario::{Fate, Rate};
 use super::world::{Host, Nanos};
 use crate::swarm::ConnId;
 use crate::wire::Message;
+
+/// Why a host is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its timer has gone off.
+    Timer,
+    /// Somebody connects to it, or it has reached somebody, or not; or a connection has ended.
+    Contact,
+    /// A piece has come or has gone out.
+    Piece,
+    /// It is told of a piece that somebody got, or of bytes of one: what comes of that kind is
+    /// bounded otherwise.
+    Bounded,
+    /// Something else has come, or is there.
+    News,
+}
+
+/// How many causes there are.
+pub(super) const CAUSES: usize = Cause::News as usize + 1;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -19,49 +42,6 @@ pub(super) struct Audit {
     pub(super) storm: bool,
     /// Copies that must be finished.
     pub(super) copies_total: usize,
-}
-
-/// What one direction of a link has carried since it last had nothing to do.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Carried {
-    since: Nanos,
-    until: Nanos,
-    bytes: u64,
-    slices: u64,
-}
-
-impl Carried {
-    /// It is given a slice to carry.
-    pub(super) fn begin(&mut self, now: Nanos) {
-        if now > self.until {
-            *self = Self::since(now);
-        }
-        self.count_slice();
-    }
-
-    /// Nothing yet.
-    fn since(now: Nanos) -> Self {
-        Self { since: now, until: now, bytes: 0, slices: 0 }
-    }
-
-    pub(super) fn count_slice(&mut self) {
-        self.slices += 1;
-    }
-
-    /// It has carried that.
-    pub(super) fn end(&mut self, at: Nanos, bytes: u64) {
-        self.until = at;
-        self.bytes += bytes;
-    }
-
-    /// How many bytes it can have carried, if that is less than it did. What takes longer than
-    /// usual now may take less later.
-    fn too_much(&self, rate: &Rate, jitter: f64) -> Option<f64> {
-        // Nanoseconds are whole: what is left of one is not waited for.
-        let secs = (self.until - self.since + self.slices) as f64 / 1e9;
-        let most = (rate.burst as f64 + secs * rate.bytes_per_sec) / (1.0 - jitter);
-        (self.bytes as f64 > most * 1.000_01 + 1.0).then_some(most)
-    }
 }
 
 impl Audit {
@@ -80,15 +60,22 @@ impl Audit {
 
 /// Limits.
 impl Simulation {
-    /// Events must not breed events.
-    pub(super) fn count_call(&mut self, host: u32) {
+    /// Events must not breed events: a timer goes off because something came, and what is said is
+    /// about pieces that come and go, or between those who meet.
+    pub(super) fn count_call(&mut self, host: u32, cause: Cause) {
         let it = &mut self.hosts[host as usize];
-        if self.now - it.tally.second >= 1_000_000_000 {
-            (it.tally.second, it.tally.calls) = (self.now, 0);
+        let tally = &mut it.tally;
+        if self.now - tally.second >= 1_000_000_000 {
+            (tally.second, tally.calls, tally.causes) = (self.now, 0, Default::default());
         }
-        it.tally.calls += 1;
-        it.tally.calls_max = it.tally.calls_max.max(it.tally.calls);
-        if it.tally.calls > it.tally.calls_bound {
+        tally.calls += 1;
+        tally.calls_max = tally.calls_max.max(tally.calls);
+        tally.causes[cause as usize] += 1;
+        let [timer, contacts, pieces, _, news] = tally.causes.map(u64::from);
+        let looks = it.copies.len() as u64 * TIMER_CALLS_PER_TORRENT;
+        if timer > TIMER_CALLS_PER_SEC + looks {
+            self.audit.storm(it, "has a timer that goes off too often");
+        } else if news > NEWS_PER_SEC + contacts * NEWS_PER_CONTACT + pieces * NEWS_PER_PIECE {
             self.audit.storm(it, "told of something too often within a second");
         }
     }
@@ -198,6 +185,14 @@ impl Simulation {
                 }
             }
             Message::Error { index, .. } => self.note_unasked(end, index.0),
+            Message::AnnouncePiece { .. } => {
+                let it = &mut self.ends[end as usize];
+                it.told += 1;
+                if it.told > self.copies[it.copy as usize].have.len() {
+                    let teller = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
+                    self.audit.violate(teller, "tells one peer of more pieces than there are");
+                }
+            }
             _ => {}
         }
     }
@@ -207,7 +202,7 @@ impl Simulation {
         let host = self.copies[this as usize].host;
         let it = &mut self.hosts[host as usize];
         if it.copies.iter().all(|copy| self.copies[*copy as usize].requests == 0) {
-            it.tally.down = Carried::since(self.now);
+            it.tally.fetched = Fetched::since(self.now);
         }
         self.copies[this as usize].fetching_since = self.now;
     }
@@ -216,42 +211,56 @@ impl Simulation {
     pub(super) fn note_answered(&mut self, end: u32, index: u32) {
         self.note_alive(end);
         self.ends[end as usize].took_back = false;
-        self.check_downlink(end, index);
+        self.check_pieces(end, index);
         self.note_unasked(end, index);
     }
 
     /// Pieces do not come faster than the link lets them, from when they are asked for.
-    fn check_downlink(&mut self, end: u32, index: u32) {
+    fn check_pieces(&mut self, end: u32, index: u32) {
         let it = &self.ends[end as usize];
         if !it.asked.contains(&index) {
             return;
         }
-        let blob = self.copies[it.copy as usize].blob;
+        let len = self.blobs[self.copies[it.copy as usize].blob as usize].len_of(index);
         let host = &mut self.hosts[it.host as usize];
-        host.tally.down.end(self.now, self.blobs[blob as usize].len_of(index));
-        let (down, rates) = (host.tally.down, &self.groups[host.group as usize].rates);
-        if let Some(most) = down.too_much(&rates.down, self.scenario.network.jitter) {
-            self.audit.violate(host, &format!("{} bytes came where {most:.0} can", down.bytes));
+        let rate = &self.groups[host.group as usize].rates.down;
+        let jitter = self.scenario.network.jitter;
+        if let Some(most) = host.tally.fetched.count_piece(self.now, len, rate, jitter) {
+            let bytes = host.tally.fetched.bytes;
+            let what = format!("{bytes} bytes came where {most:.0} can since they were asked for");
+            self.audit.violate(host, &what);
         }
     }
 
-    /// Nor do slices leave faster than the link lets them.
-    fn check_uplink(&mut self, host: u32) {
-        let host = &self.hosts[host as usize];
-        let (up, rates) = (host.tally.up, &self.groups[host.group as usize].rates);
-        if let Some(most) = up.too_much(&rates.up, self.scenario.network.jitter) {
-            self.audit.violate(host, &format!("{} bytes left where {most:.0} can", up.bytes));
+    /// Nor do slices: one that begins to come at `from` is taken at `until`.
+    pub(super) fn note_taken_in(&mut self, host: u32, from: Nanos, until: Nanos, bytes: u64) {
+        let host = &mut self.hosts[host as usize];
+        let rate = &self.groups[host.group as usize].rates.down;
+        let down = &mut host.tally.down;
+        down.begin(from);
+        if let Some(most) = down.end(until, bytes, rate, self.scenario.network.jitter) {
+            self.audit.violate(host, &format!("{bytes} bytes came where {most:.0} can"));
+        }
+    }
+
+    /// Nor do they leave faster.
+    fn check_uplink(&mut self, host: u32, bytes: u64) {
+        let host = &mut self.hosts[host as usize];
+        let rate = &self.groups[host.group as usize].rates.up;
+        let jitter = self.scenario.network.jitter;
+        if let Some(most) = host.tally.up.end(self.now, bytes, rate, jitter) {
+            self.audit.violate(host, &format!("{bytes} bytes left where {most:.0} can"));
         }
     }
 
     /// Nor do those of all hosts of a zone cross a link to another one.
-    pub(super) fn check_zone_link(&mut self, end: u32) {
+    pub(super) fn check_zone_link(&mut self, end: u32, until: Nanos, bytes: u64) {
         let (from, to) = self.zones_of(end);
         let Some((link, carried)) = self.zones.carried(from, to) else { return };
         let rate = Rate::flat(self.scenario.zone_links[link].bytes_per_sec);
-        if let Some(most) = carried.too_much(&rate, self.scenario.network.jitter) {
+        carried.begin(self.now);
+        if let Some(most) = carried.end(until, bytes, &rate, self.scenario.network.jitter) {
             let host = &self.hosts[self.ends[end as usize].host as usize];
-            let bytes = carried.bytes;
             let what = format!("{bytes} bytes of its zone crossed where {most:.0} can");
             self.audit.violate(host, &what);
         }
@@ -381,14 +390,13 @@ impl Simulation {
         let it = &self.ends[end as usize];
         let host = &mut self.hosts[it.host as usize];
         host.tally.bytes_sent += bytes;
-        host.tally.up.end(self.now, bytes);
         if host.origin {
             let blob = self.copies[it.copy as usize].blob;
             self.blobs[blob as usize].origin_bytes += bytes;
             self.tally.count_origin_bytes(self.now, bytes);
         }
         let host = it.host;
-        self.check_uplink(host);
+        self.check_uplink(host, bytes);
     }
 }
 

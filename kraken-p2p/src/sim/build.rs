@@ -3,7 +3,7 @@
 use kraken_core::piece::PieceLengths;
 use kraken_core::rng::Rng;
 use kraken_core::{Bitfield, Digest, Geometry, MetaInfo, PeerContext, PieceSums, Result};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::engine::{GroupState, Simulation, nanos};
 use super::queue::Event;
@@ -88,8 +88,8 @@ fn context_of(host: &Host) -> PeerContext {
 }
 
 fn add_group(simulation: &mut Simulation, at: usize, rng: &mut Rng) {
-    let scenario = simulation.scenario.clone();
-    let group = &scenario.groups[at];
+    let group = simulation.scenario.groups[at].clone();
+    let blobs = simulation.scenario.blobs.clone();
     let dies = matches!(group.fate, Fate::Hangs { .. } | Fate::Killed { .. });
     let replaced = matches!(group.fate, Fate::Killed { replaced: true, .. });
     let number = simulation.groups.len() as u32;
@@ -124,8 +124,12 @@ fn add_group(simulation: &mut Simulation, at: usize, rng: &mut Rng) {
     if replaced {
         simulation.groups.push(state(format!("{}, replacements", group.name), false));
     }
-    for (blob, wish) in scenario.blobs.iter().enumerate() {
-        if matches!(&group.want, Want::Only(only) if !only.contains(&blob)) {
+    let only = match group.want {
+        Want::All => None,
+        Want::Only(only) => Some(only.into_iter().collect::<BTreeSet<_>>()),
+    };
+    for (blob, wish) in blobs.iter().enumerate() {
+        if only.as_ref().is_some_and(|only| !only.contains(&blob)) {
             continue;
         }
         let wanting = wish.wanting(group.count);

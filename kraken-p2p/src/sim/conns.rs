@@ -3,6 +3,7 @@
 use kraken_core::rng::Rng;
 use kraken_core::{PeerInfo, Time};
 
+use super::audit::Cause;
 use super::engine::Simulation;
 use super::queue::{Arrival, DialFailed, Event};
 use super::world::{End, NEVER, Nanos, Queued, host_of, ip};
@@ -85,7 +86,7 @@ impl Simulation {
                 self.fail_dial(latency, from, conn, "closed by the peer");
             }
         }
-        self.count_call(to);
+        self.count_call(to, Cause::Contact);
         self.drain(to);
     }
 
@@ -131,7 +132,7 @@ impl Simulation {
             let until = exponential(&mut self.rng) * life.as_secs_f64() * 1e9;
             self.queue.push(self.now + until as Nanos, Event::Break { end });
         }
-        self.call(host, |peer, now| peer.handle_dialed(now, conn, Ok(reply)));
+        self.call_for(host, Cause::Contact, |peer, now| peer.handle_dialed(now, conn, Ok(reply)));
     }
 
     pub(super) fn on_dial_failed(&mut self, failed: DialFailed) {
@@ -140,7 +141,7 @@ impl Simulation {
         if it.life != life || it.dials.remove(&conn).is_none() {
             return;
         }
-        self.call(host, |peer, now| peer.handle_dialed(now, conn, Err(reason)));
+        self.call_for(host, Cause::Contact, |peer, now| peer.handle_dialed(now, conn, Err(reason)));
     }
 
     /// The other side's handshake is here.
@@ -202,7 +203,11 @@ impl Simulation {
         }
         let (host, conn) = (it.host, it.conn);
         self.note_heard(end, &message);
-        self.call(host, |peer, now| peer.handle_message(now, conn, message));
+        let cause = match message {
+            Message::AnnouncePiece { .. } => Cause::Bounded,
+            _ => Cause::News,
+        };
+        self.call_for(host, cause, |peer, now| peer.handle_message(now, conn, message));
     }
 }
 
@@ -259,7 +264,7 @@ impl Simulation {
         self.shut(end);
         let reason = CloseReason::Remote(text.to_owned());
         self.tally.count_close(&reason);
-        self.call(host, |peer, now| peer.handle_closed(now, conn, reason));
+        self.call_for(host, Cause::Contact, |peer, now| peer.handle_closed(now, conn, reason));
     }
 
     /// A connection is lost; both sides notice at once.
@@ -284,7 +289,8 @@ impl Simulation {
             self.shut(end);
             self.send_end(end);
             self.tally.count_close(&CloseReason::Stalled);
-            self.call(host, |peer, now| peer.handle_closed(now, conn, CloseReason::Stalled));
+            let reason = CloseReason::Stalled;
+            self.call_for(host, Cause::Contact, |peer, now| peer.handle_closed(now, conn, reason));
             return;
         }
         it.stalled = true;

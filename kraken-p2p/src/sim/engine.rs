@@ -8,8 +8,7 @@ use std::time::Duration;
 use kraken_core::rng::Rng;
 use kraken_core::{Digest, Result, Time};
 
-use super::audit::Audit;
-use super::bounds::Bounds;
+use super::audit::{Audit, Cause};
 use super::build;
 use super::lies::Lies;
 use super::limits::OUTPUTS_MAX;
@@ -44,7 +43,6 @@ pub struct Simulation {
     pub(super) zones: Zones,
     pub(super) rng: Rng,
     pub(super) audit: Audit,
-    pub(super) bounds: Bounds,
     /// Wrong pieces by the copy they came for and the host that sent them.
     pub(super) lies: BTreeMap<(u32, u32), Lies>,
     pub(super) tally: Tally,
@@ -152,7 +150,6 @@ impl Simulation {
             zones: Zones::new(scenario),
             rng,
             audit: Audit::default(),
-            bounds: Bounds::of(scenario),
             lies: BTreeMap::new(),
             tally: Tally::default(),
             outstanding: 0,
@@ -281,7 +278,7 @@ impl Simulation {
         if looks {
             it.look_at = now + nanos(UPLOAD_LOOK_EVERY);
         }
-        self.call(host, |peer, time| {
+        self.call_for(host, Cause::Timer, |peer, time| {
             if looks && peer.is_sending() {
                 peer.handle_upload_progress(time, sent);
             }
@@ -294,6 +291,16 @@ impl Simulation {
     /// Tells a host something and carries out what it wants then. One that does nothing is told
     /// nothing.
     pub(super) fn call(&mut self, host: u32, tell: impl FnOnce(&mut dyn Peer, Time)) {
+        self.call_for(host, Cause::News, tell);
+    }
+
+    /// As [`Simulation::call`], for that reason.
+    pub(super) fn call_for(
+        &mut self,
+        host: u32,
+        cause: Cause,
+        tell: impl FnOnce(&mut dyn Peer, Time),
+    ) {
         let now = self.now;
         let it = &mut self.hosts[host as usize];
         if it.hung {
@@ -301,7 +308,7 @@ impl Simulation {
         }
         let Some(peer) = it.peer.as_deref_mut() else { return };
         tell(peer, Time::from_nanos(now));
-        self.count_call(host);
+        self.count_call(host, cause);
         self.drain(host);
     }
 

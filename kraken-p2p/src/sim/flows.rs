@@ -2,6 +2,7 @@
 //! as far ahead of its receiver as a connection's window lets it; a downlink takes slices as they
 //! come.
 
+use super::audit::Cause;
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
 use super::rate::Span;
@@ -149,7 +150,9 @@ impl Simulation {
         self.next_slice(host);
         let conn = self.ends[end as usize].conn;
         let index = kraken_core::PieceIndex(index);
-        self.call(host, |peer, now| peer.handle_piece_sent(now, conn, index, Ok(())));
+        self.call_for(host, Cause::Piece, |peer, now| {
+            peer.handle_piece_sent(now, conn, index, Ok(()));
+        });
     }
 
     /// A slice is on its way: across a link between zones, if there is one.
@@ -157,7 +160,7 @@ impl Simulation {
         let (from, to) = self.zones_of(end);
         let stretch = self.stretch();
         if let Some(across) = self.zones.cross(self.now, from, to, len, stretch) {
-            self.check_zone_link(end);
+            self.check_zone_link(end, across.end, len);
             let flow = &mut self.ends[end as usize];
             flow.on_way(NEVER, len);
             flow.last_taken = flow.last_taken.max(across.end);
@@ -245,8 +248,9 @@ impl Simulation {
             self.ends[end as usize].last_taken = NEVER;
             return NEVER;
         }
-        host.tally.down.count_slice();
-        let taken = host.down.pass(span.later(latency), len, stretch).end;
+        host.tally.fetched.count_slice();
+        let coming = span.later(latency);
+        let taken = host.down.pass(coming, len, stretch).end;
         it.unreported += len;
         it.got_at = taken;
         if left == 0 {
@@ -257,7 +261,8 @@ impl Simulation {
             let bytes = std::mem::take(&mut it.unreported) as u32;
             self.queue.push(taken, Event::Progress { end: other, index, bytes });
         }
-        let copy = it.copy;
+        let (host, copy) = (it.host, it.copy);
+        self.note_taken_in(host, coming.begin, taken, len);
         let flow = &mut self.ends[end as usize];
         flow.last_taken = flow.last_taken.max(taken);
         // One that crosses a link between zones may be followed by a shorter one by now.
@@ -288,7 +293,9 @@ impl Simulation {
             let (host, conn) = (it.host, it.conn);
             self.note_alive(end);
             self.note_progress(end, index);
-            self.call(host, |peer, now| peer.handle_piece_progress(now, conn, u64::from(bytes)));
+            self.call_for(host, Cause::Bounded, |peer, now| {
+                peer.handle_piece_progress(now, conn, u64::from(bytes));
+            });
         }
     }
 }

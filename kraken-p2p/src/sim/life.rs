@@ -2,6 +2,7 @@
 
 use kraken_core::{Bitfield, PieceIndex, Time};
 
+use super::audit::Cause;
 use super::build;
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
@@ -28,10 +29,7 @@ impl Simulation {
         let it = &mut self.hosts[host as usize];
         let policy = &self.groups[it.group as usize].policy;
         let peer = policy.peer(it.local.clone(), it.seed.wrapping_add(u64::from(it.life)));
-        let rates = &self.groups[it.group as usize].rates;
-        let calls_bound = self.bounds.calls_per_sec(&peer.limits(), rates, it.copies.len());
         it.limits = peer.limits();
-        it.tally.calls_bound = calls_bound;
         it.writes_in_order = peer.writes_in_order();
         it.buffers_pieces = peer.buffers_pieces();
         it.keeps_stalled = peer.keeps_stalled();
@@ -153,7 +151,9 @@ impl Simulation {
         self.note_answered(end, index);
         let (outcome, moved) = self.store(end, index);
         let index = PieceIndex(index);
-        self.call(host, |peer, now| peer.handle_piece(now, &digest, conn, index, outcome));
+        self.call_for(host, Cause::Piece, |peer, now| {
+            peer.handle_piece(now, &digest, conn, index, outcome);
+        });
         if matches!(outcome, PieceOutcome::Corrupt { .. }) {
             self.note_wrong_piece(end);
         }

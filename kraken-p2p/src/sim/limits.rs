@@ -24,21 +24,28 @@ pub(super) const WINDOW_SECS: f64 = 0.25;
 /// More outputs after one call than these have no end.
 pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
 
-/// Calls that a piece may lead to at its receiver and its sender: asked for, taken back, refused,
-/// on its way, sent, with as many again for what is asked of two.
-pub(super) const CALLS_PER_PIECE: f64 = 12.0;
+/// Messages that a piece may lead to at its receiver and its sender: asked for, taken back,
+/// refused, and asked for again.
+pub(super) const NEWS_PER_PIECE: u64 = 4;
 
-/// And at each who is told that a neighbour has it: that is said once.
-pub(super) const CALLS_PER_NEWS: f64 = 1.5;
+/// And a connection or a dial when it comes and when it ends: both ends ask, take back and refuse
+/// what is on order.
+pub(super) const NEWS_PER_CONTACT: u64 = 8;
 
-/// So many calls in a second are borne in any case: timers, announces, looks at what goes out.
-pub(super) const CALLS_PER_SEC_MIN: u64 = 500;
+/// So much is borne in a second in any case: answers of trackers, commits, readers that go on, and
+/// what is asked for before the first of its pieces comes. Beyond those two no run had more than a
+/// hundred.
+pub(super) const NEWS_PER_SEC: u64 = 500;
 
-/// Every other host may dial within the second, for one blob and another.
-pub(super) const CALLS_PER_HOST: u64 = 2;
+/// So many times in a second a timer may go off in any case: announces, dials, pauses that end. No
+/// run had more than a hundred.
+pub(super) const TIMER_CALLS_PER_SEC: u64 = 300;
+
+/// And so many times for each torrent: ten looks at what is overdue, and a few at the rest.
+pub(super) const TIMER_CALLS_PER_TORRENT: u64 = 16;
 
 /// Announces of one torrent that may come before their time: six pauses that double reach the
-/// usual one, and a few more.
+/// usual one, and a few more, one of them under the hash that it has once there are sums.
 pub(super) const EARLY_ANNOUNCES_MAX: f64 = 8.0;
 
 /// So many are allowed again in each interval.

@@ -11,8 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod audit;
-mod bounds;
 mod build;
+mod carried;
 mod conns;
 mod engine;
 mod flows;

@@ -154,7 +154,9 @@ pub enum Fate {
     },
     /// They flip bytes in every piece they send.
     Lies {
-        /// So well that CRC32 matches and only BLAKE3 tells.
+        /// So well that CRC32 matches and only BLAKE3 tells. Whoever gets one is told that it is
+        /// wrong, whatever it runs: uber/kraken's own agents, which check CRC32 alone, would keep
+        /// it, and what becomes of them then is not simulated.
         forged: bool,
     },
 }

@@ -74,7 +74,7 @@ impl Simulation {
         let at = blob as usize % self.trackers.len();
         let tracker = &mut self.trackers[at];
         let arrives = self.now + self.zones.usual_latency();
-        tracker.free = tracker.free.max(arrives) + tracker.service;
+        tracker.free = tracker.free.max(arrives).saturating_add(tracker.service);
         self.queue.push(tracker.free, Event::Announce(Box::new(announcing)));
     }
 
@@ -108,4 +108,26 @@ impl Simulation {
 pub(super) struct Copied {
     pub(super) host: u32,
     pub(super) blob: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::scenario::{Blob, Scenario};
+    use crate::sim::world::NEVER;
+
+    /// One after the other they take longer than a clock can count.
+    #[test]
+    fn announces_that_are_answered_after_the_end_of_time_are_never_answered() {
+        let mut scenario = Scenario::new("slow", 10);
+        scenario.blobs = vec![Blob::new("blob", 1)];
+        scenario.trackers.service = Duration::from_secs(1000 * 3600);
+        let mut run = Simulation::new(&scenario, 1).unwrap();
+        for tracker in &mut run.trackers {
+            tracker.free = NEVER - 2 * nanos(scenario.trackers.service);
+        }
+        while run.advance(Duration::from_secs(1)) {}
+        assert!(run.trackers.iter().any(|tracker| tracker.free == NEVER));
+        assert_eq!(run.into_report().ending, "starved");
+    }
 }

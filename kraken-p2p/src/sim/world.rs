@@ -8,7 +8,8 @@ use kraken_core::{
     TorrentMeta,
 };
 
-use super::audit::Carried;
+use super::audit::CAUSES;
+use super::carried::{Carried, Fetched};
 use super::limits::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
 use super::rate::{Pipe, Span};
@@ -93,8 +94,8 @@ pub(super) struct HostTally {
     pub(super) calls: u64,
     pub(super) second: Nanos,
     pub(super) calls_max: u64,
-    /// More calls in a second than these are a storm.
-    pub(super) calls_bound: u64,
+    /// Of them those of each [`Cause`].
+    pub(super) causes: [u32; CAUSES],
     pub(super) announces: u64,
     pub(super) dials: u64,
     pub(super) accepted: u64,
@@ -109,10 +110,10 @@ pub(super) struct HostTally {
     pub(super) bytes_from_origins: u64,
     pub(super) duplicates: u64,
     pub(super) pieces_corrupt: u64,
-    /// Pieces that came since some have been on order without a pause.
+    /// Slices that came, and those that left.
     pub(super) down: Carried,
-    /// Slices that left without a pause.
     pub(super) up: Carried,
+    pub(super) fetched: Fetched,
     /// Bans that came of a wrong piece.
     pub(super) bans: u64,
 }
@@ -206,6 +207,8 @@ pub(super) struct End {
     /// Since when the next slice must wait, and when something comes of that.
     pub(super) blocked_at: Option<Nanos>,
     pub(super) stall_at: Nanos,
+    /// Pieces that the other side has said it got.
+    pub(super) told: u32,
     pub(super) life: u32,
 }
 
@@ -274,6 +277,7 @@ impl End {
             got_at: 0,
             reported_at: 0,
             unreported: 0,
+            told: 0,
         }
     }
 }

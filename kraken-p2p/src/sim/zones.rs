@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::audit::Carried;
+use super::carried::Carried;
 use super::engine::nanos;
 use super::rate::{Pipe, Span};
 use super::scenario::{Rate, Scenario};
@@ -77,16 +77,13 @@ impl Zones {
         let (link, way) = self.place(from, to)?;
         let way = &mut self.links[link].ways[way];
         way.bytes += bytes;
-        way.carried.begin(now);
-        let span = way.pipe.put(now, bytes, stretch);
-        way.carried.end(span.end, bytes);
-        Some(span)
+        Some(way.pipe.put(now, bytes, stretch))
     }
 
-    /// What a link has carried of late in that direction.
-    pub(super) fn carried(&self, from: usize, to: usize) -> Option<(usize, Carried)> {
+    /// What a link has carried in that direction, as the audit counts.
+    pub(super) fn carried(&mut self, from: usize, to: usize) -> Option<(usize, &mut Carried)> {
         let (link, way) = self.place(from, to)?;
-        Some((link, self.links[link].ways[way].carried))
+        Some((link, &mut self.links[link].ways[way].carried))
     }
 
     /// Whether a slice may be sent now; if not, its flow is told in turn.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kraken_core::{Bitfield, Error, PeerId, PeerInfo, Time};
+use kraken_core::{Bitfield, Error, InfoHash, PeerId, PeerInfo, Time};
 
 use super::config::SwarmConfig;
 use super::conn::{Conn, Remote};
@@ -174,6 +174,12 @@ impl Torrent {
         self.announcer.at = Some(self.announcer.at.map_or(at, |planned| planned.min(at)));
     }
 
+    /// Whether the tracker knows of it under the hash that it has now: who asks under another one
+    /// is not told of it.
+    pub(super) fn is_known(&self) -> bool {
+        self.announcer.known_as == Some(self.info_hash)
+    }
+
     /// Asks for an announce now, unless one is planned or under way already.
     pub(super) fn announce_first(&mut self, now: Time) {
         if self.announcer.at.is_none() && self.announcer.busy.is_none() {
@@ -193,7 +199,7 @@ impl Torrent {
             Phase::Fetching if starved => !self.demands.is_empty(),
             Phase::Fetching => {
                 let saturated = self.conns_to_be() >= cx.config.dial_max;
-                if saturated && !self.demands.is_empty() && self.announcer.announced_at.is_some() {
+                if saturated && !self.demands.is_empty() && self.is_known() {
                     self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
                     return;
                 }
@@ -205,7 +211,7 @@ impl Torrent {
         if !needed {
             return;
         }
-        self.announcer.busy = Some(complete);
+        self.announcer.busy = Some(Announcing { info_hash: self.info_hash, complete });
         if self.announcer.announced_at.replace(cx.now).is_some() {
             self.announcer.retry = (self.announcer.retry * 2).min(self.announcer.interval);
         }
@@ -219,7 +225,7 @@ impl Torrent {
     }
 
     pub(super) fn on_announced(&mut self, cx: &mut Cx<'_>, result: Result<Announced, Error>) {
-        let Some(was_complete) = self.announcer.busy.take() else { return };
+        let Some(said) = self.announcer.busy.take() else { return };
         let complete = self.phase == Phase::Complete;
         match result {
             Err(_) => {
@@ -229,11 +235,12 @@ impl Torrent {
             }
             Ok(announced) => {
                 self.announcer.failures = 0;
-                let said = announced.interval;
-                self.announcer.interval = if said.is_zero() || said > INTERVAL_MAX {
+                self.announcer.known_as = Some(said.info_hash);
+                let interval = announced.interval;
+                self.announcer.interval = if interval.is_zero() || interval > INTERVAL_MAX {
                     cx.config.announce_interval
                 } else {
-                    said.max(cx.config.announce_retry)
+                    interval.max(cx.config.announce_retry)
                 };
                 if self.phase == Phase::Fetching {
                     let begin = || cx.rng.below(self.geometry.pieces() as usize) as u32;
@@ -245,8 +252,14 @@ impl Torrent {
                     }
                     self.dial(cx);
                     self.announcer.at = None;
-                    self.announce_soon(cx);
-                } else if complete && was_complete {
+                    if self.is_known() {
+                        self.announce_soon(cx);
+                    } else {
+                        // It got its sums meanwhile.
+                        self.announce_by(cx.now);
+                        self.announce(cx);
+                    }
+                } else if complete && said.complete {
                     self.announce_by(cx.now + cx.rng.jitter(cx.config.announce_complete_interval));
                 } else if complete {
                     self.announce_by(cx.now);
@@ -566,14 +579,23 @@ pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Announcer {
     /// When the next one is due; `None` when none is wanted.
     at: Option<Time>,
-    /// Set while one is under way: whether it said `complete`.
-    busy: Option<bool>,
+    /// Set while one is under way.
+    busy: Option<Announcing>,
     announced_at: Option<Time>,
+    /// What it was called in the last one that was answered.
+    known_as: Option<InfoHash>,
     /// What the tracker asks for.
     pub(super) interval: Duration,
     /// The next pause while there are few connections.
     retry: Duration,
     failures: u32,
+}
+
+/// What an announce under way says.
+#[derive(Debug)]
+struct Announcing {
+    info_hash: InfoHash,
+    complete: bool,
 }
 
 impl Announcer {
@@ -582,6 +604,7 @@ impl Announcer {
             at: None,
             busy: None,
             announced_at: None,
+            known_as: None,
             interval: config.announce_interval,
             retry: config.announce_retry,
             failures: 0,
@@ -597,6 +620,12 @@ impl Announcer {
     #[cfg(any(test, feature = "check"))]
     pub(super) fn is_planned(&self) -> bool {
         self.at.is_some() || self.busy.is_some()
+    }
+
+    /// Whether one is under way, or due by then.
+    #[cfg(any(test, feature = "check"))]
+    pub(super) fn is_planned_by(&self, then: Time) -> bool {
+        self.busy.is_some() || self.at.is_some_and(|at| at <= then)
     }
 
     fn after_failure(&mut self) -> Duration {

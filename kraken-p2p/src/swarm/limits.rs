@@ -39,7 +39,8 @@ pub(super) const VAIN_MIN: u64 = 2;
 /// A peer that refused so many requests in a row claims what it does not have.
 pub(super) const ERRORS_MAX: u32 = 16;
 
-/// A peer that sent so many pieces with a wrong CRC32 is banned for the torrent.
+/// A peer that sent so many pieces with a wrong CRC32 is banned for the torrent; one that has no
+/// sums, and sent so many in a row that do not match those that are here, is let go.
 pub(super) const CORRUPT_MAX: u32 = 3;
 
 /// After so many pauses in a row because the disk refused a piece, and with them as many seconds,

@@ -376,7 +376,7 @@ impl Torrent {
                 cx.counters.pieces_corrupt += 1;
                 self.on_corrupt(cx, id, index, lied);
             }
-            PieceOutcome::Unproven => self.on_unproven(cx, id),
+            PieceOutcome::Unproven => self.on_unproven(cx, id, ERRORS_MAX),
             PieceOutcome::StorageFailed => self.on_storage_failed(cx),
         }
         if !self.gone {
@@ -418,6 +418,7 @@ impl Torrent {
     pub(super) fn on_landed(&mut self, cx: &mut Cx<'_>, index: PieceIndex) {
         if self.geometry.contains(index) {
             self.on_marked(cx, index);
+            self.tell_wants(cx);
         }
     }
 
@@ -473,6 +474,12 @@ impl Torrent {
 
     fn on_corrupt(&mut self, cx: &mut Cx<'_>, id: ConnId, index: PieceIndex, lied: bool) {
         let Some(conn) = self.conns.get(&id) else { return };
+        if self.is_final && conn.lacks_sums && !lied {
+            // It may have got what it has in another attempt, and has nothing to tell it by.
+            self.unlearn(id, index);
+            self.on_unproven(cx, id, CORRUPT_MAX);
+            return;
+        }
         let peer_id = conn.peer_id;
         let times = self.dialer.count_corrupt(peer_id);
         if lied || times >= CORRUPT_MAX {
@@ -515,19 +522,20 @@ impl Torrent {
         let makes_room = self.note_answered(id, index);
         let was_open = self.release(id, index);
         if was_open {
-            self.on_unproven(cx, id);
+            self.on_unproven(cx, id, ERRORS_MAX);
         }
         if was_open || makes_room {
             self.fill(cx);
         }
     }
 
-    /// Nothing that counts here vouches for what a peer has: it rests until there may be sums.
-    fn on_unproven(&mut self, cx: &mut Cx<'_>, id: ConnId) {
+    /// Nothing that counts here vouches for what a peer has: it rests until there may be sums, and
+    /// is let go, not banned, after so many times in a row.
+    fn on_unproven(&mut self, cx: &mut Cx<'_>, id: ConnId, times_max: u32) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.rest_until = cx.now + REFRESH_INTERVAL;
         conn.unproven += 1;
-        if conn.unproven >= ERRORS_MAX {
+        if conn.unproven >= times_max {
             self.expel(cx, id, CloseReason::Protocol("nothing vouches for its pieces".into()));
         } else {
             self.plan_resume(cx.now);

@@ -109,6 +109,8 @@ pub(super) struct Demand {
     pub(super) cursor: u32,
     /// The whole blob is waited for, in any order.
     pub(super) whole: bool,
+    /// The piece from which on the application was last told that somebody waits.
+    pub(super) told: Option<u32>,
 }
 
 impl Demand {
@@ -208,7 +210,8 @@ impl Torrent {
         self.geometry.piece_len()
     }
 
-    /// There are sums now, and what is here fits them. Peers are told, and told so once.
+    /// There are sums now, and what is here fits them. Peers are told, and told so once; so is the
+    /// tracker, however many peers there are: who knows only the new hash is to find this one too.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>, info_hash: InfoHash) {
         self.info_hash = info_hash;
         self.is_final = true;
@@ -242,7 +245,7 @@ impl Torrent {
         }
         let whole = bytes.start == 0 && bytes.end >= self.geometry.blob_len();
         let pieces = self.geometry.covering(bytes);
-        self.demands.insert(id, Demand { cursor: pieces.start, pieces, whole });
+        self.demands.insert(id, Demand { cursor: pieces.start, pieces, whole, told: None });
         self.advance_cursors();
         for conn in self.conns.values_mut() {
             conn.dry = false;
@@ -393,7 +396,8 @@ impl Torrent {
         }
         cx.conns.remove(&id);
         let Some(conn) = self.conns.remove(&id) else { return };
-        if conn.is_origin() {
+        let goes = matches!(reason, CloseReason::TorrentGone | CloseReason::Shutdown);
+        if conn.is_origin() && !goes {
             // It may have begun anew.
             self.refresh(cx);
         }
@@ -406,6 +410,8 @@ impl Torrent {
     /// Timers that are due.
     pub(super) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now;
+        // A sweep plans anew, from now on.
+        let resumes = self.resume_at.is_some_and(|at| at <= now);
         if self.sweep_at <= now {
             self.sweep_at = now + SWEEP_INTERVAL;
             self.sweep(cx);
@@ -416,7 +422,7 @@ impl Torrent {
         if self.commit_at.is_some_and(|at| at <= now) {
             self.commit(cx);
         }
-        if self.resume_at.is_some_and(|at| at <= now) {
+        if resumes {
             self.end_contention(now);
             self.plan_resume(now);
             self.fill(cx);

@@ -6,6 +6,13 @@ use async_trait::async_trait;
 use kraken_core::{Digest, InfoHash, MetaInfo, Namespace, PeerInfo, Result, TorrentMeta};
 use serde::{Deserialize, Serialize};
 
+/// The header by which a tracker's 404 says that it is about the blob, its value being
+/// [`BLOB_UNKNOWN`]: one that does not know the question, as uber/kraken's, answers 404 without.
+pub const BLOB_HEADER: &str = "kraken-blob";
+
+/// The value of [`BLOB_HEADER`] when there is no such blob.
+pub const BLOB_UNKNOWN: &str = "unknown";
+
 /// The body of an announce (uber/kraken's `announceclient.Request`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnnounceRequest {
@@ -50,7 +57,8 @@ pub trait TrackerClient: fmt::Debug + Send + Sync + 'static {
     /// restart takes. `ErrorKind::NotFound` when there is no such blob.
     async fn metainfo(&self, namespace: &Namespace, digest: &Digest) -> Result<MetaInfo>;
 
-    /// The blob's length. Moves no blob where the tracker can tell without.
+    /// The blob's length. Moves no blob where the tracker can tell without. `ErrorKind::NotFound`
+    /// when there is no such blob.
     async fn stat(&self, namespace: &Namespace, digest: &Digest) -> Result<u64> {
         self.metainfo(namespace, digest).await.map(|meta| meta.geometry().blob_len())
     }

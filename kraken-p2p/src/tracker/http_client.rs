@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kraken_core::health::PassiveConfig;
 use kraken_core::http::{
-    Client, ClientConfig, Request, escape_segment, is_network_error, status_of,
+    Client, ClientConfig, Request, StatusCode, escape_segment, is_network_error,
 };
 use kraken_core::ring::REPLICAS_MAX_DEFAULT;
 use kraken_core::rng::Rng;
@@ -17,7 +17,7 @@ use kraken_core::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::client::{AnnounceRequest, AnnounceResponse, TrackerClient};
+use super::client::{AnnounceRequest, AnnounceResponse, BLOB_HEADER, BLOB_UNKNOWN, TrackerClient};
 use super::ring::TrackerRing;
 use crate::limits;
 
@@ -219,12 +219,19 @@ impl TrackerClient for HttpTrackerClient {
         let path = format!("/namespace/{escaped}/blobs/{digest}");
         let ask = async |tracker: String| -> Result<Option<u64>> {
             let request = Request::to(http::Method::HEAD, tracker, path.as_str());
-            Ok(self.http.send(self.quick(request)).await?.content_length())
-        };
-        match self.ask(digest, ask).await {
-            Ok(Some(len)) if len <= kraken_core::limits::BLOB_LEN_MAX => Ok(len),
-            Err(error) if !matches!(status_of(&error), Some(404 | 405)) => Err(error),
             // uber/kraken's trackers know no such endpoint.
+            let request = self.quick(request).expect(&[200, 404, 405]);
+            let answer = self.http.send(request).await?;
+            if answer.status() == StatusCode::OK {
+                return Ok(answer.content_length());
+            }
+            if answer.header(BLOB_HEADER) == Some(BLOB_UNKNOWN) {
+                return Err(Error::not_found(format!("{digest}: its tracker knows no such blob")));
+            }
+            Ok(None)
+        };
+        match self.ask(digest, ask).await? {
+            Some(len) if len <= kraken_core::limits::BLOB_LEN_MAX => Ok(len),
             _ => self.metainfo(namespace, digest).await.map(|meta| meta.geometry().blob_len()),
         }
     }

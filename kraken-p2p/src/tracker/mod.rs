@@ -20,7 +20,7 @@ mod tests;
 mod zones;
 
 pub use announcer::{Announcer, AnnouncerStats};
-pub use client::{AnnounceRequest, AnnounceResponse, TrackerClient};
+pub use client::{AnnounceRequest, AnnounceResponse, BLOB_HEADER, BLOB_UNKNOWN, TrackerClient};
 pub use handout::{HandoutConfig, HandoutPolicy, handout};
 #[cfg(feature = "http")]
 pub use http_client::{HttpTrackerClient, HttpTrackerConfig};

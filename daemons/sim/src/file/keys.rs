@@ -188,13 +188,13 @@ impl<'a> Keys<'a> {
         &node.place
     }
 
-    /// In a list whose items may have a `count`: the item of the one with this number.
-    pub(super) fn item_of(&self, key: &str, number: usize) -> usize {
-        let Some(Value::List(items)) = self.map.entry(key).map(|entry| &entry.node.value) else {
-            return 0;
+    /// In a list whose items may have a `count`: the item of each number.
+    pub(super) fn items_of(&self, key: &str) -> impl Iterator<Item = usize> + use<'a> {
+        let items = match self.map.entry(key).map(|entry| &entry.node.value) {
+            Some(Value::List(items)) => items.as_slice(),
+            _ => &[],
         };
-        let mut before = 0_usize;
-        let found = items.iter().position(|item| {
+        items.iter().enumerate().flat_map(|(at, item)| {
             let count = match &item.value {
                 Value::Map(map) => map.entry("count").map(|entry| &entry.node.value),
                 _ => None,
@@ -203,10 +203,8 @@ impl<'a> Keys<'a> {
                 Some(Value::Scalar(scalar)) => values::count(&scalar.text).unwrap_or(1),
                 _ => 1,
             };
-            before = before.saturating_add(count);
-            number < before
-        });
-        found.unwrap_or(0)
+            std::iter::repeat_n(at, count)
+        })
     }
 
     /// Whether nothing was found to be wrong so far.

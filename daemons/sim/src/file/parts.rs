@@ -1,6 +1,6 @@
 //! The parts of a scenario: blobs, hosts, origins, what is between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kraken_common::upstream::{Place, quote};
@@ -14,7 +14,7 @@ use kraken_p2p::tracker::HandoutPolicy;
 use super::Runs;
 use super::keys::Keys;
 use super::values;
-use crate::limits::{BLOBS_MAX, HOSTS_MAX, ORIGINS_MAX, TRACKERS_MAX};
+use crate::limits::{BLOBS_MAX, GROUPS_MAX, HOSTS_MAX, ORIGINS_MAX, TRACKERS_MAX};
 use crate::policy::PolicyName;
 
 /// The blobs; there are so many origins.
@@ -76,7 +76,12 @@ pub(super) fn groups(keys: &mut Keys<'_>, blobs: &[Blob]) -> (Vec<(Group, Runs)>
     let mut groups: Vec<(Group, Runs)> = Vec::new();
     let mut most: Option<(usize, Place)> = None;
     let mut total = 0_usize;
-    for mut keys in keys.needed_maps("hosts") {
+    let named = Named::new(blobs);
+    for (at, mut keys) in keys.needed_maps("hosts").into_iter().enumerate() {
+        if at == GROUPS_MAX {
+            keys.wrong(&format!("hosts: more than {GROUPS_MAX} groups"));
+            break;
+        }
         let name = keys.placed("name", values::name);
         let (name, place) = name.unwrap_or_else(|| ("agents".to_owned(), keys.place));
         if groups.iter().any(|(group, _)| group.name == name) {
@@ -104,7 +109,7 @@ pub(super) fn groups(keys: &mut Keys<'_>, blobs: &[Blob]) -> (Vec<(Group, Runs)>
                 Some(bytes) => Reading::Window { bytes },
                 None => Reading::Whole,
             },
-            want: wants(&mut keys, blobs),
+            want: wants(&mut keys, &named),
             policy: runs.policy.agent(),
             counted: keys.value("counted", values::flag).unwrap_or(true),
             ..Group::new(&name, 1)
@@ -299,26 +304,46 @@ fn fate(keys: &mut Keys<'_>) -> Fate {
     }
 }
 
-fn wants(keys: &mut Keys<'_>, blobs: &[Blob]) -> Want {
+fn wants(keys: &mut Keys<'_>, named: &Named<'_>) -> Want {
     let Some(names) = keys.words("wants") else { return Want::All };
-    let mut only = Vec::new();
+    let (mut only, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for (name, place) in names {
-        let numbered = |blob: &Blob| {
-            let rest = blob.name.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
-            rest.is_some_and(|number| number.parse::<usize>().is_ok())
-        };
-        let before = only.len();
-        match blobs.iter().position(|blob| blob.name == name) {
-            Some(at) => only.push(at),
-            None => only.extend((0..blobs.len()).filter(|at| numbered(&blobs[*at]))),
-        }
-        if only.len() == before {
-            keys.wrong_at(place, &format!("wants: no blob is called {}", quote(name)));
+        match named.blobs(name) {
+            [] => keys.wrong_at(place, &format!("wants: no blob is called {}", quote(name))),
+            blobs if seen.insert(name) => only.extend(blobs),
+            _ => {}
         }
     }
-    only.sort_unstable();
-    only.dedup();
-    Want::Only(only)
+    Want::Only(only.into_iter().collect())
+}
+
+/// Blobs by their names, and those of one kind by the name that they have without their numbers.
+struct Named<'a> {
+    one: BTreeMap<&'a str, usize>,
+    numbered: BTreeMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Named<'a> {
+    fn new(blobs: &'a [Blob]) -> Self {
+        let one = blobs.iter().enumerate().map(|(at, blob)| (blob.name.as_str(), at)).collect();
+        let mut numbered: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, blob) in blobs.iter().enumerate() {
+            if let Some((kind, number)) = blob.name.rsplit_once(' ')
+                && number.parse::<usize>().is_ok()
+            {
+                numbered.entry(kind).or_default().push(at);
+            }
+        }
+        Self { one, numbered }
+    }
+
+    /// The blob of just that name, or else those that are so called with a number.
+    fn blobs(&self, name: &str) -> &[usize] {
+        match self.one.get(name) {
+            Some(at) => std::slice::from_ref(at),
+            None => self.numbered.get(name).map_or(&[], Vec::as_slice),
+        }
+    }
 }
 
 fn holders(text: &str) -> Result<usize, String> {

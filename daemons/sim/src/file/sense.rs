@@ -127,11 +127,16 @@ fn all_is_in_time(keys: &Keys<'_>, scenario: &Scenario) {
             too_late("hosts", at, key, joined(group) + then);
         }
     }
+    if scenario.trackers.service > *time_max {
+        let place = keys.place_of(&[Step::Key("trackers"), Step::Key("service")]);
+        let service = scenario.trackers.service;
+        let what = format!("service: an announce takes {service:?}, and time_max is {time_max:?}");
+        keys.wrong_at(place, &what);
+    }
     let mut told = BTreeSet::new();
-    for (at, blob) in scenario.blobs.iter().enumerate() {
+    for ((at, blob), item) in scenario.blobs.iter().enumerate().zip(keys.items_of("blobs")) {
         let wants = |group: &&Group| wants_blob(group, at, blob) && joined(group) <= *time_max;
         let latest = groups.iter().filter(wants).map(joined).max();
-        let item = keys.item_of("blobs", at);
         if let Some(joined) = latest
             && told.insert(item)
         {
@@ -176,7 +181,8 @@ fn wants(group: &Group, blobs: &[Blob]) -> bool {
 }
 
 fn wants_blob(group: &Group, at: usize, blob: &Blob) -> bool {
-    let may = !matches!(&group.want, Want::Only(only) if !only.contains(&at));
+    // Numbers are in order.
+    let may = !matches!(&group.want, Want::Only(only) if only.binary_search(&at).is_err());
     may && (blob.wanted_by * group.count as f64).round() >= 1.0
 }
 

@@ -150,6 +150,7 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("time_max: 1h", "time_max: 9999h", "time_max: 9999h is longer than 1000h");
     wrong("about: a test", "about: \"a\\e[2Jb\"", "about: it has the control character 0x1b");
     wrong("over 30s, h", "at 61m, h", "wanted: up to 3660s after the start, and time_max is 3600s");
+    wrong("service: 1ms", "service: 61m", "service: an announce takes 3660s, and time_max is 3600");
     wrong("of: fast", "of: slow", "of: no hosts are called \"slow\"");
     wrong("within 15% of", "within 15%", "is no range such as");
 }
@@ -321,6 +322,32 @@ fn hosts_are_scaled_in_proportion() {
     }
     let error = file.scaled(1).unwrap_err().to_string();
     assert!(error.contains("1 hosts are fewer than its 2 groups"), "{error}");
+}
+
+#[test]
+fn figures_that_were_kept_are_those_of_as_many_hosts() {
+    let kept = parse(&FINE.replace("about: a", "uber_kraken: 2.4 / 2.5 / 2.6\nabout: a")).unwrap();
+    let column = Column::Kept("2.4 / 2.5 / 2.6".to_owned());
+    assert_eq!(kept.clone().scaled(40).unwrap().column, column);
+    assert_eq!(kept.scaled(20).unwrap().column, Column::None);
+    assert_eq!(parse(FINE).unwrap().scaled(20).unwrap().column, Column::Run);
+}
+
+#[test]
+fn groups_are_few_and_those_who_want_the_same_many_blobs_are_soon_read() {
+    let groups = |count: usize, wants: &str| {
+        let line = |at| format!("  - {{name: g{at}, count: 1, link: 1GB/s, wants: [{wants}]}}\n");
+        let hosts: String = (0..count).map(line).collect();
+        let blobs = "blobs: [{name: b, count: 10000, size: 1MB, wanted: over 1s}]\n";
+        let origins = "origins: [{count: 3, link: 1GB/s}]\nnetwork: {conn_life: 1m}\n";
+        parse(&format!("{blobs}hosts:\n{hosts}{origins}"))
+    };
+    let error = groups(257, "b").map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "a/b.yaml:259:5: hosts: more than 256 groups");
+    let file = groups(256, &["b"; 500].join(", ")).unwrap();
+    let all = Want::Only((0..10_000).collect());
+    assert!(file.scenario.groups.iter().all(|group| group.want == all));
+    file.check_memory(1 << 40).unwrap();
 }
 
 #[test]

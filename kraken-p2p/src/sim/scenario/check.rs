@@ -66,11 +66,12 @@ pub(super) fn scenario(scenario: &Scenario) -> Result<()> {
 /// Whether at least one host of a group is to finish a blob.
 fn must_finish(scenario: &Scenario, group: &Group) -> bool {
     let stays = !matches!(group.fate, Fate::Hangs { .. } | Fate::Killed { replaced: false, .. });
-    let wanted = |(at, blob): (usize, &super::Blob)| {
-        let may = !matches!(&group.want, Want::Only(only) if !only.contains(&at));
-        may && blob.wanting(group.count) > 0
-    };
-    stays && scenario.blobs.iter().enumerate().any(wanted)
+    let wanted = |blob: &super::Blob| blob.wanting(group.count) > 0;
+    stays
+        && match &group.want {
+            Want::All => scenario.blobs.iter().any(wanted),
+            Want::Only(only) => only.iter().any(|at| wanted(&scenario.blobs[*at])),
+        }
 }
 
 fn check_group(group: &Group, blobs: usize) -> Result<(), String> {

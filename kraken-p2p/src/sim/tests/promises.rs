@@ -2,6 +2,7 @@
 
 use super::star::Odd;
 use super::*;
+use crate::sim::rate::Pipe;
 use crate::sim::world::host_of;
 
 /// Hosts of which this is odd; with one of them a link is not shared.
@@ -65,7 +66,13 @@ fn pieces_that_nobody_asked_for_or_nobody_has() {
 
 #[test]
 fn calls_and_announces_that_are_too_many() {
-    assert_eq!(broken(&odd(Odd::Storms, 1), "too often").ending, "storm");
+    for odd in [self::odd(Odd::Storms, 1), self::odd(Odd::Spins, 1)] {
+        assert_eq!(broken(&odd, "has a timer that goes off too often").ending, "storm");
+    }
+    // However many others there are.
+    let mut scenario = odd(Odd::Spins, 2);
+    scenario.groups[1] = Group { policy: Arc::new(asks(4)), ..Group::new("others", 3000) };
+    assert_eq!(broken(&scenario, "has a timer that goes off too often").ending, "storm");
     let report = run(&odd(Odd::Announces, 1), 1).unwrap();
     assert!(report.violations[0].contains("announces too often too early"));
     assert!(report.announces_early > 8);
@@ -140,6 +147,31 @@ fn bytes_that_are_faster_than_a_link() {
         check_told(&run.into_report(), words);
     }
     assert!(run(&far(), 1).unwrap().is_ok());
+}
+
+/// On average it was slow enough since the first piece was asked for.
+#[test]
+fn bytes_that_are_faster_than_a_link_after_a_while_without_any() {
+    let mut scenario = star(asks(4), &[100.0 * MB]);
+    scenario.origins[0].rates.up = Rate::flat(200.0 * MB);
+    let pause = |down: f64| {
+        let mut run = Simulation::new(&scenario, 1).unwrap();
+        run.advance(Duration::from_millis(200));
+        assert!(run.copies.iter().any(|copy| copy.requests > 0));
+        let now = run.now;
+        // The origin has something else to do for a second.
+        run.hosts[0].up.pipe.put(now, 200_000_000, 1.0);
+        if down > 100.0 * MB {
+            run.hosts[1].down = Pipe::new(Rate::flat(down));
+        }
+        assert!(!run.advance(Duration::from_secs(10)));
+        run.into_report()
+    };
+    let report = pause(200.0 * MB);
+    check_told(&report, "bytes came where");
+    assert!(report.violations.iter().all(|what| !what.contains("since they were asked for")));
+    check(report.hosts[0].took_secs.unwrap(), 1.6);
+    assert!(pause(100.0 * MB).is_ok());
 }
 
 /// A dial to nowhere ends too, and the peer is told.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kraken_core::{Bitfield, Digest, Error, PeerInfo, PieceIndex, Time, TorrentMeta};
@@ -31,8 +32,10 @@ pub(super) enum Odd {
     SendsTwice,
     /// It throws a blob away when all of it is there.
     Discards,
-    /// Its timer goes off again at once.
+    /// Its timer goes off again at once…
     Storms,
+    /// …or a tenth of a millisecond later.
+    Spins,
     /// It announces again whenever it is answered.
     Announces,
     /// It does not commit what is all there.
@@ -294,7 +297,11 @@ impl Peer for StarPeer {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.is(Odd::Storms).then_some(self.now)
+        match self.star.odd {
+            Odd::Storms => Some(self.now),
+            Odd::Spins => Some(self.now + Duration::from_micros(100)),
+            _ => None,
+        }
     }
 
     fn limits(&self) -> Limits {

@@ -21,12 +21,13 @@ impl Model {
         assert!(step.owed.is_empty(), "not answered: {:?}", step.owed);
         assert!(step.completes.is_empty() && step.discards.is_empty());
         assert!(step.finals.is_empty(), "not told of sums: {:?}", step.finals);
+        assert!(step.announces.is_empty(), "unknown to its tracker: {:?}", step.announces);
         let open = step.must_close.iter().find(|conn| self.conns.contains_key(conn));
         assert_eq!(open, None, "is to be closed");
         assert!(swarm.torrents().eq(self.torrents.keys().copied()));
         let of_none = self.conns.values().find(|line| !self.torrents.contains_key(&line.torrent));
         assert!(of_none.is_none(), "{of_none:?}");
-        self.lost_requests(swarm);
+        self.lost_requests(now, swarm);
         for digest in swarm.torrents() {
             self.compare_torrent(now, swarm, &digest);
         }
@@ -51,8 +52,9 @@ impl Model {
     }
 
     /// Forgets requests that were given up: those taken back, as the peer said, and so many as the
-    /// swarm says have timed out. In the eyes of a peer that knows no cancel they stay open.
-    fn lost_requests(&mut self, swarm: &Swarm) {
+    /// swarm says have timed out, none of them too soon. In the eyes of a peer that knows no cancel
+    /// they stay open.
+    fn lost_requests(&mut self, now: Now<'_>, swarm: &Swarm) {
         let taken_back = match &self.step.event {
             Some(Event::Message(conn, Message::Error { index, code: CANCELLED, .. })) => {
                 Some((*conn, *index))
@@ -70,8 +72,12 @@ impl Model {
             let still = released.is_some_and(|(_, index)| there.contains(&index));
             assert!(!still, "{released:?} is on order although its peer has let go of it");
             open.taken_back.retain(|index| there.contains(index));
-            for index in open.requests.difference(&there) {
-                lost += u64::from(taken_back != Some((*conn, *index)));
+            let timeout = self.torrents[&line.torrent].timeout_min(now.config);
+            let given_up = open.requests.difference(&there);
+            for index in given_up.filter(|index| taken_back != Some((*conn, **index))) {
+                let waited = now.at.since(open.asked_at[index].max(open.progress_at));
+                assert!(waited > timeout, "{index} is given up after {waited:?} of {timeout:?}");
+                lost += 1;
             }
             open.requests = there;
         }

@@ -70,7 +70,7 @@ impl Player<'_> {
         loop {
             let before = self.served;
             if let Some(known) = self.model.torrents.get(digest) {
-                let (announcing, committing) = (known.announcing, known.committing);
+                let (announcing, committing) = (known.announcing.is_some(), known.committing);
                 let discarding = known.phase == Phase::Discarding;
                 if announcing {
                     let peers = vec![input::peer(ORIGIN, true)];

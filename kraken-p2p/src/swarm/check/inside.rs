@@ -7,7 +7,7 @@ use kraken_core::{PieceIndex, Time};
 use crate::limits::{BANS_MAX, CANDIDATES_MAX, PIECE_REQUESTS_QUEUED_MAX, REQUESTS_PER_CONN_MAX};
 use crate::swarm::Swarm;
 use crate::swarm::conn::Conn;
-use crate::swarm::limits::OWNERS_MAX;
+use crate::swarm::limits::{FAILED_ANNOUNCE_RETRY_MAX, OWNERS_MAX};
 use crate::swarm::torrent::{Phase, Torrent};
 
 impl Swarm {
@@ -141,6 +141,10 @@ impl Torrent {
         if !self.wants_pieces() {
             return;
         }
+        // Pauses vary by a quarter.
+        let soon = now + FAILED_ANNOUNCE_RETRY_MAX * 5 / 4;
+        let is_planned = self.is_known() || self.announcer.is_planned_by(soon);
+        assert!(is_planned, "its tracker does not know its hash for long");
         let rests = self.conns.values().map(|conn| conn.rest_until).chain([self.pause_until]);
         let rests = rests.filter(|until| *until > now);
         for until in rests.chain(self.contended.values().copied()) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use kraken_core::{
     Bitfield, Digest, ErrorKind, Geometry, InfoHash, PeerId, PeerInfo, PieceIndex, Time,
@@ -11,10 +12,10 @@ use kraken_core::{
 
 use super::event::Event;
 use crate::limits::{HANDOUT_MAX, PIECE_REQUESTS_QUEUED_MAX};
-use crate::swarm::limits::{CORRUPT_MAX, ERRORS_MAX};
+use crate::swarm::limits::{CORRUPT_MAX, ERRORS_MAX, RECEIVE_PACE_MIN};
 use crate::swarm::torrent::Phase;
 use crate::swarm::upload::{CANCELLED, UNPROVABLE};
-use crate::swarm::{ConnId, Counters, DemandId, PieceOutcome, SwarmConfig, TorrentSpec};
+use crate::swarm::{Announced, ConnId, Counters, DemandId, PieceOutcome, SwarmConfig, TorrentSpec};
 use crate::wire::{Capabilities, ErrorCode, Handshake, Message};
 
 /// A swarm as it should be.
@@ -43,8 +44,8 @@ pub(super) struct Known {
     /// The pieces on disk.
     pub(super) have: Bitfield,
     pub(super) demands: BTreeMap<DemandId, Range<u32>>,
-    /// An announce is under way.
-    pub(super) announcing: bool,
+    /// An announce is under way, under this hash.
+    pub(super) announcing: Option<InfoHash>,
     /// A commit is under way.
     pub(super) committing: bool,
     /// Its blob failed its digest, and has not been fetched again.
@@ -91,9 +92,14 @@ pub(super) struct Open {
     pub(super) bits: Bitfield,
     /// What it need not be told any more that this side has; `None` when seeding was off meanwhile.
     pub(super) told: Option<Bitfield>,
-    /// What is on order with it, and what ever was.
+    /// What is on order with it, and what ever was, with when that was asked for last.
     pub(super) requests: BTreeSet<PieceIndex>,
-    pub(super) asked: BTreeSet<PieceIndex>,
+    pub(super) asked_at: BTreeMap<PieceIndex, Time>,
+    /// Until when nothing that it was asked for can count as overdue: when a piece last came, this
+    /// side paused, or the bytes since then are worth; the connection's beginning at least.
+    pub(super) progress_at: Time,
+    /// When a piece last was stored or sent, or the connection made.
+    pub(super) active_at: Time,
     /// What a peer that knows no cancel was asked for and has not answered, in that order, as it
     /// went over the wire.
     pub(super) unanswered: Vec<PieceIndex>,
@@ -121,6 +127,8 @@ pub(super) struct Step {
     pub(super) hung_up: BTreeSet<ConnId>,
     /// Those that were asked for pieces.
     pub(super) asked: BTreeSet<ConnId>,
+    /// Torrents that are to be announced under the hash that they have got.
+    pub(super) announces: BTreeSet<Digest>,
     /// Torrents that are to be told of as complete, and to be discarded.
     pub(super) completes: BTreeSet<Digest>,
     pub(super) discards: BTreeSet<Digest>,
@@ -146,7 +154,7 @@ impl Known {
             phase: if spec.complete { Phase::Complete } else { Phase::Fetching },
             have: if spec.complete { all } else { spec.have.clone() },
             demands: BTreeMap::new(),
-            announcing: false,
+            announcing: None,
             committing: false,
             origins_only: false,
             named: BTreeMap::new(),
@@ -156,6 +164,17 @@ impl Known {
             received: (0, 0),
             sent: (0, 0),
         }
+    }
+
+    /// How long a peer may show nothing at least.
+    pub(super) fn timeout_min(&self, config: &SwarmConfig) -> Duration {
+        let mib = self.geometry.piece_len() as f64 / f64::from(1 << 20);
+        config.request_timeout_min.max(config.request_timeout_per_mib.mul_f64(mib))
+    }
+
+    /// Whether it announces itself because it waits for pieces.
+    fn is_to_announce(&self, config: &SwarmConfig) -> bool {
+        config.announce && self.phase == Phase::Fetching && !self.demands.is_empty()
     }
 
     /// What would be said of it in a handshake.
@@ -200,6 +219,7 @@ impl Line {
 
     pub(super) fn begin(
         &mut self,
+        now: Time,
         known: &Known,
         handshake: &Handshake,
         bits: Bitfield,
@@ -214,7 +234,9 @@ impl Line {
             bits,
             told,
             requests: BTreeSet::new(),
-            asked: BTreeSet::new(),
+            asked_at: BTreeMap::new(),
+            progress_at: now,
+            active_at: now,
             unanswered: Vec::new(),
             taken_back: BTreeSet::new(),
             queue: VecDeque::new(),
@@ -236,6 +258,12 @@ impl Open {
         self.unanswered.retain(|asked| self.requests.contains(asked));
         self.unanswered.extend(later);
     }
+
+    /// So many bytes have come, or with none this side pauses.
+    fn progresses(&mut self, now: Time, bytes: u64) {
+        let worth = Duration::from_secs_f64(bytes as f64 / RECEIVE_PACE_MIN);
+        self.progress_at = if bytes == 0 { now } else { now.min(self.progress_at + worth) };
+    }
 }
 
 /// What events mean.
@@ -253,17 +281,23 @@ impl Model {
                 self.torrents.clear();
             }
             Event::Announced(digest, result) => {
-                let peers = result.as_ref().map_or(&[][..], |announced| &announced.peers);
-                self.announced(digest, peers);
+                self.announced(config, digest, result.as_ref().ok());
             }
-            Event::Dialed(conn, result) => self.dialed(*conn, result.as_ref().ok(), config.seed),
+            Event::Dialed(conn, result) => {
+                self.dialed(now, *conn, result.as_ref().ok(), config.seed);
+            }
             Event::Message(conn, message) => self.message(*conn, message, config),
             Event::Piece(digest, conn, index, outcome) => {
                 self.piece(now, digest, *conn, *index, *outcome);
             }
             Event::Landed(digest, index) => self.landed(now, digest, *index),
-            Event::Progress(..) | Event::UploadProgress(_) | Event::Timeout => {}
-            Event::Sent(conn, index, sent) => self.sent(*conn, *index, *sent),
+            Event::UploadProgress(_) | Event::Timeout => {}
+            Event::Progress(conn, bytes) => {
+                if let Some(open) = self.open(*conn) {
+                    open.progresses(now, *bytes);
+                }
+            }
+            Event::Sent(conn, index, sent) => self.sent(now, *conn, *index, *sent),
             Event::Stalled(conn) => {
                 if let Some(sending) = self.open(*conn).and_then(|open| open.sending.as_mut()) {
                     sending.1 = false;
@@ -280,12 +314,15 @@ impl Model {
     }
 
     /// A torrent was added, and that was in order.
-    pub(super) fn added(&mut self, now: Time, spec: &TorrentSpec) {
+    pub(super) fn added(&mut self, now: Time, config: &SwarmConfig, spec: &TorrentSpec) {
         let digest = spec.meta.digest();
         match self.torrents.get_mut(&digest) {
             Some(known) if !known.is_final && spec.meta.as_final().is_some() => {
                 known.info_hash = spec.meta.info_hash();
                 known.is_final = true;
+                if known.announcing.is_none() && known.is_to_announce(config) {
+                    self.step.announces.insert(digest);
+                }
                 let of_it = |line: &&Line| line.torrent == digest;
                 for (conn, line) in self.conns.iter().filter(|(_, line)| of_it(line)) {
                     if line.open.as_ref().is_some_and(|open| open.lacks_sums) {
@@ -333,19 +370,23 @@ impl Model {
         }
     }
 
-    fn announced(&mut self, digest: &Digest, peers: &[PeerInfo]) {
+    fn announced(&mut self, config: &SwarmConfig, digest: &Digest, answer: Option<&Announced>) {
         let Some(known) = self.torrents.get_mut(digest) else { return };
-        if !std::mem::take(&mut known.announcing) || known.phase != Phase::Fetching {
+        let (Some(info_hash), Some(answer)) = (known.announcing.take(), answer) else { return };
+        if known.phase != Phase::Fetching {
             return;
         }
-        for peer in peers.iter().take(HANDOUT_MAX) {
+        if info_hash != known.info_hash && known.is_to_announce(config) {
+            self.step.announces.insert(*digest);
+        }
+        for peer in answer.peers.iter().take(HANDOUT_MAX) {
             if !known.is_banned(&peer.peer_id, &peer.ip, Some(peer.port)) {
                 known.named.insert(peer.peer_id, peer.clone());
             }
         }
     }
 
-    fn dialed(&mut self, conn: ConnId, handshake: Option<&Handshake>, seed: bool) {
+    fn dialed(&mut self, now: Time, conn: ConnId, handshake: Option<&Handshake>, seed: bool) {
         let Some(line) = self.conns.get_mut(&conn).filter(|line| line.open.is_none()) else {
             return;
         };
@@ -362,7 +403,7 @@ impl Model {
                     told.set(index);
                 });
                 let told = seed.then_some(told);
-                line.begin(known, handshake, bits, told);
+                line.begin(now, known, handshake, bits, told);
                 if known.is_final && known.lacks_sums(handshake) {
                     self.step.finals.insert(conn);
                 }
@@ -409,7 +450,7 @@ impl Model {
                 let was_open = open.requests.contains(index);
                 open.answers(*index);
                 if was_open {
-                    self.unproven(conn);
+                    self.unproven(conn, ERRORS_MAX);
                 }
             }
             Message::Error { code: CANCELLED, .. } => {}
@@ -449,6 +490,7 @@ impl Model {
         let mut open = line.as_mut().and_then(|line| line.open.as_mut());
         if let Some(open) = &mut open {
             open.answers(index);
+            open.progress_at = now;
         }
         let is_news = known.phase == Phase::Fetching && !known.have.contains(index);
         match outcome {
@@ -465,6 +507,7 @@ impl Model {
                     self.counters.note_received(from_origin, bytes);
                     if let Some(open) = open {
                         open.received += 1;
+                        open.active_at = now;
                         open.unproven = 0;
                     }
                 }
@@ -472,14 +515,18 @@ impl Model {
                     self.landed(now, digest, index);
                 }
             }
-            PieceOutcome::Unproven => self.unproven(conn),
+            PieceOutcome::Unproven => self.unproven(conn, ERRORS_MAX),
             PieceOutcome::Duplicate => self.counters.pieces_duplicate += 1,
             PieceOutcome::StorageFailed => {}
             PieceOutcome::Corrupt { lied } => {
                 self.counters.pieces_corrupt += 1;
                 let Some(open) = open else { return };
                 open.bits.clear(index);
-                self.corrupt(digest, conn, lied);
+                if known.is_final && open.lacks_sums && !lied {
+                    self.unproven(conn, CORRUPT_MAX);
+                } else {
+                    self.corrupt(digest, conn, lied);
+                }
             }
         }
     }
@@ -502,11 +549,11 @@ impl Model {
         }
     }
 
-    /// Nothing vouched for a piece of an open connection.
-    fn unproven(&mut self, conn: ConnId) {
+    /// Nothing vouched for a piece of an open connection, which may happen so often.
+    fn unproven(&mut self, conn: ConnId, times_max: u32) {
         let Some(open) = self.open(conn) else { return };
         open.unproven += 1;
-        if open.unproven >= ERRORS_MAX {
+        if open.unproven >= times_max {
             self.step.must_close.insert(conn);
         }
     }
@@ -531,7 +578,7 @@ impl Model {
         self.step.must_close.insert(conn);
     }
 
-    fn sent(&mut self, conn: ConnId, index: PieceIndex, sent: bool) {
+    fn sent(&mut self, now: Time, conn: ConnId, index: PieceIndex, sent: bool) {
         let Some(line) = self.conns.get_mut(&conn) else { return };
         let (Some(open), Some(known)) = (&mut line.open, self.torrents.get_mut(&line.torrent))
         else {
@@ -547,6 +594,7 @@ impl Model {
         }
         let bytes = known.geometry.len_of(index);
         open.sent += 1;
+        open.active_at = now;
         open.bits.set(index);
         known.sent = (known.sent.0 + 1, known.sent.1 + bytes);
         self.counters.pieces_sent += 1;

@@ -41,7 +41,7 @@ impl Model {
                 };
                 assert_eq!(result.err().map(|error| error.kind()), refused);
                 if refused.is_none() {
-                    self.added(now.at, spec);
+                    self.added(now.at, now.config, spec);
                 }
             }
             (Event::Incoming(ip, handshake), Answer::Incoming(result)) => {
@@ -89,7 +89,7 @@ impl Model {
             claimed: known.have.clone(),
             open: None,
         };
-        line.begin(known, handshake, bits, told);
+        line.begin(now.at, known, handshake, bits, told);
         let lacks_sums = line.open.as_ref().is_some_and(|open| open.lacks_sums);
         if known.is_final && lacks_sums {
             self.step.finals.insert(conn);
@@ -138,7 +138,7 @@ impl Model {
         match output {
             Output::Announce { torrent, info_hash, complete, .. } => {
                 let known = self.torrents.get_mut(torrent).expect("announces a torrent");
-                assert!(!known.announcing, "one announce at a time");
+                assert!(known.announcing.is_none(), "one announce at a time");
                 assert!(now.config.announce && known.info_hash == *info_hash);
                 assert_eq!(*complete, known.phase == Phase::Complete);
                 match known.phase {
@@ -146,7 +146,8 @@ impl Model {
                     Phase::Fetching => assert!(!known.demands.is_empty()),
                     phase => panic!("announced while {phase:?}"),
                 }
-                known.announcing = true;
+                known.announcing = Some(*info_hash);
+                self.step.announces.remove(torrent);
                 self.counters.announces += 1;
             }
             Output::Dial { conn, peer, handshake } => self.dials(now, *conn, peer, handshake),
@@ -166,7 +167,7 @@ impl Model {
                 let pause = before.map(|before| now.at.since(before));
                 assert!(pause.is_none_or(|pause| pause >= Duration::from_secs(1)), "{pause:?}");
             }
-            Output::Close { conn, reason } => self.closes(*conn, reason),
+            Output::Close { conn, reason } => self.closes(now, *conn, reason),
             Output::Commit { torrent } => {
                 let is_timeout = matches!(self.step.event, Some(Event::Timeout));
                 let known = self.torrents.get_mut(torrent).expect("commits a torrent");
@@ -217,7 +218,7 @@ impl Model {
             return;
         }
         if let Message::PieceRequest { index, offset, length } = message {
-            self.asks(conn, *index);
+            self.asks(now, conn, *index);
             let line = &self.conns[&conn];
             let whole = self.torrents[&line.torrent].geometry.len_of(*index);
             assert_eq!((*offset, u64::from(*length)), (0, whole), "whole pieces are asked for");
@@ -228,7 +229,10 @@ impl Model {
         let known = &self.torrents[&line.torrent];
         match message {
             Message::CancelPiece { index } => {
-                assert!(open.ours && open.asked.contains(index), "takes back what it asked for");
+                assert!(
+                    open.ours && open.asked_at.contains_key(index),
+                    "takes back what it asked for"
+                );
                 if open.requests.contains(index) {
                     open.taken_back.insert(*index);
                 }
@@ -267,7 +271,7 @@ impl Model {
     }
 
     /// A peer is asked for a piece.
-    fn asks(&mut self, conn: ConnId, index: PieceIndex) {
+    fn asks(&mut self, now: Now<'_>, conn: ConnId, index: PieceIndex) {
         let digest = self.conns[&conn].torrent;
         let twice = self.open_with(&digest).any(|(other, line)| {
             let open = line.open.as_ref();
@@ -295,7 +299,7 @@ impl Model {
         assert!(open.bits.contains(index), "it has no {index}");
         let is_news = open.requests.insert(index) || taken_back == Some((conn, index));
         assert!(is_news, "{index} is on order there");
-        open.asked.insert(index);
+        open.asked_at.insert(index, now.at);
         if !open.ours {
             open.unanswered.push(index);
         }
@@ -329,11 +333,13 @@ impl Model {
         );
     }
 
-    fn closes(&mut self, conn: ConnId, reason: &CloseReason) {
+    fn closes(&mut self, now: Now<'_>, conn: ConnId, reason: &CloseReason) {
         if self.step.hung_up.contains(&conn) {
             return;
         }
-        self.conns.remove(&conn).unwrap_or_else(|| panic!("{conn:?} is closed already"));
+        let line = self.conns.remove(&conn);
+        let line = line.unwrap_or_else(|| panic!("{conn:?} is closed already"));
+        self.check_patience(now, &line, reason);
         self.step.owed.retain(|(owed, ..)| *owed != conn);
         self.step.finals.remove(&conn);
         let event = self.step.event.as_ref().expect("an event");
@@ -368,6 +374,24 @@ impl Model {
             CloseReason::Remote(_) | CloseReason::HandshakeFailed(_) => false,
         };
         assert!(fits, "closed for {reason:?} at {event:?}");
+    }
+
+    /// Who is let go for what it does not do had the time for it.
+    fn check_patience(&self, now: Now<'_>, line: &Line, reason: &CloseReason) {
+        let Some(open) = &line.open else { return };
+        match reason {
+            CloseReason::Stalled => {
+                let timeout = self.torrents[&line.torrent].timeout_min(now.config);
+                let silent = now.at.since(open.progress_at);
+                assert!(silent > timeout, "let go after {silent:?} of {timeout:?}");
+            }
+            CloseReason::Idle => {
+                let idle = now.at.since(open.active_at);
+                assert!(idle > now.config.conn_idle, "idle for no more than {idle:?}");
+                assert!(open.queue.is_empty() && open.sending.is_none(), "it waits for a piece");
+            }
+            _ => {}
+        }
     }
 
     fn drops(&mut self, now: Now<'_>, digest: &Digest) {

@@ -208,7 +208,7 @@ impl<'a> Player<'a> {
             0..80 => open.requests.iter().copied().collect(),
             80..150 => known.have.iter().collect(),
             150..180 => open.queue.iter().copied().collect(),
-            180..190 => open.asked.iter().copied().collect(),
+            180..190 => open.asked_at.keys().copied().collect(),
             190..250 => Vec::new(),
             _ => {
                 let odd = [pieces, pieces + 1, u32::MAX, i32::MAX as u32];
@@ -325,7 +325,7 @@ impl<'a> Player<'a> {
     pub(super) fn answer(&mut self, kinds: u8) {
         for digest in self.model.torrents.keys().copied().collect::<Vec<_>>() {
             let Some(known) = self.model.torrents.get(&digest) else { continue };
-            if known.announcing && kinds & 1 == 0 {
+            if known.announcing.is_some() && kinds & 1 == 0 {
                 let peers = vec![input::peer(3, true), input::peer(4, false)];
                 let announced = Announced { peers, ..Announced::default() };
                 self.tell(Event::Announced(digest, Ok(announced)));

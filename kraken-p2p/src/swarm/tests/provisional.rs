@@ -10,7 +10,9 @@ use kraken_core::{
 use super::crowd::{ip, spec};
 use super::script::{Alone, LEN, PIECES, full, none, peer, requests, some};
 use crate::swarm::upload::UNPROVABLE;
-use crate::swarm::{ConnId, DemandId, Output, PieceOutcome, Refused, SwarmConfig};
+use crate::swarm::{
+    Announced, CloseReason, ConnId, DemandId, Output, PieceOutcome, Refused, SwarmConfig,
+};
 use crate::wire::{Capabilities, Handshake, Message};
 
 /// A swarm with a torrent that has no sums.
@@ -55,6 +57,21 @@ impl Arriving {
         self.greet(at, have, hash, 3).unwrap()
     }
 
+    /// As many others as it seeks, who have nothing.
+    fn crowd(&mut self) {
+        for at in 1..=self.0.swarm.config().dial_max {
+            self.accept(at, &none());
+        }
+        self.0.outputs();
+    }
+
+    /// The tracker answers; under which hashes it is asked at once again.
+    fn answered(&mut self, result: Result<Announced, Error>) -> Vec<InfoHash> {
+        let digest = self.0.meta.digest();
+        self.0.swarm.handle_announced(self.0.now, &digest, result);
+        announces(&self.0.outputs())
+    }
+
     fn settle(&mut self) -> Vec<Output> {
         let spec = spec(&self.0.meta, false);
         self.0.swarm.add_torrent(self.0.now, spec).unwrap();
@@ -70,6 +87,15 @@ fn provisional(alone: &Alone) -> Provisional {
 
 fn refreshes(outputs: &[Output]) -> usize {
     outputs.iter().filter(|output| matches!(output, Output::Refresh { .. })).count()
+}
+
+/// The hashes under which it is announced.
+fn announces(outputs: &[Output]) -> Vec<InfoHash> {
+    let announced = |output: &Output| match output {
+        Output::Announce { info_hash, .. } => Some(*info_hash),
+        _ => None,
+    };
+    outputs.iter().filter_map(announced).collect()
 }
 
 fn finals(outputs: &[Output]) -> Vec<ConnId> {
@@ -154,6 +180,78 @@ fn who_cannot_vouch_for_a_piece_says_so_and_is_asked_again_later() {
     assert!(outputs.iter().any(|output| matches!(output, Output::Close { .. })));
     assert!(arriving.0.swarm.blacklist(arriving.0.now).is_empty());
     arriving.accept(1, &some(&[3]));
+}
+
+#[test]
+fn who_has_got_sums_announces_itself_once_under_its_final_hash_however_busy() {
+    let mut arriving = Arriving::leecher();
+    let (early, last) = (arriving.hash(), arriving.0.meta.info_hash());
+    assert_eq!(announces(&arriving.0.outputs()), [early]);
+    assert_eq!(arriving.answered(Ok(Announced::default())), []);
+    arriving.crowd();
+    let seconds = Duration::from_secs;
+    assert_eq!(announces(&arriving.0.later(seconds(4))), [], "it has enough connections");
+    assert_eq!(announces(&arriving.settle()), [last]);
+    assert_eq!(arriving.answered(Ok(Announced::default())), []);
+    assert_eq!(announces(&arriving.0.later(seconds(4))), [], "once");
+}
+
+#[test]
+fn what_a_tracker_was_not_told_of_a_final_hash_it_is_told_later() {
+    let mut arriving = Arriving::leecher();
+    let (early, last) = (arriving.hash(), arriving.0.meta.info_hash());
+    assert_eq!(announces(&arriving.0.outputs()), [early]);
+    arriving.crowd();
+    assert_eq!(announces(&arriving.settle()), [], "one at a time");
+    assert_eq!(arriving.answered(Ok(Announced::default())), [last]);
+    let away = || Err(Error::new(ErrorKind::Unavailable, "away"));
+    for _ in 0..3 {
+        assert_eq!(arriving.answered(away()), []);
+        assert_eq!(announces(&arriving.0.later(Duration::from_millis(2600))), [last]);
+    }
+    assert_eq!(arriving.answered(Ok(Announced::default())), []);
+    // The same if the one that failed was under the other hash.
+    let mut arriving = Arriving::leecher();
+    arriving.0.outputs();
+    arriving.crowd();
+    arriving.settle();
+    assert_eq!(arriving.answered(away()), []);
+    assert_eq!(announces(&arriving.0.later(Duration::from_millis(700))), [last]);
+}
+
+#[test]
+fn pieces_of_another_attempt_ban_nobody() {
+    let mut arriving = Arriving::leecher();
+    arriving.0.outputs();
+    arriving.settle();
+    let last = arriving.0.meta.info_hash();
+    let wrong = PieceOutcome::Corrupt { lied: false };
+    // It comes without sums twice, the second time it gets them.
+    for (gets_sums, bans) in [(false, 0), (true, 1)] {
+        let conn = arriving.accept(1, &full());
+        arriving.0.outputs();
+        if gets_sums {
+            arriving.0.message(conn, Message::Final { info_hash: last });
+        }
+        for times in 1..=3 {
+            let index = arriving.0.open(conn)[0];
+            let outputs = arriving.0.piece(conn, index, wrong);
+            let closed = |output: &Output| matches!(output, Output::Close { .. });
+            assert_eq!(outputs.iter().any(closed), times == 3, "{outputs:?}");
+            let asked = requests(&arriving.0.later(Duration::from_millis(1100)));
+            assert!(!asked.contains(&(conn, index)), "it does not have that one");
+        }
+        assert_eq!(arriving.0.swarm.counters().bans, bans);
+        assert_eq!(arriving.0.swarm.blacklist(arriving.0.now).len() as u64, bans);
+    }
+    let hash = arriving.hash();
+    assert_eq!(arriving.greet(1, &full(), hash, 3), Err(Refused::Banned));
+    // What only BLAKE3 tells from the right piece is no accident and of no other attempt.
+    let conn = arriving.accept(2, &full());
+    let index = arriving.0.open(conn)[0];
+    arriving.0.outputs();
+    arriving.0.piece(conn, index, PieceOutcome::Corrupt { lied: true });
+    assert_eq!(arriving.0.swarm.counters().bans, 2);
 }
 
 #[test]
@@ -261,4 +359,25 @@ fn an_origin_is_told_once_of_pieces_that_somebody_waits_for_and_nobody_has() {
     let range = Some(0..piece_len);
     arriving.0.swarm.set_demand(arriving.0.now, &digest, DemandId(3), range);
     assert_eq!(wants(&arriving.0.outputs()), [], "all of it is there");
+}
+
+#[test]
+fn what_is_known_of_a_blob_is_asked_for_when_its_origin_goes_but_not_when_it_goes_itself() {
+    for goes_itself in [false, true] {
+        let mut arriving = Arriving::leecher();
+        let (dial, _) = arriving.0.introduce(vec![peer(1, true)]).remove(0);
+        let (hash, known) = (arriving.hash(), Some(Capabilities(3)));
+        let hello = arriving.0.handshake(1, &none());
+        let hello = Handshake { info_hash: hash, capabilities: known, ..hello };
+        arriving.0.swarm.handle_dialed(arriving.0.now, dial, Ok(hello));
+        arriving.0.outputs();
+        arriving.0.later(Duration::from_secs(2));
+        let (now, digest) = (arriving.0.now, arriving.0.meta.digest());
+        if goes_itself {
+            assert!(arriving.0.swarm.remove_torrent(now, &digest));
+        } else {
+            arriving.0.swarm.handle_closed(now, dial, CloseReason::Remote("eof".into()));
+        }
+        assert_eq!(refreshes(&arriving.0.outputs()), usize::from(!goes_itself));
+    }
 }

@@ -23,18 +23,24 @@ impl Scripted {
     }
 
     fn serve(listener: TcpListener, answers: Vec<(u16, String)>) -> Self {
+        let with_length = |(status, body): (u16, String)| {
+            let length = format!("content-length: {}\r\n", body.len());
+            (status, length, body)
+        };
+        Self::serve_with(listener, answers.into_iter().map(with_length).collect())
+    }
+
+    /// Each answer has these lines as headers.
+    fn serve_with(listener: TcpListener, answers: Vec<(u16, String, String)>) -> Self {
         let host = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let requests = Arc::clone(&seen);
         let task = tokio::spawn(async move {
-            for (status, body) in answers {
+            for (status, headers, body) in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let request = read_request(&mut stream).await;
                 requests.lock().unwrap().push(request);
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
+                let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{headers}\r\n");
                 stream.write_all((head + &body).as_bytes()).await.unwrap();
             }
         });
@@ -227,6 +233,35 @@ async fn who_is_away_behind_the_tracker_is_waited_for() {
     let client = impatient(vec![dead], LONG, Duration::ZERO);
     let error = client.metainfo(&namespace, &digest).await.unwrap_err();
     assert!(is_network_error(&error), "{error}");
+}
+
+#[tokio::test]
+async fn a_length_is_asked_for_twice_only_where_the_first_question_is_not_known() {
+    let namespace = "ns".parse().unwrap();
+    let (digest, json) = (hello().digest(), hello_json());
+    let metainfo = (200, format!("content-length: {}\r\n", json.len()), json);
+    let to_head = |status, headers: &str| (status, headers.to_owned(), String::new());
+    let (known, unknown) = (Ok(12), Err(ErrorKind::NotFound));
+    for (first, expected, asked) in [
+        (to_head(200, "content-length: 12\r\n"), known, 1),
+        (to_head(404, "content-length: 30\r\nKraken-Blob: unknown\r\n"), unknown, 1),
+        (to_head(404, "content-length: 30\r\n"), known, 2),
+        (to_head(404, "content-length: 30\r\nKraken-Blob: odd\r\n"), known, 2),
+        (to_head(405, "content-length: 0\r\n"), known, 2),
+        (to_head(500, "content-length: 0\r\n"), Err(ErrorKind::Internal), 1),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answers = [first.clone(), metainfo.clone()].into_iter().take(asked).collect();
+        let tracker = Scripted::serve_with(listener, answers);
+        let client = client(vec![tracker.host.clone()], Duration::ZERO);
+        let answer = client.stat(&namespace, &digest).await;
+        assert_eq!(answer.map_err(|error| error.kind()), expected, "{first:?}");
+        let requests = tracker.finish().await;
+        assert!(
+            requests[0].starts_with(&format!("HEAD /namespace/ns/blobs/{digest} HTTP/1.1\r\n"))
+        );
+        assert_eq!(requests.len(), asked);
+    }
 }
 
 #[test]

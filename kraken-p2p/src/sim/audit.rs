@@ -5,8 +5,8 @@ use kraken_core::PieceIndex;
 use super::carried::Fetched;
 use super::engine::Simulation;
 use super::limits::{
-    EARLY_AGAIN, EARLY_ANNOUNCES_MAX, NEWS_PER_CONTACT, NEWS_PER_PIECE, NEWS_PER_SEC,
-    TIMER_CALLS_PER_SEC, TIMER_CALLS_PER_TORRENT, VIOLATIONS_KEPT,
+    EARLY_AGAIN, EARLY_ANNOUNCES_MAX, NEWS_PER_CONN, NEWS_PER_CONTACT, NEWS_PER_PIECE,
+    NEWS_PER_SEC, TIMER_CALLS_PER_SEC, TIMER_CALLS_PER_TORRENT, VIOLATIONS_KEPT,
 };
 use super::scenario::{Fate, Rate};
 use super::world::{Host, Nanos};
@@ -61,7 +61,7 @@ impl Audit {
 /// Limits.
 impl Simulation {
     /// Events must not breed events: a timer goes off because something came, and what is said is
-    /// about pieces that come and go, or between those who meet.
+    /// about pieces that come and go, or between those who meet or wait.
     pub(super) fn count_call(&mut self, host: u32, cause: Cause) {
         let it = &mut self.hosts[host as usize];
         let tally = &mut it.tally;
@@ -73,9 +73,13 @@ impl Simulation {
         tally.causes[cause as usize] += 1;
         let [timer, contacts, pieces, _, news] = tally.causes.map(u64::from);
         let looks = it.copies.len() as u64 * TIMER_CALLS_PER_TORRENT;
+        let news_max = NEWS_PER_SEC
+            + contacts * NEWS_PER_CONTACT
+            + pieces * NEWS_PER_PIECE
+            + it.conns.len() as u64 * NEWS_PER_CONN;
         if timer > TIMER_CALLS_PER_SEC + looks {
             self.audit.storm(it, "has a timer that goes off too often");
-        } else if news > NEWS_PER_SEC + contacts * NEWS_PER_CONTACT + pieces * NEWS_PER_PIECE {
+        } else if news > news_max {
             self.audit.storm(it, "told of something too often within a second");
         }
     }

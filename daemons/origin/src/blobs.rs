@@ -14,7 +14,7 @@ use kraken_core::{
 use kraken_p2p::node::Download;
 
 use crate::parts::Parts;
-use crate::{arriving, refresh};
+use crate::refresh;
 
 /// The blob's bytes. While they are fetched from the backend they go out as they come to who says
 /// so, and it is `Pending` for others. One range of the form `bytes=a-b` is honoured, any other is
@@ -30,7 +30,7 @@ pub(crate) async fn download(
     let source = match find(parts, digest).await? {
         Some(blob) => Source::Here(blob),
         None if waits => {
-            let mut download = arriving::open(parts, namespace, digest).await?;
+            let mut download = refresh::open(parts, namespace, digest).await?;
             if download.geometry().blob_len() == 0 {
                 // Of no bytes none could be held back until it is proven.
                 download.finished().await?;

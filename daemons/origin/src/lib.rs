@@ -6,11 +6,11 @@
 //! An origin dials the owner that brings a blob and nobody else; its tracker knows it.
 #![forbid(unsafe_code)]
 
-mod arriving;
 mod blobs;
 mod commit;
 mod config;
 mod fetches;
+mod follow;
 mod followed;
 mod key;
 mod limits;
@@ -20,6 +20,7 @@ mod origin;
 mod parts;
 #[cfg(feature = "program")]
 mod program;
+mod pull;
 mod queue;
 mod refresh;
 mod replicate;

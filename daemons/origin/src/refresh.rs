@@ -6,11 +6,12 @@ use std::time::Instant;
 use kraken_backends::{BlobStat, ObjectName};
 use kraken_common::blocking;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
+use kraken_p2p::node::Download;
 
-use crate::arriving::Pulled;
 use crate::fetches::{Fetch, Fetches, pending};
 use crate::parts::Parts;
-use crate::{arriving, limits, replicate};
+use crate::pull::Pulled;
+use crate::{follow, limits, pull, replicate};
 
 /// Starts fetching a blob unless that is going on; what to answer meanwhile: `Pending`, `NotFound`,
 /// or why it cannot be fetched.
@@ -75,7 +76,7 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch)
     }
     let mut may_yield = true;
     let stat = loop {
-        if arriving::follow(parts, namespace, under_way).await? {
+        if follow::follow(parts, namespace, under_way).await? {
             let duration_ms = started.elapsed().as_millis() as u64;
             tracing::info!(%digest, %namespace, duration_ms, "fetched from another owner");
             return Ok(());
@@ -109,7 +110,7 @@ async fn pull(
     let mut stat = backend.stat(namespace, &ObjectName::from(&digest)).await?;
     for _ in 0..limits::OBJECTS_MAX {
         refuse_oversize(parts, &digest, stat.len)?;
-        match arriving::pull(parts, namespace, &stat, under_way, may_yield).await? {
+        match pull::pull(parts, namespace, &stat, under_way, may_yield).await? {
             Pulled::Whole => return Ok(Some(stat)),
             Pulled::Elsewhere => return Ok(None),
             Pulled::Changed(now) => stat = now,
@@ -129,5 +130,19 @@ pub(crate) async fn torrent_meta(
     match start(parts, namespace, digest) {
         Some(error) if error.kind() != ErrorKind::Pending => Err(error),
         _ => parts.fetches.torrent_meta(namespace, digest).await,
+    }
+}
+
+/// A blob to be read while it comes; it is fetched unless that is going on.
+pub(crate) async fn open(
+    parts: &Arc<Parts>,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<Download> {
+    torrent_meta(parts, namespace, digest).await?;
+    match parts.node.open(namespace, digest).await {
+        Ok(download) => Ok(download),
+        // It has come to its end this moment, good or bad.
+        Err(_) => Err(request(parts, namespace, digest).await),
     }
 }

@@ -80,7 +80,12 @@ impl Simulation {
         if timer > TIMER_CALLS_PER_SEC + looks {
             self.audit.storm(it, "has a timer that goes off too often");
         } else if news > news_max {
-            self.audit.storm(it, "told of something too often within a second");
+            let conns = it.conns.len();
+            let what = format!(
+                "told of something too often within a second: {news} messages beside {pieces} \
+                 pieces, {contacts} connections that came or went and {conns} open ones"
+            );
+            self.audit.storm(it, &what);
         }
     }
 

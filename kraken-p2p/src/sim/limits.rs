@@ -24,17 +24,18 @@ pub(super) const WINDOW_SECS: f64 = 0.25;
 /// More outputs after one call than these have no end.
 pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
 
-/// Messages that a piece may lead to at its receiver and its sender: asked for, taken back,
-/// refused, and asked for again.
-pub(super) const NEWS_PER_PIECE: u64 = 4;
+/// Messages that a piece may lead to at its receiver and its sender: asked for, taken back, refused,
+/// with as many again for what is asked of two.
+pub(super) const NEWS_PER_PIECE: u64 = 6;
 
 /// And a connection or a dial when it comes and when it ends: both ends ask, take back and refuse
 /// what is on order.
 pub(super) const NEWS_PER_CONTACT: u64 = 8;
 
-/// And an open connection within a second: while its pieces do not come some are taken back and
-/// others asked for. An origin with 1,800 connections had one for each.
-pub(super) const NEWS_PER_CONN: u64 = 4;
+/// And an open connection within a second: while its pieces do not come what it asked for, sixteen
+/// pieces at the most, is taken back and asked of others. A slow origin's at the end of a blob had
+/// nine of these.
+pub(super) const NEWS_PER_CONN: u64 = 16;
 
 /// So much is borne in a second in any case: answers of trackers, commits, readers that go on.
 /// Beyond those three few runs had more than a hundred.

@@ -6,9 +6,7 @@ use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use kraken_backends::{BlobBackend, BlobStat, ObjectName, Version};
@@ -24,7 +22,6 @@ use crate::fetches::Fetch;
 use crate::key;
 use crate::limits;
 use crate::parts::Parts;
-use crate::refresh;
 use crate::replicate;
 
 /// How a pull has ended that did not fail.
@@ -100,20 +97,6 @@ async fn changed(
     (now != *stat).then_some(now)
 }
 
-/// A blob to be read while it comes; it is fetched unless that is going on.
-pub(crate) async fn open(
-    parts: &Arc<Parts>,
-    namespace: &Namespace,
-    digest: &Digest,
-) -> Result<Download> {
-    refresh::torrent_meta(parts, namespace, digest).await?;
-    match parts.node.open(namespace, digest).await {
-        Ok(download) => Ok(download),
-        // It has come to its end this moment, good or bad.
-        Err(_) => Err(refresh::request(parts, namespace, digest).await),
-    }
-}
-
 /// The torrent of a blob that arrives: what was begun of the same version, or a new attempt.
 async fn begin(
     parts: &Parts,
@@ -164,7 +147,7 @@ fn has_sums(download: &Download) -> bool {
 }
 
 /// Throws away what there is of a blob that is not complete.
-async fn discard(parts: &Parts, digest: &Digest) -> Result<()> {
+pub(crate) async fn discard(parts: &Parts, digest: &Digest) -> Result<()> {
     let (store, digest) = (parts.store.clone(), *digest);
     blocking("discard a blob", move || match store.arriving(&digest)? {
         Some(blob) if !blob.is_complete() => blob.discard(),
@@ -408,125 +391,6 @@ fn runs_missing(here: &Bitfield, geometry: Geometry) -> Vec<Range<u32>> {
     }
     runs
 }
-
-/// Gets the blob from another owner that has it or brings it from the backend, or else from one
-/// before this one in the ring, which begins to; whether it is here then. Without news for a while
-/// this origin brings it itself.
-pub(crate) async fn follow(
-    parts: &Parts,
-    namespace: &Namespace,
-    under_way: &Fetch,
-) -> Result<bool> {
-    let digest = under_way.digest();
-    let others = parts.membership.other_owners(&digest);
-    let asked = others.into_iter().map(|owner| async move {
-        let known = parts.cluster.origin(&owner).known_meta(namespace, &digest).await;
-        Some((owner, known.ok()?))
-    });
-    for (owner, meta) in join_all(asked).await.into_iter().flatten() {
-        if follow_one(parts, namespace, under_way, owner, meta).await? {
-            return Ok(true);
-        }
-    }
-    for owner in parts.membership.owners_before(&digest) {
-        match parts.cluster.origin(&owner).torrent_meta(namespace, &digest).await {
-            Ok(meta) => {
-                if follow_one(parts, namespace, under_way, owner, meta).await? {
-                    return Ok(true);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%digest, owner, %error, "that owner does not bring the blob");
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// Gets the blob from one owner; whether it is here then.
-async fn follow_one(
-    parts: &Parts,
-    namespace: &Namespace,
-    under_way: &Fetch,
-    owner: String,
-    meta: TorrentMeta,
-) -> Result<bool> {
-    let digest = under_way.digest();
-    let came = async {
-        let peer = parts.cluster.origin(&owner).peer_context().await?.to_peer_info(true);
-        parts.followed.begin(digest, owner.clone(), meta.clone(), peer);
-        under_way.tell(meta, false);
-        from_owner(parts, namespace, &digest, &owner).await
-    };
-    let came = came.await;
-    parts.followed.end(&digest);
-    let Err(error) = came else { return Ok(true) };
-    tracing::info!(%digest, owner, %error, "goes on without that owner");
-    if error.kind() == ErrorKind::Mismatch {
-        // Nothing of that attempt is of use.
-        parts.node.remove(&digest).await?;
-        discard(parts, &digest).await?;
-    }
-    Ok(false)
-}
-
-/// Downloads a blob from the owner that is followed, as long as pieces come, or it says that it
-/// still brings them.
-async fn from_owner(
-    parts: &Parts,
-    namespace: &Namespace,
-    digest: &Digest,
-    owner: &str,
-) -> Result<()> {
-    let mut download = parts.node.download(namespace, digest).await?;
-    let mut stalls = 0;
-    loop {
-        let before = download.progress();
-        if before.complete {
-            return Ok(());
-        }
-        match tokio::time::timeout(STALL_AFTER, download.progressed()).await {
-            Ok(progressed) => {
-                progressed?;
-                stalls = 0;
-            }
-            Err(_) if stalls < limits::STALLS_MAX => {
-                stalls += 1;
-                still_brings(parts, namespace, digest, owner).await?;
-                continue;
-            }
-            Err(_) => {
-                let text = format!("{digest}: no piece came for {STALL_AFTER:?}, again and again");
-                return Err(Error::new(ErrorKind::Unavailable, text));
-            }
-        }
-        if download.progress() == before {
-            // It has come to its end, whatever that is.
-            return download.finished().await;
-        }
-    }
-}
-
-/// Fails unless an owner says that it still brings a blob. One that is busy may answer late once.
-async fn still_brings(
-    parts: &Parts,
-    namespace: &Namespace,
-    digest: &Digest,
-    owner: &str,
-) -> Result<()> {
-    let ask = async || parts.cluster.origin(owner).known_meta(namespace, digest).await;
-    let known = match ask().await {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tokio::time::sleep(limits::ASK_AGAIN_AFTER).await;
-            ask().await
-        }
-        known => known,
-    };
-    known.map(drop).map_err(|error| error.context("it brings nothing any more"))
-}
-
-/// An owner that brings nothing for so long is asked whether it still does.
-const STALL_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

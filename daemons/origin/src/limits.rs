@@ -35,8 +35,8 @@ pub(crate) const FETCHES_MAX: usize = 64;
 /// How long who asks waits for what the backend says of a blob, before it is told to ask again.
 pub(crate) const PROVISIONAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// An owner that brings nothing for so long is asked whether it still does: a piece of most backends
-/// takes less.
+/// An owner that brings nothing for so long is asked whether it still does: a piece of most
+/// backends takes less.
 pub(crate) const STALL_AFTER: Duration = Duration::from_secs(5);
 
 /// How often in a row an owner that brings nothing may say that it still does: a piece of a slow

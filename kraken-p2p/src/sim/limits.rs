@@ -24,8 +24,8 @@ pub(super) const WINDOW_SECS: f64 = 0.25;
 /// More outputs after one call than these have no end.
 pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
 
-/// Messages that a piece may lead to at its receiver and its sender: asked for, taken back, refused,
-/// with as many again for what is asked of two.
+/// Messages that a piece may lead to at its receiver and its sender: asked for, taken back,
+/// refused, with as many again for what is asked of two.
 pub(super) const NEWS_PER_PIECE: u64 = 6;
 
 /// And a connection or a dial when it comes and when it ends: both ends ask, take back and refuse

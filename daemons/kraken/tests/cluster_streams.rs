@@ -16,6 +16,14 @@ fn path(digest: &Digest) -> String {
     format!("/v2/library/cold/blobs/{digest}")
 }
 
+/// A cluster, and a blob of so many bytes that only its backend has.
+fn cold(plan: &Plan, seed: u64, len: usize) -> (Cluster, Vec<u8>, Digest) {
+    let cluster = Cluster::start(plan);
+    let blob = random(seed, len);
+    let digest = cluster.put_cold(&blob);
+    (cluster, blob, digest)
+}
+
 /// Which origin is the first of a blob's owners: the one that fetches it.
 fn first_owner(cluster: &Cluster, digest: &Digest) -> usize {
     let owners = http::get(cluster.origins[0].http, &format!("/blobs/{digest}/locations"));
@@ -41,9 +49,7 @@ fn agents_and_the_proxy_pass_a_blob_on_while_the_backend_sends_it_once() {
         slow_backend: Some(2_000_000),
         ..Plan::default()
     };
-    let cluster = Cluster::start(&plan);
-    let blob = random(60, 4_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (cluster, blob, digest) = cold(&plan, 60, 4_000_000);
     let addrs = [cluster.agents[0].registry, cluster.agents[1].registry, cluster.proxy.http];
     let reads = std::thread::scope(|scope| {
         let readers = addrs.map(|addr| {
@@ -62,9 +68,7 @@ fn agents_and_the_proxy_pass_a_blob_on_while_the_backend_sends_it_once() {
 #[test]
 fn a_backend_that_stops_half_way_breaks_readers_off_and_is_gone_on_with() {
     let plan = Plan { slow_backend: Some(1_000_000), ..Plan::default() };
-    let mut cluster = Cluster::start(&plan);
-    let blob = random(61, 3_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (mut cluster, blob, digest) = cold(&plan, 61, 3_000_000);
     let mut readers = Vec::new();
     for addr in [cluster.agents[0].registry, cluster.proxy.http] {
         let arriving = Arriving::get(addr, &path(&digest), PIECE_LEN).unwrap();
@@ -91,9 +95,7 @@ fn a_backend_that_stops_half_way_breaks_readers_off_and_is_gone_on_with() {
 #[test]
 fn when_the_owner_that_fetches_is_killed_another_goes_on_and_no_reader_fails() {
     let plan = Plan { origins: 3, slow_backend: Some(1_000_000), ..Plan::default() };
-    let mut cluster = Cluster::start(&plan);
-    let blob = random(62, 6_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (mut cluster, blob, digest) = cold(&plan, 62, 6_000_000);
     let half = 2_000_000;
     let mut reader = Arriving::get(cluster.agents[0].registry, &path(&digest), half).unwrap();
     let pusher = Arriving::get(cluster.proxy.http, &path(&digest), half).unwrap();
@@ -113,9 +115,7 @@ fn when_the_owner_that_fetches_is_killed_another_goes_on_and_no_reader_fails() {
 #[test]
 fn another_owner_goes_on_also_when_no_agent_reads() {
     let plan = Plan { origins: 3, slow_backend: Some(1_000_000), ..Plan::default() };
-    let mut cluster = Cluster::start(&plan);
-    let blob = random(67, 6_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (mut cluster, blob, digest) = cold(&plan, 67, 6_000_000);
     let reader = Arriving::get(cluster.proxy.http, &path(&digest), 3_000_000).unwrap();
     let first = first_owner(&cluster, &digest);
     cluster.origins[first].kill();
@@ -128,9 +128,7 @@ fn another_owner_goes_on_also_when_no_agent_reads() {
 #[test]
 fn a_long_range_far_out_goes_on_and_is_not_sent_again() {
     let plan = Plan { slow_backend: Some(10_000_000), ..Plan::default() };
-    let cluster = Cluster::start(&plan);
-    let blob = random(68, 64_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (cluster, blob, digest) = cold(&plan, 68, 64_000_000);
     let at = 40_000_000;
     let whole = Arriving::get(cluster.proxy.http, &path(&digest), PIECE_LEN).unwrap();
     let range = format!("bytes={at}-");
@@ -148,9 +146,7 @@ fn a_long_range_far_out_goes_on_and_is_not_sent_again() {
 #[test]
 fn an_owner_that_was_away_goes_on_and_the_one_that_took_over_stops() {
     let plan = Plan { origins: 3, slow_backend: Some(2_000_000), ..Plan::default() };
-    let cluster = Cluster::start(&plan);
-    let blob = random(66, 20_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (cluster, blob, digest) = cold(&plan, 66, 20_000_000);
     let reader = Arriving::get(cluster.agents[0].registry, &path(&digest), PIECE_LEN).unwrap();
     let first = first_owner(&cluster, &digest);
     cluster.origins[first].signal("STOP");
@@ -170,9 +166,7 @@ fn an_owner_that_was_away_goes_on_and_the_one_that_took_over_stops() {
 #[test]
 fn a_range_far_out_of_a_cold_blob_does_not_wait_for_what_is_before_it() {
     let plan = Plan { slow_backend: Some(1_000_000), ..Plan::default() };
-    let cluster = Cluster::start(&plan);
-    let blob = random(63, 40_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (cluster, blob, digest) = cold(&plan, 63, 40_000_000);
     let first = Arriving::get(cluster.proxy.http, &path(&digest), PIECE_LEN).unwrap();
     for (addr, at) in [(cluster.proxy.http, 30_000_000), (cluster.agents[0].registry, 35_000_000)] {
         let range = format!("bytes={at}-{}", at + 99);
@@ -187,9 +181,7 @@ fn a_range_far_out_of_a_cold_blob_does_not_wait_for_what_is_before_it() {
 #[test]
 fn the_agent_that_is_left_finishes_from_the_origin() {
     let plan = Plan { agents: 3, slow_backend: Some(1_000_000), ..Plan::default() };
-    let mut cluster = Cluster::start(&plan);
-    let blob = random(64, 4_000_000);
-    let digest = cluster.put_cold(&blob);
+    let (mut cluster, blob, digest) = cold(&plan, 64, 4_000_000);
     let mut readers = cluster.agents.iter().map(|agent| {
         let addr = agent.registry;
         Arriving::get(addr, &path(&digest), 4 * PIECE_LEN).unwrap()
@@ -205,9 +197,8 @@ fn the_agent_that_is_left_finishes_from_the_origin() {
 /// All of it is here while next to nothing of it was read.
 #[test]
 fn a_reader_that_is_slower_than_the_swarm_costs_no_memory() {
-    let cluster = Cluster::start(&Plan { agents: 1, ..Plan::default() });
-    let blob = random(65, 80_000_000);
-    let digest = cluster.put_cold(&blob);
+    let plan = Plan { agents: 1, ..Plan::default() };
+    let (cluster, blob, digest) = cold(&plan, 65, 80_000_000);
     let agent = &cluster.agents[0];
     let before = agent.role.anonymous_bytes();
     let reader = Arriving::get(agent.registry, &path(&digest), PIECE_LEN).unwrap();

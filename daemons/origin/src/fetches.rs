@@ -50,17 +50,11 @@ struct Known {
     is_own: bool,
 }
 
-/// What others know of a fetch.
-#[derive(Debug)]
-struct Running {
-    /// What is known of the blob before it is here.
-    knows: watch::Receiver<Option<Known>>,
-}
-
 #[derive(Debug, Default)]
 struct State {
-    /// By digest alone: a blob is the same from whichever backend it comes.
-    fetching: BTreeMap<Digest, Running>,
+    /// What is known of each blob that is being fetched; by digest alone: a blob is the same from
+    /// whichever backend it comes.
+    fetching: BTreeMap<Digest, watch::Receiver<Option<Known>>>,
     /// By namespace too: a backend that lacks a blob, or is away, says nothing about another one.
     failures: BTreeMap<(Digest, Namespace), Failure>,
 }
@@ -90,7 +84,7 @@ impl Fetches {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let (known, knows) = watch::channel(None);
-        state.fetching.insert(*digest, Running { knows });
+        state.fetching.insert(*digest, knows);
         let result = Err(Error::new(ErrorKind::Internal, format!("fetch {digest}: it broke off")));
         let (fetches, namespace) = (Arc::clone(this), namespace.clone());
         Ok(Fetch { fetches, namespace, digest: *digest, result, known })
@@ -103,7 +97,7 @@ impl Fetches {
         namespace: &Namespace,
         digest: &Digest,
     ) -> Result<TorrentMeta> {
-        let knows = self.lock().fetching.get(digest).map(|running| running.knows.clone());
+        let knows = self.lock().fetching.get(digest).cloned();
         if let Some(mut knows) = knows {
             let known = timeout(limits::PROVISIONAL_WAIT_MAX, knows.wait_for(Option::is_some));
             if let Ok(Ok(known)) = known.await
@@ -120,7 +114,7 @@ impl Fetches {
 
     /// What is known of a blob that this origin brings from the backend at this moment.
     pub(crate) fn brings(&self, digest: &Digest) -> Option<TorrentMeta> {
-        let knows = self.lock().fetching.get(digest).map(|running| running.knows.clone())?;
+        let knows = self.lock().fetching.get(digest).cloned()?;
         let known = knows.borrow();
         known.as_ref().filter(|known| known.is_own).map(|known| known.meta.clone())
     }

@@ -53,11 +53,12 @@ pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;
 /// What comes this many bytes later by itself is not fetched before its turn.
 pub(crate) const SOON_BYTES: u64 = 8 << 20;
 
-/// Most of a range that is: its bytes are sent by the backend twice, once before their turn.
+/// Most of a range that is, at once: who waits asks for more of it as this comes, and one that has
+/// gone away leaves no more than this behind.
 pub(crate) const BEFORE_ITS_TURN_MAX: u64 = 16 << 20;
 
-/// What is here already and not longer is let pass by when it comes with the rest; before more than
-/// this the backend is broken off, and asked again from its end on: a new request costs a round
+/// Bytes that are here already, and come again amid the rest, pass by unused up to so many; a
+/// longer stretch is left out by asking the backend anew for what is behind it, which costs a round
 /// trip and what is on its way.
 pub(crate) const PASS_BY_MAX: u64 = 8 << 20;
 

@@ -43,20 +43,20 @@ pub(crate) async fn pull(
     parts: &Parts,
     namespace: &Namespace,
     stat: &BlobStat,
-    under_way: &mut Fetch,
+    under_way: &Fetch,
     may_yield: bool,
 ) -> Result<Pulled> {
     let digest = under_way.digest();
     let backend = parts.router.route(namespace)?;
     let (download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(download.metainfo(), true);
-    replicate::announce(parts, namespace, &digest);
+    replicate::ask_to_follow(parts, namespace, &digest);
     let at = AtomicU64::new(0);
     let early = Mutex::default();
     let pull =
         Pull { parts, namespace, backend, stat, download: &download, meta: &meta, at, early };
     match pull.bring(may_yield).await? {
-        Pulled::Whole => settle(parts, namespace, stat, download).await,
+        Pulled::Whole => settle(parts, namespace, backend, stat, download).await,
         otherwise => Ok(otherwise),
     }
 }
@@ -65,13 +65,13 @@ pub(crate) async fn pull(
 async fn settle(
     parts: &Parts,
     namespace: &Namespace,
+    backend: &dyn BlobBackend,
     stat: &BlobStat,
     mut download: Download,
 ) -> Result<Pulled> {
     let digest = download.digest();
     let Err(error) = download.finished().await else { return Ok(Pulled::Whole) };
     drop(download);
-    let backend = parts.router.route(namespace)?;
     parts.node.remove(&digest).await?;
     if error.kind() != ErrorKind::Mismatch {
         // What came is kept: the disk, or whatever it was, may do better later.

@@ -25,15 +25,14 @@ pub(crate) async fn request(parts: &Arc<Parts>, namespace: &Namespace, digest: &
 
 /// Starts fetching a blob without asking first whether the backend has it; why not, if not.
 pub(crate) fn start(parts: &Arc<Parts>, namespace: &Namespace, digest: &Digest) -> Option<Error> {
-    let mut under_way = match Fetches::enter(&parts.fetches, namespace, digest) {
+    let under_way = match Fetches::enter(&parts.fetches, namespace, digest) {
         Ok(under_way) => under_way,
         Err(error) => return Some(error),
     };
     let (task, namespace, digest) = (Arc::clone(parts), namespace.clone(), *digest);
     parts.tasks.spawn(async move {
         let stop = task.stop.clone();
-        let result = match stop.run_until_cancelled(fetch(&task, &namespace, &mut under_way)).await
-        {
+        let result = match stop.run_until_cancelled(fetch(&task, &namespace, &under_way)).await {
             Some(result) => result,
             None => Err(Error::new(ErrorKind::Cancelled, "the origin is closing")),
         };
@@ -67,7 +66,7 @@ fn refuse_oversize(parts: &Parts, digest: &Digest, len: u64) -> Result<()> {
 
 /// Gets the blob from an owner that brings it, or from the backend, and sees to it that the other
 /// owners have it too.
-async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch) -> Result<()> {
+async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &Fetch) -> Result<()> {
     let (started, digest) = (Instant::now(), under_way.digest());
     let (store, wanted) = (parts.store.clone(), digest);
     if blocking("read a blob", move || store.blob(&wanted)).await?.is_some() {
@@ -102,7 +101,7 @@ async fn fetch(parts: &Arc<Parts>, namespace: &Namespace, under_way: &mut Fetch)
 async fn pull(
     parts: &Parts,
     namespace: &Namespace,
-    under_way: &mut Fetch,
+    under_way: &Fetch,
     may_yield: bool,
 ) -> Result<Option<BlobStat>> {
     let digest = under_way.digest();

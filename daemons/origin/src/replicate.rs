@@ -30,9 +30,9 @@ pub(crate) async fn duplicate(parts: &Parts, blob: &Arc<Blob>, namespace: &Names
     }
 }
 
-/// Lets every other owner know that a blob comes here, so that they follow and one of them can go
-/// on with it.
-pub(crate) fn announce(parts: &Parts, namespace: &Namespace, digest: &Digest) {
+/// Lets every other owner know that a blob comes here, so that they follow from its first byte on
+/// and one of them can go on with it. Nobody waits for their answers.
+pub(crate) fn ask_to_follow(parts: &Parts, namespace: &Namespace, digest: &Digest) {
     for owner in parts.membership.other_owners(digest) {
         let (origin, namespace, digest) =
             (parts.cluster.origin(&owner), namespace.clone(), *digest);

@@ -107,35 +107,13 @@ impl Landing {
             let text = format!("finish piece {} of {}", self.index, self.torrent.digest);
             return Err(Error::invalid(format!("{text}: bytes are missing")));
         }
-        let (torrent, lease, index) =
-            (Arc::clone(&self.torrent), Arc::clone(&self.lease), self.index);
+        let Self { node, torrent, lease, index, .. } = self;
         let of = Arc::clone(&torrent);
-        let mark = move || {
-            let torrent = of;
-            let (Some(_open), Some(guard)) = (torrent.writable(), lease.lock()) else {
-                return (false, Err(lost(&torrent)));
-            };
-            let marked = match torrent.meta() {
-                TorrentMeta::Provisional(_) => {
-                    let (crc32, blake3) = sums.finish();
-                    torrent.file.mark_proven(index, &prove(crc32, blake3))
-                }
-                TorrentMeta::Final(meta) => match sums.check(&meta, index) {
-                    Ok(proof) => torrent.file.mark(index, proof),
-                    Err(_) => Err(other(&torrent, index)),
-                },
-            };
-            // The mark may stand although what follows it failed.
-            let is_marked = torrent.file.pieces().contains(index);
-            if is_marked {
-                lease.set_marked(&guard);
-            }
-            (is_marked, marked)
-        };
+        let marks = move || mark(&of, &lease, index, sums, prove);
         // A piece that is marked must be told of, also when the caller goes away meanwhile.
-        let shared = Arc::clone(&self.node.shared);
-        let told = self.node.shared.tasks.spawn(async move {
-            let (is_marked, marked) = shared.blocking.run("mark a piece", mark).await?;
+        let shared = Arc::clone(&node.shared);
+        let told = node.shared.tasks.spawn(async move {
+            let (is_marked, marked) = shared.blocking.run("mark a piece", marks).await?;
             if is_marked {
                 shared.report(Event::Landed { torrent, index }).await;
             }
@@ -144,6 +122,35 @@ impl Landing {
         let broken = |error| Error::new(ErrorKind::Internal, "mark a piece").with_source(error);
         told.await.map_err(broken)?
     }
+}
+
+/// Marks a piece, if nobody else writes it meanwhile; whether it is marked then, which may be so
+/// although what follows the mark failed.
+fn mark(
+    torrent: &Torrent,
+    lease: &HeldLease,
+    index: PieceIndex,
+    sums: RunningSums,
+    prove: impl FnOnce(u32, [u8; 32]) -> PieceProof,
+) -> (bool, Result<()>) {
+    let (Some(_open), Some(guard)) = (torrent.writable(), lease.lock()) else {
+        return (false, Err(lost(torrent)));
+    };
+    let marked = match torrent.meta() {
+        TorrentMeta::Provisional(_) => {
+            let (crc32, blake3) = sums.finish();
+            torrent.file.mark_proven(index, &prove(crc32, blake3))
+        }
+        TorrentMeta::Final(meta) => match sums.check(&meta, index) {
+            Ok(proof) => torrent.file.mark(index, proof),
+            Err(_) => Err(other(torrent, index)),
+        },
+    };
+    let is_marked = torrent.file.pieces().contains(index);
+    if is_marked {
+        lease.set_marked(&guard);
+    }
+    (is_marked, marked)
 }
 
 fn other(torrent: &Torrent, index: PieceIndex) -> Error {

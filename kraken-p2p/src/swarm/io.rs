@@ -102,8 +102,7 @@ pub enum Output {
         torrent: Digest,
     },
     /// A peer, or somebody here, waits for these pieces of a blob without sums, of which some may
-    /// not be here yet:
-    /// whoever brings it should bring them first. Nothing is to be answered.
+    /// not be here yet: whoever brings it should bring them first. Nothing is to be answered.
     Wanted {
         /// The torrent.
         torrent: Digest,

@@ -427,7 +427,10 @@ impl Swarm {
             self.torrents.remove(&digest);
             self.aliases.retain(|_, alias| *alias != digest);
         }
-        self.uplink.pump(&mut self.torrents, &self.config, &mut self.outputs);
+        // While one torrent after the other ends, nothing is begun for those that are left.
+        if !self.shut_down {
+            self.uplink.pump(&mut self.torrents, &self.config, &mut self.outputs);
+        }
         Some(result)
     }
 

@@ -1,6 +1,6 @@
 //! Blobs that come from a backend which does not always do what it should.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
@@ -97,39 +97,48 @@ async fn begins_anew(older: &str) {
     }
 }
 
-/// Where a local backend in `dir` keeps a blob.
-fn sharded(dir: &Path, digest: &Digest) -> PathBuf {
+/// A local backend that has these bytes for a blob.
+fn backend_of(digest: &Digest, bytes: &[u8]) -> (TempDir, Vec<BackendConfig>) {
+    let dir = tempfile::tempdir().unwrap();
     let name = ObjectName::from(digest);
-    dir.join(Pather::new(Layout::ShardedDockerBlob, "").path(&name).unwrap())
+    let path = Pather::new(Layout::ShardedDockerBlob, "").path(&name).unwrap();
+    let object = dir.path().join(path);
+    std::fs::create_dir_all(object.parent().unwrap()).unwrap();
+    std::fs::write(object, bytes).unwrap();
+    let config = BackendConfig::local(dir.path().to_owned());
+    (dir, vec![config])
+}
+
+/// Leaves a blob without sums in the store, of an object of that version, with its first piece.
+fn leave_first_piece(
+    store: &Store,
+    digest: Digest,
+    geometry: Geometry,
+    version: &str,
+    piece: &[u8],
+) {
+    let key = SigningKey::from_seed(&[1; 32]);
+    let (attempt, keys) = (AttemptId([1; 16]), vec![key.public()]);
+    let of = Provisional::new(digest, geometry, version.to_owned(), attempt, keys).unwrap();
+    let blob = store.open_torrent(&TorrentMeta::Provisional(of.clone())).unwrap();
+    blob.write_at(0, piece).unwrap();
+    let meta = MetaInfo::of_bytes(Digest::sha256(piece), piece, 1 << 20).unwrap();
+    let (crc32, blake3) = (meta.sums().crc32[0], meta.sums().blake3.as_ref().unwrap()[0]);
+    blob.mark_proven(PieceIndex(0), &key.prove(&of, PieceIndex(0), crc32, blake3)).unwrap();
 }
 
 /// What came whole, and fitted together, before the origin was killed.
 #[tokio::test]
 async fn what_was_not_verified_before_a_kill_is_not_fetched_again() {
     const BYTES: &[u8] = b"a cold blob";
-    let backend = tempfile::tempdir().unwrap();
-    let object = sharded(backend.path(), &Digest::sha256(BYTES));
-    std::fs::create_dir_all(object.parent().unwrap()).unwrap();
-    // Fetched again it would be refused.
-    std::fs::write(object, b"a c0ld blob").unwrap();
     let meta = MetaInfo::of_bytes(Digest::sha256(BYTES), BYTES, 1 << 20).unwrap();
+    // Fetched again it would be refused.
+    let (_dir, backends) = backend_of(&meta.digest(), b"a c0ld blob");
     let before = |config: &mut OriginConfig| {
         let store = Store::open(config.store.clone()).unwrap();
-        let (key, geometry) = (SigningKey::from_seed(&[1; 32]), meta.geometry());
-        let of = Provisional::new(
-            meta.digest(),
-            geometry,
-            String::new(),
-            AttemptId([1; 16]),
-            vec![key.public()],
-        );
-        let of = of.unwrap();
-        let blob = store.open_torrent(&TorrentMeta::Provisional(of.clone())).unwrap();
-        blob.write_at(0, BYTES).unwrap();
-        let sums = (meta.sums().crc32[0], meta.sums().blake3.as_ref().unwrap()[0]);
-        blob.mark_proven(PieceIndex(0), &key.prove(&of, PieceIndex(0), sums.0, sums.1)).unwrap();
+        leave_first_piece(&store, meta.digest(), meta.geometry(), "", BYTES);
         store.open_torrent(&TorrentMeta::Final(meta.clone())).unwrap();
-        config.backends = vec![BackendConfig::local(backend.path().to_owned())];
+        config.backends = backends;
     };
     let origin = Fixture::configured(before).await;
     assert_eq!(origin.final_meta(&meta.digest()).await, meta);
@@ -142,28 +151,28 @@ async fn what_was_not_verified_before_a_kill_is_not_fetched_again() {
 #[tokio::test]
 async fn what_came_of_another_version_is_not_gone_on_with() {
     const BYTES: &[u8] = b"a cold blob";
-    let backend = tempfile::tempdir().unwrap();
-    let digest = Digest::sha256(BYTES);
-    let object = sharded(backend.path(), &digest);
-    std::fs::create_dir_all(object.parent().unwrap()).unwrap();
-    std::fs::write(object, BYTES).unwrap();
+    let (digest, geometry) = (Digest::sha256(BYTES), Geometry::new(11, 10).unwrap());
+    let (_dir, backends) = backend_of(&digest, BYTES);
     let before = |config: &mut OriginConfig| {
         let store = Store::open(config.store.clone()).unwrap();
-        let (key, geometry) = (SigningKey::from_seed(&[1; 32]), Geometry::new(11, 10).unwrap());
-        let (older, keys) = ("older".to_owned(), vec![key.public()]);
-        let of = Provisional::new(digest, geometry, older, AttemptId([1; 16]), keys).unwrap();
-        let blob = store.open_torrent(&TorrentMeta::Provisional(of.clone())).unwrap();
-        let other = b"a c0ld blo";
-        blob.write_at(0, other).unwrap();
-        let sums = MetaInfo::of_bytes(Digest::sha256(other), other, 10).unwrap();
-        let sums = (sums.sums().crc32[0], sums.sums().blake3.as_ref().unwrap()[0]);
-        blob.mark_proven(PieceIndex(0), &key.prove(&of, PieceIndex(0), sums.0, sums.1)).unwrap();
-        config.backends = vec![BackendConfig::local(backend.path().to_owned())];
+        leave_first_piece(&store, digest, geometry, "older", b"a c0ld blo");
+        config.backends = backends;
         config.piece_lengths = PieceLengths::new(vec![(0, 10)]).unwrap();
     };
     let origin = Fixture::configured(before).await;
     assert_eq!(origin.settled(&digest).await, (200, "a cold blob".to_owned()));
     origin.origin.close().await.unwrap();
+}
+
+/// An origin in front of a testfs, with pieces of ten bytes.
+async fn before_testfs(addr: String) -> Fixture {
+    let (layout, any) = (Layout::ShardedDockerBlob, BackendConfig::local(PathBuf::new()));
+    let kind = BackendKind::TestFs(TestFsBackendConfig { addr, root: String::new(), layout });
+    Fixture::configured(|config| {
+        config.backends = vec![BackendConfig { kind, ..any }];
+        config.piece_lengths = PieceLengths::new(vec![(0, 10)]).unwrap();
+    })
+    .await
 }
 
 /// Plays a testfs that says 11 bytes and sends `bytes`.
@@ -183,14 +192,7 @@ fn backend_that_sends(bytes: &'static str) -> Serving {
 async fn a_backend_that_sends_another_length_is_named_and_nothing_is_kept() {
     for sent in ["a cold", "a cold blob and more"] {
         let backend = backend_that_sends(sent);
-        let (addr, layout) = (backend.addr().to_string(), Layout::ShardedDockerBlob);
-        let kind = TestFsBackendConfig { addr, root: String::new(), layout };
-        let kind = BackendKind::TestFs(kind);
-        let any = BackendConfig::local(PathBuf::new());
-        let cold = Fixture::configured(|config| {
-            config.backends = vec![BackendConfig { kind, ..any }];
-        })
-        .await;
+        let cold = before_testfs(backend.addr().to_string()).await;
         let digest = Digest::sha256(b"a cold blob");
         let (status, text) = cold.settled(&digest).await;
         assert!(status >= 400, "{status} {text}");
@@ -237,22 +239,11 @@ async fn backend_that_breaks_off(each: Vec<usize>) -> (String, Arc<Mutex<Vec<usi
 
 const BROKEN: &str = "four pieces of ten bytes, one by another";
 
-/// An origin in front of that, with pieces of ten bytes.
-async fn before_what_breaks_off(addr: String) -> Fixture {
-    let (layout, any) = (Layout::ShardedDockerBlob, BackendConfig::local(PathBuf::new()));
-    let kind = BackendKind::TestFs(TestFsBackendConfig { addr, root: String::new(), layout });
-    Fixture::configured(|config| {
-        config.backends = vec![BackendConfig { kind, ..any }];
-        config.piece_lengths = PieceLengths::new(vec![(0, 10)]).unwrap();
-    })
-    .await
-}
-
 /// Its HEAD says all the while that the blob is there.
 #[tokio::test]
 async fn a_backend_that_breaks_off_is_asked_for_the_rest_only() {
     let (addr, asked) = backend_that_breaks_off(vec![14, 25, 100]).await;
-    let cold = before_what_breaks_off(addr).await;
+    let cold = before_testfs(addr).await;
     let answer = cold.settled(&Digest::sha256(BROKEN.as_bytes())).await;
     assert_eq!(answer, (200, BROKEN.to_owned()));
     assert_eq!(*asked.lock().unwrap(), [0, 10, 30]);
@@ -262,7 +253,7 @@ async fn a_backend_that_breaks_off_is_asked_for_the_rest_only() {
 #[tokio::test]
 async fn a_backend_that_sends_no_more_breaks_readers_off_and_what_came_is_kept() {
     let (addr, asked) = backend_that_breaks_off(vec![14]).await;
-    let cold = before_what_breaks_off(addr).await;
+    let cold = before_testfs(addr).await;
     let digest = Digest::sha256(BROKEN.as_bytes());
     let path = format!("/namespace/library%2Fa/blobs/{digest}");
     // Of a whole blob the last bytes wait until it is proven, and of this one that is all.

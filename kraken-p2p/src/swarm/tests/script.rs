@@ -569,6 +569,30 @@ fn shutdown_closes_everything_and_takes_nothing() {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
+/// The slot of the torrent that ends first is free before the other one has ended.
+#[test]
+fn no_piece_is_begun_at_the_shutdown() {
+    let one =
+        SwarmConfig { upload_pieces_at_once: 1, upload_pieces_max: 1, ..SwarmConfig::origin() };
+    let mut alone = Alone::new(one);
+    let sums = PieceSums { crc32: vec![2; PIECES as usize], blake3: None };
+    let other = MetaInfo::new(Digest::sha256(b"other"), alone.meta.geometry(), sums).unwrap();
+    let mut metas = [alone.meta.clone(), other];
+    metas.sort_by_key(MetaInfo::digest);
+    let mut sent = 0;
+    for (at, meta) in metas.into_iter().enumerate() {
+        alone.meta = meta;
+        alone.add(true);
+        let conn = alone.accept(at + 1, &none()).unwrap();
+        let begun = |output: &&Output| matches!(output, Output::SendPiece { .. });
+        sent += alone.request(conn, 0).iter().filter(begun).count();
+    }
+    assert_eq!(sent, 1, "the second one waits");
+    alone.swarm.shutdown(alone.now);
+    let outputs = alone.outputs();
+    assert!(outputs.iter().all(|output| matches!(output, Output::Close { .. })), "{outputs:?}");
+}
+
 #[test]
 fn the_empty_blob_is_committed_at_once() {
     let mut alone = Alone::leecher();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kraken_core::{Error, ErrorKind, Result};
 
-use crate::preflight::process_is_alive;
+use crate::process;
 
 /// A control group for each role; they are removed when this is dropped.
 ///
@@ -182,7 +182,7 @@ fn maker(name: &str) -> Option<u32> {
 fn remove_leftovers(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let of = entry.file_name().to_str().and_then(maker);
-        if of.is_some_and(|process| !process_is_alive(process)) {
+        if of.is_some_and(|process| !process::is_alive(process)) {
             remove_group(&entry.path());
         }
     }

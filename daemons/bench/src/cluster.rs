@@ -17,8 +17,8 @@ use kraken_core::{Error, Result};
 use self::start::{COUNTED, Start};
 use crate::cgroup::Cgroups;
 use crate::client::{Ask, Blob, Inside};
+use crate::lab::Lab;
 use crate::process::{Process, cpu_of};
-use crate::run::Lab;
 use crate::scenario::Scenario;
 use crate::system::System;
 

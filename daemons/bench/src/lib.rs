@@ -5,12 +5,14 @@
 //! absent: delay and loss on the links, and any knowledge of what the programs do inside; they are
 //! driven by uber/kraken's flags and configuration, and so may be anyone's.
 
+mod args;
 pub mod cgroup;
 mod client;
 mod cluster;
 mod command;
 mod figures;
 pub mod flow;
+pub mod lab;
 pub mod load;
 mod loads;
 pub mod net;
@@ -28,4 +30,5 @@ mod session;
 pub mod system;
 pub mod units;
 
-pub use command::{Args, main};
+pub use args::Args;
+pub use command::main;

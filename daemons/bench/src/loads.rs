@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kraken_core::{Error, Result};
 
-use crate::command::Args;
+use crate::args::Args;
 use crate::load::{self, Load, LoadReport};
 use crate::plan;
 use crate::session::{self, Progress};

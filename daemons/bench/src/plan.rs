@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kraken_core::{Error, Result};
 
-use crate::command::Args;
+use crate::args::Args;
 use crate::net::HostSpec;
 use crate::preflight::Needs;
 use crate::scenario::{Event, Rate, Scenario};

@@ -104,17 +104,6 @@ pub fn machine() -> Machine {
     }
 }
 
-/// Whether there is such a process that has not ended; one that ended and that nobody has waited
-/// for does not count.
-pub(crate) fn process_is_alive(process: u32) -> bool {
-    let stat = match std::fs::read_to_string(format!("/proc/{process}/stat")) {
-        Ok(stat) => stat,
-        Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
-    };
-    // The state comes after the name, which is in parentheses and may have some in it.
-    !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
-}
-
 fn fits(what: &str, needed: u64, there: u64, mend: &str) -> Result<()> {
     if needed <= there {
         return Ok(());
@@ -228,17 +217,5 @@ mod tests {
         assert_eq!(meminfo_bytes("MemTotal: 9 kB\nMemFree:   12 kB\n", "MemFree"), Some(12288));
         assert_eq!(cpu_model("processor : 0\nmodel name\t: Some Chip: fast\n"), "Some Chip: fast");
         assert_eq!(cpu_model(""), "unknown");
-    }
-
-    #[test]
-    fn a_process_that_ended_is_not_alive() {
-        assert!(process_is_alive(std::process::id()));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let id = child.id();
-        // Ended and not waited for yet: only then is it sure that nobody else has the id.
-        while process_is_alive(id) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child.wait().unwrap();
     }
 }

@@ -194,6 +194,17 @@ const DEATH_MAX: Duration = Duration::from_secs(10);
 /// The unit of `/proc/PID/stat`, the same on every Linux that Rust runs on.
 const USER_HZ: f64 = 100.0;
 
+/// Whether there is such a process that has not ended; one that ended and that nobody has waited
+/// for does not count.
+pub(crate) fn is_alive(process: u32) -> bool {
+    let stat = match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+        Ok(stat) => stat,
+        Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
+    };
+    // The state comes after the name, which is in parentheses and may have some in it.
+    !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,5 +259,17 @@ mod tests {
         assert_eq!(cpu_seconds("7 (a"), None);
         assert_eq!(anonymous("Name:\ta\nRssAnon:\t     120 kB\nRssFile: 1 kB"), Some(120 << 10));
         assert_eq!(anonymous("Name:\ta"), None);
+    }
+
+    #[test]
+    fn a_process_that_ended_is_not_alive() {
+        assert!(is_alive(std::process::id()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let id = child.id();
+        // Ended and not waited for yet: only then is it sure that nobody else has the id.
+        while is_alive(id) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
     }
 }

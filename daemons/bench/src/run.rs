@@ -15,20 +15,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::{Ask, Blob, Fetched, now};
 use crate::cluster::{Client, Cluster};
+use crate::lab::Lab;
 use crate::net::Network;
 use crate::preflight;
 use crate::result::{Pull, Run};
 use crate::scenario::{Event, Ranges, Rate, Scenario, Start};
 use crate::system::System;
-
-/// Where a run takes place.
-#[derive(Clone, Copy)]
-pub struct Lab<'a> {
-    /// Hosts called `hub`, `origin0`, `agent0` and so on.
-    pub network: &'a Network,
-    /// An empty directory for this run, which the caller removes.
-    pub dir: &'a Path,
-}
 
 /// Runs `scenario` once with `system`.
 ///

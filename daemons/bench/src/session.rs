@@ -8,11 +8,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kraken_core::{Error, ErrorKind, Result};
 use tokio::task::{block_in_place, yield_now};
 
+use crate::lab::Lab;
 use crate::net::Network;
 use crate::plan::Plan;
 use crate::preflight::{self, DirtyRatios, TouchedMemory};
 use crate::result::{Report, SystemRuns};
-use crate::run::{self, Lab};
+use crate::run;
 use crate::scenarios;
 use crate::scratch::Scratch;
 use crate::system::System;

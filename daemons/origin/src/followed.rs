@@ -1,17 +1,23 @@
 //! Other owners as this origin's tracker: who brings a blob that this one fetches too.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use kraken_backends::OriginCluster;
+use kraken_core::store::Store;
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerInfo, Result, TorrentMeta};
 use kraken_p2p::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
 
-use crate::parts::Parts;
-
-/// The owners that are followed, each for one blob: as many as fetches.
-#[derive(Debug, Default)]
-pub(crate) struct Followed(Mutex<BTreeMap<Digest, Owner>>);
+/// What the node of an origin asks in place of a tracker: it seeds to whoever comes, and downloads
+/// from the owners it follows alone.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// One for each blob that is followed: as many as fetches.
+    owners: Mutex<BTreeMap<Digest, Owner>>,
+    store: Store,
+    cluster: OriginCluster,
+}
 
 #[derive(Debug, Clone)]
 struct Owner {
@@ -21,6 +27,10 @@ struct Owner {
 }
 
 impl Followed {
+    pub(crate) fn new(store: Store, cluster: OriginCluster) -> Self {
+        Self { owners: Mutex::default(), store, cluster }
+    }
+
     pub(crate) fn begin(&self, digest: Digest, host: String, meta: TorrentMeta, peer: PeerInfo) {
         self.lock().insert(digest, Owner { host, meta, peer });
     }
@@ -34,20 +44,14 @@ impl Followed {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, Owner>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the node of an origin asks in place of a tracker: it seeds to whoever comes, and downloads
-/// from the owners it follows alone.
-#[derive(Debug, Default)]
-pub(crate) struct Owners(pub(crate) OnceLock<Weak<Parts>>);
-
 #[async_trait]
-impl TrackerClient for Owners {
+impl TrackerClient for Followed {
     async fn announce(&self, request: AnnounceRequest) -> Result<AnnounceResponse> {
-        let parts = self.0.get().and_then(Weak::upgrade);
-        let owner = parts.and_then(|parts| parts.followed.of(&request.digest?));
+        let owner = request.digest.and_then(|digest| self.of(&digest));
         let peers = owner.map(|owner| vec![owner.peer]);
         Ok(AnnounceResponse { peers, ..AnnounceResponse::default() })
     }
@@ -59,14 +63,13 @@ impl TrackerClient for Owners {
     /// What the owner said when it began to be followed; of a blob that is here without sums, what
     /// it says now.
     async fn torrent_meta(&self, namespace: &Namespace, digest: &Digest) -> Result<TorrentMeta> {
-        let parts = self.0.get().and_then(Weak::upgrade).ok_or_else(|| nobody(digest))?;
-        let owner = parts.followed.of(digest).ok_or_else(|| nobody(digest))?;
-        let (store, wanted) = (parts.store.clone(), *digest);
+        let owner = self.of(digest).ok_or_else(|| nobody(digest))?;
+        let (store, wanted) = (self.store.clone(), *digest);
         let here = kraken_common::blocking("look for a blob", move || store.find(&wanted)).await?;
         if here.is_none() {
             return Ok(owner.meta);
         }
-        parts.cluster.origin(&owner.host).torrent_meta(namespace, digest).await
+        self.cluster.origin(&owner.host).torrent_meta(namespace, digest).await
     }
 }
 

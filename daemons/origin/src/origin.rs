@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use kraken_backends::origin::OriginConfig as ClusterConfig;
 use kraken_backends::{Layout, OriginCluster};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::OriginConfig;
-use crate::followed::{Followed, Owners};
+use crate::followed::Followed;
 use crate::membership::Membership;
 use crate::parts::Parts;
 use crate::queue::WriteBackQueue;
@@ -115,15 +115,17 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
         blocking("open the store", open).await.map_err(|error: Error| error.context("castore"))?;
     // A handshake for a blob that is not here starts its refresh; the parts exist only after the
     // node, so the hook finds them through a cell.
-    let owners: Arc<Owners> = Arc::default();
-    let found = Arc::clone(&owners);
+    let cell: Arc<OnceLock<Weak<Parts>>> = Arc::default();
+    let found = Arc::clone(&cell);
     let refresh = move |digest: &Digest, namespace: &Namespace| {
-        if let Some(parts) = found.0.get().and_then(Weak::upgrade) {
+        if let Some(parts) = found.get().and_then(Weak::upgrade) {
             refresh::start(&parts, namespace, digest);
         }
     };
     let storage = StoreStorage::new(store.clone()).on_missing(Arc::new(refresh));
-    let node = Node::builder(Arc::new(storage), Arc::clone(&owners) as _)
+    let cluster = OriginCluster::new(members, client.clone(), ClusterConfig::default())?;
+    let followed = Arc::new(Followed::new(store.clone(), cluster.clone()));
+    let node = Node::builder(Arc::new(storage), Arc::clone(&followed) as _)
         .config(config.node)
         .start()
         .await
@@ -135,11 +137,11 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
         store,
         router: Arc::new(router),
         bandwidths,
-        cluster: OriginCluster::new(members, client.clone(), ClusterConfig::default())?,
+        cluster,
         client,
         piece_lengths: config.piece_lengths,
         fetches: Arc::default(),
-        followed: Followed::default(),
+        followed,
         key: Arc::new(key),
         streams: config.stream,
         write_back: Arc::new(WriteBackQueue::new(&config.write_back)),
@@ -148,7 +150,7 @@ async fn open(config: OriginConfig, addr: SocketAddr) -> Result<Arc<Parts>> {
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     });
-    let _ = owners.0.set(Arc::downgrade(&parts));
+    let _ = cell.set(Arc::downgrade(&parts));
     Ok(parts)
 }
 

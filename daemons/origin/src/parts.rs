@@ -32,7 +32,7 @@ pub(crate) struct Parts {
     pub(crate) client: Client,
     pub(crate) piece_lengths: PieceLengths,
     pub(crate) fetches: Arc<Fetches>,
-    pub(crate) followed: Followed,
+    pub(crate) followed: Arc<Followed>,
     /// By which it vouches for pieces of blobs that have no sums yet.
     pub(crate) key: Arc<SigningKey>,
     /// Whether blobs are passed on while they come.

@@ -9,12 +9,12 @@ use std::time::Instant;
 use kraken_core::{Error, Result};
 
 use self::row::{Row, RowDone};
-use crate::command::{self, AllArgs};
+use crate::args::AllArgs;
 use crate::file::ScenarioFile;
 use crate::outputs::Outputs;
 use crate::progress::{Line, print};
 use crate::work::until_interrupted;
-use crate::{builtin, memory};
+use crate::{builtin, exit, memory};
 
 /// Runs the command: 1 if in a run of ours someone starves, a promise is broken, or the same seed
 /// gives other figures.
@@ -22,13 +22,13 @@ pub(crate) fn main(args: AllArgs) -> ExitCode {
     let jobs = usize::from(args.jobs);
     let rows = match rows(&args) {
         Ok(rows) => rows,
-        Err(error) => return command::wrong(&error),
+        Err(error) => return exit::wrong(&error),
     };
     let most = args.hosts.map(|hosts| format!("With {hosts} hosts each at most.\n\n"));
     let code = print(&most.unwrap_or_default())
         .and_then(|()| Outputs::new(args.json, None, None))
         .and_then(|outputs| run(rows, jobs, outputs));
-    code.unwrap_or_else(|error| command::failed(&error))
+    code.unwrap_or_else(|error| exit::failed(&error))
 }
 
 fn rows(args: &AllArgs) -> Result<Vec<Row>> {
@@ -81,7 +81,7 @@ fn run(rows: Vec<Row>, jobs: usize, mut outputs: Outputs) -> Result<ExitCode> {
     ))?;
     outputs.write_json(&done)?;
     if interrupted {
-        return Ok(command::interrupted());
+        return Ok(exit::interrupted());
     }
     let failed = done.iter().filter(|row| !row.ok).map(|row| row.name.as_str());
     let failed: Vec<&str> = failed.collect();

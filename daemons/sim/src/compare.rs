@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use kraken_core::{Error, Result};
 use kraken_p2p::sim::Report;
 
-use crate::command::{self, CompareArgs};
+use crate::args::CompareArgs;
 use crate::file::ScenarioFile;
 use crate::outputs::Outputs;
 use crate::policy::PolicyName;
 use crate::progress::{Line, print};
 use crate::work::{Stop, simulate, until_interrupted};
-use crate::{builtin, table};
+use crate::{builtin, exit, table};
 
 /// What is written as JSON, for each policy.
 #[derive(serde::Serialize)]
@@ -25,15 +25,15 @@ struct Document<'a> {
 pub(crate) fn main(args: CompareArgs) -> ExitCode {
     let CompareArgs { scenario, policies, seed, hosts, json, svg } = args;
     if !are_different(&policies) {
-        return command::wrong(&Error::invalid("--policies: name two or more, each once"));
+        return exit::wrong(&Error::invalid("--policies: name two or more, each once"));
     }
     let file = match builtin::find(&scenario, hosts) {
         Ok(file) => file,
-        Err(error) => return command::wrong(&error),
+        Err(error) => return exit::wrong(&error),
     };
     let code = Outputs::new(json, svg, Some(&scenario))
         .and_then(|outputs| run(file, policies, seed, outputs));
-    code.unwrap_or_else(|error| command::failed(&error))
+    code.unwrap_or_else(|error| exit::failed(&error))
 }
 
 fn run(
@@ -66,9 +66,9 @@ fn run(
     outputs.write_plots(&file, &named.collect::<Vec<_>>())?;
     let ok = reports.iter().all(|(_, report)| report.is_ok());
     Ok(match (interrupted, ok) {
-        (true, _) => command::interrupted(),
+        (true, _) => exit::interrupted(),
         (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(command::EXIT_FAILED),
+        (false, false) => ExitCode::from(exit::EXIT_FAILED),
     })
 }
 

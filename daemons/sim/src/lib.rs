@@ -7,13 +7,16 @@
 #![forbid(unsafe_code)]
 
 mod all;
+mod args;
 mod builtin;
 mod command;
 mod compare;
+mod exit;
 mod fair;
 pub mod file;
 mod limits;
 mod memory;
+pub mod outcome;
 mod outputs;
 mod plots;
 mod policy;

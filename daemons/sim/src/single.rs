@@ -6,15 +6,15 @@ use std::time::Instant;
 use kraken_core::Result;
 use kraken_p2p::sim::Report;
 
-use crate::command::{self, RunArgs};
+use crate::args::RunArgs;
 use crate::file::ScenarioFile;
+use crate::outcome::Outcome;
 use crate::outputs::Outputs;
 use crate::policy::PolicyName;
 use crate::progress::{Line, print};
-use crate::targets::Outcome;
 use crate::variants::{Runs, Variant};
 use crate::work::{Stop, simulate, until_interrupted};
-use crate::{builtin, memory, table};
+use crate::{builtin, exit, memory, table};
 
 /// What is written as JSON.
 #[derive(serde::Serialize)]
@@ -38,11 +38,11 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
     let RunArgs { scenario, seed, hosts, policy, json, svg } = args;
     let file = match builtin::find(&scenario, hosts) {
         Ok(file) => file,
-        Err(error) => return command::wrong(&error),
+        Err(error) => return exit::wrong(&error),
     };
     let plan = Plan { file, seed, policy };
     let code = Outputs::new(json, svg, Some(&scenario)).and_then(|outputs| plan.run(outputs));
-    code.unwrap_or_else(|error| command::failed(&error))
+    code.unwrap_or_else(|error| exit::failed(&error))
 }
 
 impl Plan {
@@ -61,7 +61,7 @@ impl Plan {
         let mib = memory::peak().unwrap_or(0) >> 20;
         let seconds = begun.elapsed().as_secs_f64();
         print(&format!("{seconds:.1} s of real time, {mib} MiB of memory\n"))?;
-        Ok(if interrupted { command::interrupted() } else { code })
+        Ok(if interrupted { exit::interrupted() } else { code })
     }
 
     /// The run itself, then those that it is compared with.
@@ -111,7 +111,7 @@ impl Plan {
             report,
         })?;
         outputs.write_plots(&self.file, &[(policy.to_owned(), report)])?;
-        Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(command::EXIT_FAILED) })
+        Ok(if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(exit::EXIT_FAILED) })
     }
 
     fn heading(&self) -> String {

@@ -6,7 +6,8 @@ use kraken_bench::report::aligned;
 use kraken_p2p::sim::{Figures, Report, Starving};
 
 use crate::file::ScenarioFile;
-use crate::targets::{self, Measure, Outcome};
+use crate::outcome::{self, Outcome};
+use crate::targets::Measure;
 
 /// What a run came to, name by name; runs of one scenario have the same names.
 pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, String)> {
@@ -35,7 +36,7 @@ pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, Stri
         });
     }
     let asks_fair = file.targets.list.iter().any(|it| it.measure == Measure::FairShare);
-    if asks_fair && let Some(shares) = targets::fair_shares(file, report) {
+    if asks_fair && let Some(shares) = outcome::fair_shares(file, report) {
         push("download ÷ fair share: p50 / p99 / p99.9", three(shares.downloads));
         let text = format!("{:.3}, {}", shares.worst_blob, shares.worst_blob_name);
         push("slowest blob ÷ fair share", text);

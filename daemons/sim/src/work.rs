@@ -8,7 +8,7 @@ use kraken_common::shutdown::Signals;
 use kraken_core::{Error, ErrorKind, Result};
 use kraken_p2p::sim::{Progress, Report, Scenario, run_with};
 
-use crate::command;
+use crate::exit;
 
 /// Whether work is to end before it is done.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
                 stop.0.store(true, Ordering::Relaxed);
                 tokio::select! {
                     biased;
-                    _ = signals.next() => command::interrupted_again(),
+                    _ = signals.next() => exit::interrupted_again(),
                     done = &mut work => done,
                 }
             }

@@ -4,33 +4,11 @@ use kraken_core::PieceIndex;
 
 use super::carried::Fetched;
 use super::engine::Simulation;
-use super::limits::{
-    EARLY_AGAIN, EARLY_ANNOUNCES_MAX, NEWS_PER_CONN, NEWS_PER_CONTACT, NEWS_PER_PIECE,
-    NEWS_PER_SEC, TIMER_CALLS_PER_SEC, TIMER_CALLS_PER_TORRENT, VIOLATIONS_KEPT,
-};
+use super::limits::{EARLY_AGAIN, EARLY_ANNOUNCES_MAX, VIOLATIONS_KEPT};
 use super::scenario::{Fate, Rate};
 use super::world::{Host, Nanos};
 use crate::swarm::ConnId;
 use crate::wire::Message;
-
-/// Why a host is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Its timer has gone off.
-    Timer,
-    /// Somebody connects to it, or it has reached somebody, or not; or a connection has ended.
-    Contact,
-    /// A piece has come or has gone out.
-    Piece,
-    /// It is told of a piece that somebody got, or of bytes of one: what comes of that kind is
-    /// bounded otherwise.
-    Bounded,
-    /// Something else has come, or is there.
-    News,
-}
-
-/// How many causes there are.
-pub(super) const CAUSES: usize = Cause::News as usize + 1;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -60,35 +38,6 @@ impl Audit {
 
 /// Limits.
 impl Simulation {
-    /// Events must not breed events: a timer goes off because something came, and what is said is
-    /// about pieces that come and go, or between those who meet or wait.
-    pub(super) fn count_call(&mut self, host: u32, cause: Cause) {
-        let it = &mut self.hosts[host as usize];
-        let tally = &mut it.tally;
-        if self.now - tally.second >= 1_000_000_000 {
-            (tally.second, tally.calls, tally.causes) = (self.now, 0, Default::default());
-        }
-        tally.calls += 1;
-        tally.calls_max = tally.calls_max.max(tally.calls);
-        tally.causes[cause as usize] += 1;
-        let [timer, contacts, pieces, _, news] = tally.causes.map(u64::from);
-        let looks = it.copies.len() as u64 * TIMER_CALLS_PER_TORRENT;
-        let news_max = NEWS_PER_SEC
-            + contacts * NEWS_PER_CONTACT
-            + pieces * NEWS_PER_PIECE
-            + it.conns.len() as u64 * NEWS_PER_CONN;
-        if timer > TIMER_CALLS_PER_SEC + looks {
-            self.audit.storm(it, "has a timer that goes off too often");
-        } else if news > news_max {
-            let conns = it.conns.len();
-            let what = format!(
-                "told of something too often within a second: {news} messages beside {pieces} \
-                 pieces, {contacts} connections that came or went and {conns} open ones"
-            );
-            self.audit.storm(it, &what);
-        }
-    }
-
     pub(super) fn note_announce(&mut self, copy: u32, complete: bool) {
         self.tally.announces += 1;
         let it = &mut self.copies[copy as usize];
@@ -156,6 +105,7 @@ impl Simulation {
     pub(super) fn note_said(&mut self, end: u32, message: &Message) {
         self.tally.messages += 1;
         let it = &mut self.ends[end as usize];
+        let host = it.host;
         match message {
             Message::PieceRequest { index, .. } => {
                 if it.asked.is_empty() && !it.took_back {
@@ -168,6 +118,7 @@ impl Simulation {
                 }
                 self.copies[this as usize].requests += 1;
                 self.check_requests(end, index.0);
+                self.count_ask(host);
             }
             Message::CancelPiece { index } => {
                 it.took_back = true;
@@ -178,6 +129,7 @@ impl Simulation {
                 }
                 self.note_late(end);
                 self.note_unasked(end, index.0);
+                self.count_ask(host);
             }
             Message::Error { index, .. } => it.owed.retain(|owed| *owed != index.0),
             _ => {}
@@ -199,7 +151,7 @@ impl Simulation {
                 it.told += 1;
                 if it.told > self.copies[it.copy as usize].have.len() {
                     let teller = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
-                    self.audit.violate(teller, "tells one peer of more pieces than there are");
+                    self.audit.storm(teller, "tells one peer of more pieces than there are");
                 }
             }
             _ => {}

@@ -3,9 +3,9 @@
 use kraken_core::rng::Rng;
 use kraken_core::{PeerInfo, Time};
 
-use super::audit::Cause;
 use super::engine::Simulation;
 use super::queue::{Arrival, DialFailed, Event};
+use super::storms::Cause;
 use super::world::{End, NEVER, Nanos, Queued, host_of, ip};
 use crate::node::limits::{SEND_SILENCE_MAX, STALL_AFTER};
 use crate::swarm::{CloseReason, ConnId, Refused};
@@ -30,6 +30,7 @@ impl Simulation {
         it.tally.dials += 1;
         it.dials.insert(conn, copy);
         let life = it.life;
+        self.count_dial(host);
         let (Some(to), Some(copy)) = (to, copy) else {
             self.fail_dial(self.zones.usual_latency(), host, conn, "no such host or blob");
             return;
@@ -204,7 +205,8 @@ impl Simulation {
         let (host, conn) = (it.host, it.conn);
         self.note_heard(end, &message);
         let cause = match message {
-            Message::AnnouncePiece { .. } => Cause::Bounded,
+            Message::AnnouncePiece { .. } => Cause::Told,
+            Message::PieceRequest { .. } | Message::CancelPiece { .. } => Cause::Bounded,
             _ => Cause::News,
         };
         self.call_for(host, cause, |peer, now| peer.handle_message(now, conn, message));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kraken_core::rng::Rng;
 use kraken_core::{Digest, Result, Time};
 
-use super::audit::{Audit, Cause};
+use super::audit::Audit;
 use super::build;
 use super::lies::Lies;
 use super::limits::OUTPUTS_MAX;
@@ -16,6 +16,7 @@ use super::peer::{Peer, Policy};
 use super::queue::{Event, Next, Queue};
 use super::report::{self, Report};
 use super::scenario::{LinkRates, Scenario};
+use super::storms::Cause;
 use super::tally::Tally;
 use super::trackers::Tracker;
 use super::world::{BlobState, Copy, End, Host, NEVER, Nanos};

@@ -2,10 +2,10 @@
 //! as far ahead of its receiver as a connection's window lets it; a downlink takes slices as they
 //! come.
 
-use super::audit::Cause;
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
 use super::rate::Span;
+use super::storms::Cause;
 use super::world::{Host, NEVER, Nanos, Queued, Uplink};
 use crate::node::limits::{PROGRESS_EVERY, SEND_SILENCE_MAX, STALL_AFTER};
 

@@ -45,6 +45,11 @@ impl Simulation {
         }
     }
 
+    /// A ban lasts as long as the torrent at the host.
+    pub(super) fn forget_lies_of(&mut self, copy: u32) {
+        self.lies.retain(|(of, _), _| *of != copy);
+    }
+
     /// A process that ends remembers nobody.
     pub(super) fn forget_lies(&mut self, host: u32) {
         let copies = &self.copies;

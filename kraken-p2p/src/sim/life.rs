@@ -2,11 +2,11 @@
 
 use kraken_core::{Bitfield, PieceIndex, Time};
 
-use super::audit::Cause;
 use super::build;
 use super::engine::{Simulation, nanos};
 use super::queue::Event;
 use super::scenario::{Fate, Reading};
+use super::storms::Cause;
 use super::trackers::Copied;
 use super::world::{ConnIds, Copy, NEVER};
 use crate::swarm::{DemandId, PieceOutcome};
@@ -263,6 +263,7 @@ impl Simulation {
 
     /// A peer has given a blob up, or forgotten a complete one that nobody asked for.
     pub(super) fn on_dropped(&mut self, copy: u32, reason: String) {
+        self.forget_lies_of(copy);
         let it = &mut self.copies[copy as usize];
         if it.finished_at.is_none() && !it.complete {
             it.dropped = Some(reason);

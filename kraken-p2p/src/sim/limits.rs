@@ -24,22 +24,43 @@ pub(super) const WINDOW_SECS: f64 = 0.25;
 /// More outputs after one call than these have no end.
 pub(super) const OUTPUTS_MAX: u32 = 1_000_000;
 
-/// Messages that a piece may lead to at its receiver and its sender: asked for, taken back,
-/// refused, with as many again for what is asked of two.
-pub(super) const NEWS_PER_PIECE: u64 = 6;
+/// What a piece that comes may lead to: another is asked for in its place, three others are no
+/// longer asked for the same one, and one of each for what was asked of two.
+pub(super) const ASKS_PER_PIECE: u64 = 6;
 
-/// And a connection or a dial when it comes and when it ends: both ends ask, take back and refuse
-/// what is on order.
+/// And a piece that somebody has got: it is asked of that one instead of another, and something
+/// else of the other.
+pub(super) const ASKS_PER_TOLD: u64 = 3;
+
+/// And a connection that comes or ends: sixteen pieces are asked for, there or of others, and as
+/// many no longer of others.
+pub(super) const ASKS_PER_CONTACT: u64 = 32;
+
+/// And a look at what is overdue: four pieces are asked of others.
+pub(super) const ASKS_PER_TIMER: u64 = 8;
+
+/// And a connection that is open: sixteen refusals in a row, and each time another piece is asked
+/// for.
+pub(super) const ASKS_PER_CONN: u64 = 16;
+
+/// So often a host may ask in a second in any case, as when it begins to want something.
+pub(super) const ASKS_PER_SEC: u64 = 500;
+
+/// Messages when a connection or a dial comes and when it ends: what is there and what is on order.
 pub(super) const NEWS_PER_CONTACT: u64 = 8;
 
-/// And an open connection within a second: while its pieces do not come what it asked for, sixteen
-/// pieces at the most, is taken back and asked of others. A slow origin's at the end of a blob had
-/// nine of these.
+/// And over an open connection within a second: sixteen pieces that were asked for in the second
+/// before may be refused.
 pub(super) const NEWS_PER_CONN: u64 = 16;
 
 /// So much is borne in a second in any case: answers of trackers, commits, readers that go on.
-/// Beyond those three few runs had more than a hundred.
 pub(super) const NEWS_PER_SEC: u64 = 500;
+
+/// Dials in a second in any case.
+pub(super) const DIALS_PER_SEC: u64 = 100;
+
+/// And for each torrent: all that a tracker has named, and a few.
+pub(super) const DIALS_PER_TORRENT: u64 = 64;
 
 /// So many times in a second a timer may go off in any case: announces, dials, pauses that end. No
 /// run had more than a hundred.

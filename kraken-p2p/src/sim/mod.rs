@@ -24,6 +24,7 @@ mod queue;
 mod rate;
 mod report;
 mod scenario;
+mod storms;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -105,6 +105,8 @@ pub struct GroupReport {
     pub name: String,
     /// What it runs.
     pub policy: String,
+    /// Whether its hosts are among those of [`Report::overall`].
+    pub counted: bool,
     /// How many hosts it has.
     pub hosts: usize,
     /// Their times, divided by what the link alone takes.
@@ -318,6 +320,7 @@ fn groups(simulation: &Simulation) -> Vec<GroupReport> {
         GroupReport {
             name: group.name.clone(),
             policy: group.policy.name(),
+            counted: group.counted,
             hosts: hosts().count(),
             times: Figures::of(hosts().filter_map(|host| by_link(simulation, host)).collect()),
             first_piece_secs: Figures::of(copies.filter_map(first_piece).collect()),

@@ -8,12 +8,12 @@ use kraken_core::{
     TorrentMeta,
 };
 
-use super::audit::CAUSES;
 use super::carried::{Carried, Fetched};
 use super::limits::EARLY_ANNOUNCES_MAX;
 use super::peer::{Limits, Peer};
 use super::rate::{Pipe, Span};
 use super::scenario::{Fate, Reading};
+use super::storms::Calls;
 use crate::swarm::{ConnId, TorrentSpec};
 use crate::wire::Message;
 
@@ -90,12 +90,7 @@ pub(super) struct Uplink {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct HostTally {
-    /// Calls since `second` began, and the most in any second.
-    pub(super) calls: u64,
-    pub(super) second: Nanos,
-    pub(super) calls_max: u64,
-    /// Of them those of each [`Cause`].
-    pub(super) causes: [u32; CAUSES],
+    pub(super) calls: Calls,
     pub(super) announces: u64,
     pub(super) dials: u64,
     pub(super) accepted: u64,
@@ -245,7 +240,7 @@ impl Host {
     pub(super) fn lifetime(&self) -> Past {
         let (before, tally) = (self.before, &self.tally);
         Past {
-            calls_max: before.calls_max.max(tally.calls_max),
+            calls_max: before.calls_max.max(tally.calls.max),
             bytes_sent: before.bytes_sent + tally.bytes_sent,
             bytes_stored: before.bytes_stored + tally.bytes_stored,
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use kraken_core::{Error, Result};
 
 use super::tools::Tools;
-use crate::preflight::process_is_alive;
+use crate::process;
 
 /// What the names of a process's namespaces begin with.
 pub(super) fn prefix(process: u32, serial: u32) -> String {
@@ -25,7 +25,7 @@ pub(super) fn maker(name: &str) -> Option<u32> {
 /// Names of the namespaces whose makers are gone.
 pub(super) fn of_the_dead() -> Result<Vec<String>> {
     let mut names = all()?;
-    names.retain(|name| maker(name).is_some_and(|process| !process_is_alive(process)));
+    names.retain(|name| maker(name).is_some_and(|process| !process::is_alive(process)));
     Ok(names)
 }
 

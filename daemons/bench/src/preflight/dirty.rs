@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kraken_core::{Error, ErrorKind, Result};
 
-use super::process_is_alive;
+use crate::process;
 
 /// Raised `vm.dirty_ratio` and `vm.dirty_background_ratio`, so that a run measures programs and
 /// links rather than the disk; dropping this restores them.
@@ -114,7 +114,7 @@ impl Places {
             self.remove_saved()?;
             return Ok(Leftover::None);
         };
-        if process_is_alive(saved.process) {
+        if process::is_alive(saved.process) {
             return Ok(Leftover::Alive(saved.process));
         }
         self.restore(&saved)?;

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use kraken_p2p::sim::{Figures, Report};
 
 use crate::file::{Column, ScenarioFile};
+use crate::outcome::Outcome;
 use crate::policy::PolicyName;
 use crate::table;
-use crate::targets::{Limit, Measure, Outcome, Target};
+use crate::targets::{Limit, Measure, Target};
 use crate::variants::{Runs, Variant};
 
 /// A scenario and the runs that its row takes.

@@ -73,6 +73,16 @@ fn calls_and_announces_that_are_too_many() {
     let mut scenario = odd(Odd::Spins, 2);
     scenario.groups[1] = Group { policy: Arc::new(asks(4)), ..Group::new("others", 3000) };
     assert_eq!(broken(&scenario, "has a timer that goes off too often").ending, "storm");
+    for (odd, words) in [
+        (Odd::Refuses, "asks too often within a second"),
+        (Odd::Echoes, "told of something too often within a second"),
+        (Odd::Tells, "tells one peer of more pieces than there are"),
+        (Odd::Redials, "dials too often"),
+    ] {
+        let mut scenario = self::odd(odd, 1);
+        scenario.origins[0].policy = Arc::clone(&scenario.groups[0].policy);
+        assert_eq!(broken(&scenario, words).ending, "storm");
+    }
     let report = run(&odd(Odd::Announces, 1), 1).unwrap();
     assert!(report.violations[0].contains("announces too often too early"));
     assert!(report.announces_early > 8);

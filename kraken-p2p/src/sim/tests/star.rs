@@ -12,7 +12,7 @@ use crate::sim::{Limits, Peer, Policy};
 use crate::swarm::{
     Announced, CloseReason, ConnId, Counters, DemandId, Output, PieceOutcome, Refused, TorrentSpec,
 };
-use crate::wire::{Handshake, Message};
+use crate::wire::{ErrorCode, Handshake, Message};
 
 /// How the peers behave.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,6 +57,14 @@ pub(super) enum Odd {
     DialsNobody,
     /// It asks for the same piece for ever.
     AsksForOne,
+    /// It refuses whatever it is asked for, and asks again for what is refused.
+    Refuses,
+    /// It says that it has all, and says so to whoever says so.
+    Echoes,
+    /// It tells of a piece, and of two whenever it is told of one.
+    Tells,
+    /// It dials in vain, and again when that has failed.
+    Redials,
     /// It dials an agent.
     DialsAgents,
     /// It dials an agent, and again when that has sent a wrong piece.
@@ -185,7 +193,7 @@ impl Peer for StarPeer {
         let peers = result.unwrap().peers.into_iter().filter(|peer| peer.origin != agents);
         let is_first = self.next_dial.is_none();
         self.next_dial = peers.min_by_key(|peer| peer.peer_id);
-        if self.is(Odd::DialsNobody) {
+        if matches!(self.star.odd, Odd::DialsNobody | Odd::Redials) {
             self.dial_in_vain(*torrent, |peer, _| peer.ip = "10.200.0.1".into());
         } else if is_first || !self.is(Odd::Announces) {
             self.dial(*torrent);
@@ -201,7 +209,18 @@ impl Peer for StarPeer {
 
     fn handle_dialed(&mut self, _now: Time, conn: ConnId, result: Result<Handshake, CloseReason>) {
         match result {
-            Ok(_) => self.ask(conn, self.star.window),
+            Ok(_) => {
+                let message = match self.star.odd {
+                    Odd::Echoes => Message::Complete,
+                    Odd::Tells => Message::AnnouncePiece { index: PieceIndex(0) },
+                    _ => return self.ask(conn, self.star.window),
+                };
+                self.outputs.push_back(Output::Send { conn, message });
+            }
+            Err(_) if self.is(Odd::Redials) => {
+                let torrent = self.conns[&conn];
+                self.dial_in_vain(torrent, |peer, _| peer.ip = "10.200.0.1".into());
+            }
             Err(_) => {
                 assert!(self.is(Odd::DialsNobody), "a dial failed");
                 let torrent = self.conns[&conn];
@@ -229,11 +248,29 @@ impl Peer for StarPeer {
     }
 
     fn handle_message(&mut self, _now: Time, conn: ConnId, message: Message) {
-        if let Message::PieceRequest { index, .. } = message {
-            let torrent = self.conns[&conn];
-            for _ in 0..if self.is(Odd::SendsTwice) { 2 } else { 1 } {
-                self.outputs.push_back(Output::SendPiece { conn, torrent, index, proven: false });
+        let torrent = self.conns[&conn];
+        let mut send = |message| self.outputs.push_back(Output::Send { conn, message });
+        match (self.star.odd, message) {
+            (Odd::Refuses, Message::PieceRequest { index, .. }) => {
+                let (code, text) = (ErrorCode::PieceRequestFailed, "no".to_owned());
+                send(Message::Error { index, code, text });
             }
+            (Odd::Refuses, Message::Error { index, .. }) => {
+                self.torrents.get_mut(&torrent).unwrap().1 = index.0;
+                self.ask(conn, 1);
+            }
+            (Odd::Echoes, Message::Complete) => send(Message::Complete),
+            (Odd::Tells, message @ Message::AnnouncePiece { .. }) => {
+                send(message.clone());
+                send(message);
+            }
+            (odd, Message::PieceRequest { index, .. }) => {
+                for _ in 0..if odd == Odd::SendsTwice { 2 } else { 1 } {
+                    let proven = false;
+                    self.outputs.push_back(Output::SendPiece { conn, torrent, index, proven });
+                }
+            }
+            _ => {}
         }
     }
 

@@ -1,8 +1,8 @@
 //! What an embedder supplies: the contracts behind the protocol.
 //!
-//! Errors are answered by their kind: `NotFound` 404, `Invalid` 400, `Mismatch` 400
-//! `DIGEST_INVALID`, `Conflict` of an upload 409, `TooLarge` 413, `NoSpace` 507, `Unavailable` and
-//! `Pending` 503, `Unsupported` 405, all others 500. The client reads the outermost text of an
+//! Errors are answered by their kind: `NotFound` 404, `Invalid` 400, `Mismatch` of what is pushed
+//! 400 `DIGEST_INVALID`, `Conflict` of an upload 409, `TooLarge` 413, `NoSpace` 507, `Unavailable`
+//! and `Pending` 503, `Unsupported` 405, all others 500. The client reads the outermost text of an
 //! error; its causes are only logged. Every method may be called by many requests at once, and its
 //! future may be dropped at any await when a client goes away.
 

@@ -99,6 +99,11 @@ impl Failure {
             ErrorKind::Conflict if subject == Subject::Upload => {
                 Self::new(StatusCode::CONFLICT, subject.invalid(), told)
             }
+            // What the registry has is wrong, not what the client said.
+            ErrorKind::Mismatch if matches!(subject, Subject::Blob | Subject::Manifest) => {
+                let message = "what the registry has of it is not what its digest says";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
+            }
             ErrorKind::Mismatch => Self::bad_request(Code::DigestInvalid, told),
             ErrorKind::TooLarge => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, told)

@@ -187,6 +187,7 @@ fn download(download: &DownloadStatus) -> serde_json::Value {
             DownloadPhase::Verifying => "verifying",
             DownloadPhase::Complete => "complete",
             DownloadPhase::Failed => "failed",
+            DownloadPhase::Left => "left",
         },
         "length": download.blob_len,
         "bytes_verified": download.bytes_verified,

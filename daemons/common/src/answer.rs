@@ -8,6 +8,7 @@ use http::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
 };
 use http::{HeaderMap, Response, StatusCode};
+use kraken_core::http::{FAILURE_HEADER, FAILURE_MISMATCH};
 use kraken_core::{Cause, Error, ErrorKind, Result};
 use serde::Serialize;
 
@@ -33,14 +34,23 @@ pub fn status_of(kind: ErrorKind) -> StatusCode {
 }
 
 /// The answer to a failure: the status of its kind. The body is the failure as plain text, but
-/// empty for 202, 404 and 409, which clients expect so.
+/// empty for 202, 404 and 409, which clients expect so. [`FAILURE_HEADER`] tells a blob of other
+/// bytes from other failures of 500.
 pub fn failure(error: &Error) -> Answer {
     let status = status_of(error.kind());
     let bare =
         matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Pending | ErrorKind::Conflict);
     let cause = Cause::from(error);
     let answer = if bare { empty(status) } else { text(status, clip(cause.text()).to_owned()) };
-    because(answer, cause)
+    because(of_kind(answer, error.kind()), cause)
+}
+
+/// `answer` to a failure of this kind, which says so where the status does not.
+pub fn of_kind(mut answer: Answer, kind: ErrorKind) -> Answer {
+    if kind == ErrorKind::Mismatch {
+        answer.headers_mut().insert(FAILURE_HEADER, HeaderValue::from_static(FAILURE_MISMATCH));
+    }
+    answer
 }
 
 /// A bare 404 in place of `error`, where clients must take what cannot be asked for as not there.
@@ -202,6 +212,8 @@ mod tests {
         ] {
             let answer = failure(&Error::new(kind, "why"));
             assert_eq!(answer.status(), status, "{kind:?}");
+            let told = answer.headers().contains_key(FAILURE_HEADER);
+            assert_eq!(told, kind == ErrorKind::Mismatch);
             assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body, "{kind:?}");
         }
     }

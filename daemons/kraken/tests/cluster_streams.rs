@@ -3,6 +3,7 @@
 mod cluster;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use kraken_core::Digest;
 use serde_json::json;
@@ -61,6 +62,47 @@ fn agents_and_the_proxy_pass_a_blob_on_while_the_backend_sends_it_once() {
     for (sent, bytes) in reads {
         assert!(bytes == blob);
         assert!(sent > 0 && sent < blob.len() as u64, "{sent}: it was cold, and streams");
+    }
+    assert_eq!(cluster.backend_sent(), blob.len() as u64);
+}
+
+/// The first owner finds out, the others and the agents believe it.
+#[test]
+fn other_bytes_at_the_backend_are_sent_once_and_nobody_waits_any_longer() {
+    let plan = Plan { origins: 3, agents: 2, slow_backend: Some(2_000_000), ..Plan::default() };
+    let (cluster, mut blob, digest) = cold(&plan, 69, 4_000_000);
+    blob[1_500_000] ^= 1;
+    std::fs::write(cluster.backend_file(&digest), &blob).unwrap();
+    let addrs = [cluster.agents[0].registry, cluster.agents[1].registry, cluster.proxy.http];
+    let readers = addrs.map(|addr| Arriving::get(addr, &path(&digest), PIECE_LEN).unwrap());
+    let started = Instant::now();
+    for reader in readers {
+        let broken = reader.whole().unwrap_err();
+        assert!(broken.to_string().contains("shorter"), "{broken}");
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?} for two seconds of bytes");
+    for agent in &cluster.agents {
+        let log = agent.role.log();
+        let told = log.lines().any(|line| {
+            line.contains("download failed")
+                && line.contains("the backend of library/cold has other bytes")
+                && line.contains(&digest.to_string())
+        });
+        assert!(told, "{log}");
+    }
+    let again = http::try_get(cluster.agents[0].registry, &path(&digest)).unwrap();
+    assert!(again.status >= 500, "{again:?}");
+    assert_eq!(cluster.backend_sent(), blob.len() as u64);
+}
+
+#[test]
+fn without_streaming_too_the_backend_sends_a_blob_once() {
+    let mut plan = Plan { origins: 3, slow_backend: Some(2_000_000), ..Plan::default() };
+    plan.origin_flags = vec!["--no-stream".to_owned()];
+    let (cluster, blob, digest) = cold(&plan, 70, 2_000_000);
+    for addr in [cluster.agents[0].registry, cluster.proxy.http] {
+        assert!(http::get(addr, &path(&digest)).body == blob);
     }
     assert_eq!(cluster.backend_sent(), blob.len() as u64);
 }

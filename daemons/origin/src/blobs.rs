@@ -105,15 +105,21 @@ pub(crate) async fn torrent_meta(
     }
 }
 
-/// The same of a blob that is here, or that this origin brings at this moment; nothing is begun.
-pub(crate) async fn known_meta(parts: &Parts, digest: &Digest) -> Result<TorrentMeta> {
-    match find(parts, digest).await? {
-        Some(blob) => ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final),
-        None => {
-            let brings = parts.fetches.brings(digest);
-            brings.ok_or_else(|| Error::not_found(format!("{digest} is not here")))
-        }
+/// The same of a blob that is here, or that this origin brings at this moment and passes on as it
+/// comes, or why it could not bring it lately; nothing is begun.
+pub(crate) async fn known_meta(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+) -> Result<TorrentMeta> {
+    if let Some(blob) = find(parts, digest).await? {
+        return ensure_metainfo(parts, &blob).await.map(TorrentMeta::Final);
     }
+    let brings = parts.fetches.brings(digest).filter(|_| parts.streams);
+    brings.ok_or_else(|| {
+        let failure = parts.fetches.failure(namespace, digest);
+        failure.unwrap_or_else(|| Error::not_found(format!("{digest} is not here")))
+    })
 }
 
 /// The blob's length, from the backend when it is not here and `local` is not set. Moves nothing.

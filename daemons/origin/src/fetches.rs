@@ -66,17 +66,23 @@ struct Failure {
     text: String,
 }
 
+impl State {
+    fn failure(&mut self, namespace: &Namespace, digest: &Digest) -> Option<Error> {
+        self.failures.retain(|_, failure| failure.at.elapsed() < limits::FAILURE_TTL);
+        let Failure { kind, text, .. } = self.failures.get(&(*digest, namespace.clone()))?;
+        Some(Error::new(*kind, text.clone()))
+    }
+}
+
 impl Fetches {
     /// The caller must fetch the blob from the backend of `namespace`; or why it cannot be had now.
     pub(crate) fn enter(this: &Arc<Self>, namespace: &Namespace, digest: &Digest) -> Result<Fetch> {
         let mut state = this.lock();
-        state.failures.retain(|_, failure| failure.at.elapsed() < limits::FAILURE_TTL);
         if state.fetching.contains_key(digest) {
             return Err(pending(digest));
         }
-        if let Some(Failure { kind, text, .. }) = state.failures.get(&(*digest, namespace.clone()))
-        {
-            return Err(Error::new(*kind, text.clone()));
+        if let Some(failure) = state.failure(namespace, digest) {
+            return Err(failure);
         }
         if state.fetching.len() >= limits::FETCHES_MAX {
             let max = limits::FETCHES_MAX;
@@ -106,10 +112,12 @@ impl Fetches {
                 return Ok(meta.clone());
             }
         }
-        match self.lock().failures.get(&(*digest, namespace.clone())) {
-            Some(Failure { kind, text, .. }) => Err(Error::new(*kind, text.clone())),
-            None => Err(pending(digest)),
-        }
+        Err(self.failure(namespace, digest).unwrap_or_else(|| pending(digest)))
+    }
+
+    /// Why a blob could not be had lately.
+    pub(crate) fn failure(&self, namespace: &Namespace, digest: &Digest) -> Option<Error> {
+        self.lock().failure(namespace, digest)
     }
 
     /// What is known of a blob that this origin brings from the backend at this moment.

@@ -1,6 +1,7 @@
 //! Blobs from another owner, which brings them from the backend.
 
 use futures_util::future::join_all;
+use kraken_core::http::is_verdict;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
 
 use crate::fetches::Fetch;
@@ -10,7 +11,8 @@ use crate::pull::discard;
 
 /// Gets the blob from another owner that has it or brings it from the backend, or else from one
 /// before this one in the ring, which begins to; whether it is here then. Without news for a while
-/// this origin brings it itself.
+/// this origin brings it itself. It fails when one of them has found that the backend has other
+/// bytes under the digest: this origin would find no others.
 pub(crate) async fn follow(
     parts: &Parts,
     namespace: &Namespace,
@@ -20,11 +22,17 @@ pub(crate) async fn follow(
     let others = parts.membership.other_owners(&digest);
     let asked = others.into_iter().map(|owner| async move {
         let known = parts.cluster.origin(&owner).known_meta(namespace, &digest).await;
-        Some((owner, known.ok()?))
+        (owner, known)
     });
-    for (owner, meta) in join_all(asked).await.into_iter().flatten() {
-        if follow_one(parts, namespace, under_way, owner, meta).await? {
-            return Ok(true);
+    for (owner, known) in join_all(asked).await {
+        match known {
+            Ok(meta) => {
+                if follow_one(parts, namespace, under_way, owner, meta).await? {
+                    return Ok(true);
+                }
+            }
+            Err(error) if is_verdict(&error) => return Err(error),
+            Err(_) => {}
         }
     }
     for owner in parts.membership.owners_before(&digest) {
@@ -34,6 +42,7 @@ pub(crate) async fn follow(
                     return Ok(true);
                 }
             }
+            Err(error) if is_verdict(&error) => return Err(error),
             Err(error) => {
                 tracing::debug!(%digest, owner, %error, "that owner does not bring the blob");
             }
@@ -61,12 +70,34 @@ async fn follow_one(
     parts.followed.end(&digest);
     let Err(error) = came else { return Ok(true) };
     tracing::info!(%digest, owner, %error, "goes on without that owner");
-    if error.kind() == ErrorKind::Mismatch {
-        // Nothing of that attempt is of use.
-        parts.node.remove(&digest).await?;
-        discard(parts, &digest).await?;
+    if error.kind() != ErrorKind::Mismatch {
+        return Ok(false);
     }
-    Ok(false)
+    // Nothing of that attempt is of use.
+    parts.node.remove(&digest).await?;
+    discard(parts, &digest).await?;
+    match verdict(parts, namespace, &digest, &owner).await {
+        Some(error) => Err(error),
+        None => Ok(false),
+    }
+}
+
+/// What an owner finds whose bytes make another blob: that its backend has no others, unless the
+/// bytes changed on their way, or it has begun anew meanwhile. It may still be about to find out.
+async fn verdict(
+    parts: &Parts,
+    namespace: &Namespace,
+    digest: &Digest,
+    owner: &str,
+) -> Option<Error> {
+    for _ in 0..limits::VERDICT_LOOKS {
+        match parts.cluster.origin(owner).known_meta(namespace, digest).await {
+            Ok(TorrentMeta::Provisional(_)) => tokio::time::sleep(limits::ASK_AGAIN_AFTER).await,
+            Err(error) if is_verdict(&error) => return Some(error),
+            Ok(_) | Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Downloads a blob from the owner that is followed, as long as pieces come, or it says that it

@@ -46,6 +46,10 @@ pub(crate) const STALLS_MAX: u32 = 24;
 /// The pause before an owner that gave no answer is asked once more whether it still brings a blob.
 pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often an owner whose bytes make another blob is asked what it makes of that: it has the same
+/// bytes to hash, and began to sooner.
+pub(crate) const VERDICT_LOOKS: u32 = 10;
+
 /// Ranges of one blob that are fetched before their turn at once, each over a connection of its
 /// own.
 pub(crate) const RANGES_AT_ONCE_MAX: usize = 4;

@@ -50,7 +50,9 @@ pub(crate) async fn pull(
     let backend = parts.router.route(namespace)?;
     let (download, meta) = begin(parts, namespace, &digest, stat).await?;
     under_way.tell(download.metainfo(), true);
-    replicate::ask_to_follow(parts, namespace, &digest);
+    if parts.streams {
+        replicate::ask_to_follow(parts, namespace, &digest);
+    }
     let at = AtomicU64::new(0);
     let early = Mutex::default();
     let pull =

@@ -134,9 +134,10 @@ async fn internal(
         (&Method::GET, ["namespace", namespace, "blobs", digest, "metainfo"]) => {
             let (namespace, digest) = (namespace.parse()?, path::digest(digest)?);
             let asks = request.headers().get(PROVISIONAL_HEADER);
-            if let Some(asks) = asks.filter(|_| parts.streams) {
-                let meta = match asks == PROVISIONAL_KNOWN {
-                    true => blobs::known_meta(parts, &digest).await?,
+            let only_known = asks.is_some_and(|asks| asks == PROVISIONAL_KNOWN);
+            if only_known || asks.is_some() && parts.streams {
+                let meta = match only_known {
+                    true => blobs::known_meta(parts, &namespace, &digest).await?,
                     false => blobs::torrent_meta(parts, &namespace, &digest).await?,
                 };
                 let mut answer = answer::json_bytes(meta.to_json());

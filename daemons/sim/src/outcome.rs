@@ -187,7 +187,7 @@ targets: {copies_crossing: 5}
 blobs: [{name: b, size: 30MB, piece: 1MiB}]
 hosts:
   - {name: fast, count: 4, link: 300MB/s}
-  - {name: slow, count: 12, link: 1MB/s, counted: no}
+  - {name: slow, count: 12, link: 1MB/s, joins: from 5s over 1s, counted: no}
 origins: [{count: 1, link: 1.2GB/s}]
 targets: {first_piece_p50: 700ms}
 ";

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use kraken_common::HostList;
 use kraken_core::http::{
     Client, ClientConfig, Method, Request, Response, escape_segment, first_answering, header,
-    is_network_error,
+    is_network_error, is_verdict,
 };
 use kraken_core::{
     Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, PeerContext, Result,
@@ -112,9 +112,9 @@ impl Origins {
         }
     }
 
-    /// The metainfo of `digest`. The owners are asked in their order: 202 ends that, any other
-    /// failure (404 too: an owner may have lost the blob) is the next one's chance, and the last
-    /// failure counts.
+    /// The metainfo of `digest`. The owners are asked in their order: 202 ends that, and that the
+    /// backend has other bytes under the digest; any other failure (404 too: an owner may have lost
+    /// the blob) is the next one's chance, and the last failure counts.
     pub(crate) async fn metainfo(
         &self,
         namespace: Namespace,
@@ -259,7 +259,9 @@ impl Origins {
         for owner in owners.iter() {
             match self.ask_metainfo(owner, key).await {
                 Ok(relayed) => return Ok(relayed),
-                Err(e) if e.kind() == ErrorKind::Pending => return Err(Failure::new(e)),
+                Err(e) if e.kind() == ErrorKind::Pending || is_verdict(&e) => {
+                    return Err(Failure::new(e));
+                }
                 Err(e) => failure = Some(e),
             }
         }

@@ -153,7 +153,9 @@ impl Service {
 /// has a status of its own.
 fn relay_failure(failure: &Failure) -> Answer {
     match status_of(failure.error()).and_then(|status| StatusCode::from_u16(status).ok()) {
-        Some(status) => refusal(status, format!("origin: {failure}")),
+        Some(status) => {
+            answer::of_kind(refusal(status, format!("origin: {failure}")), failure.kind())
+        }
         None => answer::failure(failure.error()),
     }
 }

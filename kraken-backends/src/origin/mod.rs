@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future;
-use kraken_core::http::{Client, is_network_error, status_of};
+use kraken_core::http::{Client, is_network_error, is_verdict, status_of};
 use kraken_core::{Digest, Error, ErrorKind, MetaInfo, Namespace, PeerContext, Result};
 
 use crate::hosts::Hosts;
@@ -267,5 +267,5 @@ impl Default for OriginConfig {
 fn is_of_the_host(error: &Error) -> bool {
     is_network_error(error)
         || error.kind() == ErrorKind::Unavailable
-        || status_of(error).is_some_and(|status| status >= 500)
+        || status_of(error).is_some_and(|status| status >= 500) && !is_verdict(error)
 }

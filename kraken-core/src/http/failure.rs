@@ -8,6 +8,13 @@ use ::http::{HeaderMap, StatusCode};
 use crate::error::chain;
 use crate::{Error, ErrorKind};
 
+/// The header of an answer that says more of a failure than its status; uber/kraken's programs do
+/// not send it.
+pub const FAILURE_HEADER: &str = "kraken-failure";
+
+/// The value of [`FAILURE_HEADER`] when the bytes of a blob are not what its digest says.
+pub const FAILURE_MISMATCH: &str = "mismatch";
+
 /// An answer came, with a status the request did not expect.
 ///
 /// It is the source of the [`Error`] that [`Client::send`](super::Client::send) returns.
@@ -73,7 +80,12 @@ impl StatusError {
     }
 
     pub(super) fn into_error(self, what: &str) -> Error {
-        Error::new(kind_of(self.status), what.to_owned()).with_source(self)
+        let failure = self.headers.get(FAILURE_HEADER);
+        let kind = match failure.is_some_and(|failure| failure == FAILURE_MISMATCH) {
+            true => ErrorKind::Mismatch,
+            false => kind_of(self.status),
+        };
+        Error::new(kind, what.to_owned()).with_source(self)
     }
 }
 
@@ -131,6 +143,12 @@ impl StdError for NetworkError {}
 /// The status an unexpected answer had, if `error` or a cause of it is a [`StatusError`].
 pub fn status_of(error: &Error) -> Option<u16> {
     chain(error).find_map(|e| e.downcast_ref::<StatusError>()).map(|e| e.status.as_u16())
+}
+
+/// Whether the other side has found that the bytes of a blob are not what its digest says: nobody
+/// else need be asked.
+pub fn is_verdict(error: &Error) -> bool {
+    error.kind() == ErrorKind::Mismatch && status_of(error).is_some()
 }
 
 /// Whether `error` or a cause of it is a [`NetworkError`]: nothing is known of the host but that

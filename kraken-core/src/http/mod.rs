@@ -27,6 +27,9 @@ pub use client::{Client, ClientConfig, Scheme};
 pub use connect::{BoxError, Connector, tcp_connector};
 pub use escape::escape_segment;
 pub use failover::first_answering;
-pub use failure::{NetworkCause, NetworkError, StatusError, is_network_error, status_of};
+pub use failure::{
+    FAILURE_HEADER, FAILURE_MISMATCH, NetworkCause, NetworkError, StatusError, is_network_error,
+    is_verdict, status_of,
+};
 pub use request::Request;
 pub use response::{Response, ResponseBody};

@@ -152,7 +152,11 @@ impl Driver {
             Action::Command(command) => self.apply_command(now, command),
             Action::Wished => {
                 for ((digest, id), range) in self.wishes.take() {
+                    let is_taken_back = range.is_none();
                     self.swarm.set_demand(now, &digest, id, range);
+                    if is_taken_back {
+                        self.note_left(now, &digest);
+                    }
                 }
             }
             Action::Recalled => self.let_go(now),
@@ -442,8 +446,7 @@ impl Driver {
     /// A torrent is gone; whoever waits for it is told so.
     pub(super) fn fail(&mut self, now: Time, entry: &Entry, kind: ErrorKind, text: &str) {
         if entry.is_running() {
-            self.totals.failed += 1;
-            self.note_ended(now, entry, DownloadPhase::Failed);
+            self.note_ended(now, entry, DownloadPhase::Failed, text);
         }
         entry.fail(kind, text);
     }

@@ -51,7 +51,7 @@ pub use config::{NodeConfig, PeerIdFactory};
 pub use download::Download;
 pub use landing::Landing;
 pub use running::{DownloadPhase, DownloadStatus};
-pub use stats::{DownloadTotals, NodeStats};
+pub use stats::{DownloadTotal, DownloadTotals, NodeStats};
 pub use stream::BlobStream;
 pub use subscription::Progress;
 pub use timeline::DownloadTimes;
@@ -231,7 +231,9 @@ impl Node {
         downloads.extend(asking);
         // Those that ended stay in their order.
         let order = |download: &DownloadStatus| match download.phase {
-            DownloadPhase::Complete | DownloadPhase::Failed => (true, Reverse(Duration::ZERO)),
+            DownloadPhase::Complete | DownloadPhase::Failed | DownloadPhase::Left => {
+                (true, Reverse(Duration::ZERO))
+            }
             _ => (false, Reverse(download.age)),
         };
         downloads.sort_by_key(order);

@@ -139,43 +139,14 @@ impl Driver {
     fn completed(&mut self, digest: Digest) {
         let Some(mut entry) = self.entries.remove(&digest) else { return };
         let now = self.shared.clock.now();
-        let was_running = entry.is_running();
         entry.timeline.on_complete(now);
-        let bytes = entry.torrent.geometry.blob_len();
         entry.state.send_modify(|state| {
             state.progress.complete = true;
             state.progress.pieces = state.progress.pieces_total;
         });
-        let progress = entry.state.borrow().progress;
-        let took = entry.since.map(|since| now.since(since));
-        let times = entry.timeline.times(now, entry.torrent.disk_time(), true);
-        if let Some(took) = took {
-            self.totals.completed += 1;
-            self.totals.completed_bytes += bytes;
-            self.totals.completed_time += took;
-            self.totals.times += times;
+        if entry.since.is_some() {
+            self.note_ended(now, &entry, DownloadPhase::Complete, "");
         }
-        if was_running {
-            self.note_ended(now, &entry, DownloadPhase::Complete);
-        }
-        let ms = |time: Duration| time.as_millis() as u64;
-        tracing::info!(
-            %digest,
-            namespace = %entry.torrent.namespace,
-            bytes,
-            duration_ms = took.map(ms),
-            bytes_from_origins = progress.bytes_from_origins,
-            bytes_from_peers = progress.bytes_from_peers,
-            metainfo_ms = ms(times.metainfo),
-            tracker_ms = ms(times.tracker),
-            peers_ms = ms(times.peers),
-            first_piece_ms = ms(times.first_piece),
-            pieces_ms = ms(times.pieces),
-            stalled_ms = ms(times.stalled),
-            disk_ms = ms(times.disk),
-            verification_ms = ms(times.verification),
-            "download complete"
-        );
         self.entries.insert(digest, entry);
     }
 

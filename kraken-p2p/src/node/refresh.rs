@@ -87,7 +87,6 @@ impl Driver {
         reason: &str,
     ) -> Option<Arc<Torrent>> {
         let entry = self.entries.remove(digest)?;
-        tracing::info!(%digest, reason, "download ends");
         self.fail(now, &entry, kind, reason);
         self.swarm.remove_torrent(now, digest);
         Some(Arc::clone(&entry.torrent))

@@ -48,6 +48,8 @@ pub enum DownloadPhase {
     Complete,
     /// Nothing: it was given up.
     Failed,
+    /// Nothing: nobody waits for it any more, and it is not all here.
+    Left,
 }
 
 /// The calls that wait for metainfo: at most as many as there are callers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kraken_core::Digest;
 
+use super::running::DownloadStatus;
 use super::timeline::DownloadTimes;
 use crate::swarm::{Counters as SwarmCounters, TorrentSnapshot};
 
@@ -44,16 +45,34 @@ pub struct NodeStats {
 /// What became of the downloads that somebody waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DownloadTotals {
-    /// How many were verified and committed.
-    pub completed: u64,
-    /// The bytes of their blobs.
-    pub completed_bytes: u64,
+    /// Those that were verified and committed.
+    pub completed: DownloadTotal,
+    /// Those that were given up.
+    pub failed: DownloadTotal,
+    /// Those for which nobody waited any more before all was here.
+    pub left: DownloadTotal,
+}
+
+/// Downloads that ended alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DownloadTotal {
+    /// How many.
+    pub count: u64,
+    /// Bytes of their pieces that were here in the end.
+    pub bytes: u64,
     /// How long they took together, each from the first who waited.
-    pub completed_time: Duration,
+    pub time: Duration,
     /// Where that time went.
     pub times: DownloadTimes,
-    /// How many were given up.
-    pub failed: u64,
+}
+
+impl DownloadTotal {
+    pub(super) fn add(&mut self, download: &DownloadStatus) {
+        self.count += 1;
+        self.bytes += download.bytes_verified;
+        self.time += download.age;
+        self.times += download.times;
+    }
 }
 
 /// The counters that tasks write.

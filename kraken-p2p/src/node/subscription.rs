@@ -39,8 +39,16 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) digest: Digest,
-    id: DemandId,
+    /// Before the demand: who learns that nobody demands anything sees that nobody watches.
     pub(super) state: watch::Receiver<State>,
+    demand: Demand,
+}
+
+/// What somebody demands of a torrent, until it is dropped.
+#[derive(Debug)]
+struct Demand {
+    digest: Digest,
+    id: DemandId,
     wishes: Arc<Wishes>,
 }
 
@@ -61,24 +69,24 @@ impl Subscription {
     /// Watches a torrent, without any demand.
     pub(super) fn new(digest: Digest, state: watch::Receiver<State>, wishes: Arc<Wishes>) -> Self {
         let id = DemandId(wishes.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { digest, id, state, wishes }
+        Self { digest, state, demand: Demand { digest, id, wishes } }
     }
 
     /// Another one of the same torrent, without any demand.
     pub(super) fn another(&self) -> Self {
-        Self::new(self.digest, self.state.clone(), Arc::clone(&self.wishes))
+        Self::new(self.digest, self.state.clone(), Arc::clone(&self.demand.wishes))
     }
 
     /// Waits for these bytes from now on, in place of those before.
     pub(super) fn set_demand(&self, range: Range<u64>) {
         // A torrent that is gone must not be mistaken for its successor.
         if self.state.borrow().failure.is_none() {
-            self.wishes.put(self.digest, self.id, Some(range));
+            self.demand.wishes.put(self.digest, self.demand.id, Some(range));
         }
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Demand {
     fn drop(&mut self) {
         self.wishes.put(self.digest, self.id, None);
     }

@@ -1,5 +1,7 @@
 //! What the driver tells of downloads.
 
+use std::time::Duration;
+
 use kraken_core::{Digest, PieceIndex, Time};
 
 use super::driver::{Driver, Entry};
@@ -26,16 +28,80 @@ impl Driver {
         list
     }
 
-    /// Notes how a download ended that somebody waited for; how it went.
-    pub(super) fn note_ended(&mut self, now: Time, entry: &Entry, phase: DownloadPhase) {
+    /// Notes how a download ended that somebody waited for; how it went, and why it did not go on.
+    pub(super) fn note_ended(
+        &mut self,
+        now: Time,
+        entry: &Entry,
+        phase: DownloadPhase,
+        reason: &str,
+    ) {
         let Some(since) = entry.since else { return };
-        let peers =
-            self.swarm.snapshot(&entry.torrent.digest).map_or(0, |torrent| torrent.conns.len());
+        let digest = &entry.torrent.digest;
+        let peers = self.swarm.snapshot(digest).map_or(0, |torrent| torrent.conns.len());
         let status = DownloadStatus { phase, ..entry.status(now, since, peers) };
+        status.log(reason);
+        let totals = match phase {
+            DownloadPhase::Complete => &mut self.totals.completed,
+            DownloadPhase::Failed => &mut self.totals.failed,
+            _ => &mut self.totals.left,
+        };
+        totals.add(&status);
+        if phase == DownloadPhase::Left {
+            // Who reads many ranges of a blob leaves it as often.
+            self.ended.retain(|it| it.phase != phase || it.digest != status.digest);
+        }
         if self.ended.len() >= ENDED_KEPT {
             self.ended.pop_front();
         }
         self.ended.push_back(status);
+    }
+
+    /// Somebody does not wait for a torrent any more. If it was the last one, and pieces are still
+    /// missing, that download has ended.
+    pub(super) fn note_left(&mut self, now: Time, digest: &Digest) {
+        let Some(mut entry) = self.entries.remove(digest) else { return };
+        let progress = entry.state.borrow().progress;
+        if entry.state.receiver_count() == 0 && progress.pieces < progress.pieces_total {
+            self.note_ended(now, &entry, DownloadPhase::Left, "nobody waits for it any more");
+            entry.since = None;
+        }
+        self.entries.insert(*digest, entry);
+    }
+}
+
+impl DownloadStatus {
+    /// Says how it ended.
+    fn log(&self, reason: &str) {
+        let (times, ms) = (&self.times, |time: Duration| time.as_millis() as u64);
+        macro_rules! say {
+            ($message:literal $($more:tt)*) => {
+                tracing::info!(
+                    digest = %self.digest,
+                    namespace = %self.namespace,
+                    bytes = self.blob_len,
+                    duration_ms = ms(self.age),
+                    bytes_from_origins = self.bytes_from_origins,
+                    bytes_from_peers = self.bytes_from_peers,
+                    metainfo_ms = ms(times.metainfo),
+                    tracker_ms = ms(times.tracker),
+                    peers_ms = ms(times.peers),
+                    first_piece_ms = ms(times.first_piece),
+                    pieces_ms = ms(times.pieces),
+                    stalled_ms = ms(times.stalled),
+                    disk_ms = ms(times.disk),
+                    verification_ms = ms(times.verification),
+                    $($more)*
+                    $message
+                )
+            };
+        }
+        match self.phase {
+            DownloadPhase::Complete => say!("download complete"),
+            DownloadPhase::Failed => say!("download failed" reason,),
+            _ if self.age >= LEFT_LOGGED_AFTER => say!("download left" reason,),
+            _ => {}
+        }
     }
 }
 
@@ -75,6 +141,9 @@ impl Entry {
         }
     }
 }
+
+/// Ranges that were here sooner than this are no news.
+const LEFT_LOGGED_AFTER: Duration = Duration::from_secs(1);
 
 /// Downloads that have ended and are still told of.
 const ENDED_KEPT: usize = 100;

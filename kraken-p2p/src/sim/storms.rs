@@ -26,7 +26,8 @@ pub(super) enum Cause {
     Piece,
     /// Somebody has got a piece: told once over each connection.
     Told,
-    /// Bytes of a piece have come, or it is asked for one or no longer asked: as many as others ask.
+    /// Bytes of a piece have come, or it is asked for one or no longer asked: as many as others
+    /// ask.
     Bounded,
     /// Something else has come, or is there.
     News,

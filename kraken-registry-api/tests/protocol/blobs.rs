@@ -186,7 +186,7 @@ async fn kinds_of_errors_become_statuses() {
     for (kind, status, code) in [
         (ErrorKind::NotFound, 404, "BLOB_UNKNOWN"),
         (ErrorKind::Invalid, 400, "DIGEST_INVALID"),
-        (ErrorKind::Mismatch, 400, "DIGEST_INVALID"),
+        (ErrorKind::Mismatch, 500, "UNKNOWN"),
         (ErrorKind::TooLarge, 413, "SIZE_INVALID"),
         (ErrorKind::NoSpace, 507, "UNAVAILABLE"),
         (ErrorKind::Unavailable, 503, "UNAVAILABLE"),

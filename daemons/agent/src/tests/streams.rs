@@ -103,7 +103,7 @@ impl Scene {
         let (_, body) = get(self.agent.server_addr(), "/x/downloads").await;
         let list = serde_json::from_slice::<Vec<Value>>(&body).unwrap();
         let ended = |download: &&Value| {
-            ["complete", "failed"].contains(&download["state"].as_str().unwrap())
+            ["complete", "failed", "left"].contains(&download["state"].as_str().unwrap())
         };
         list.iter().filter(|download| !ended(download)).count()
     }

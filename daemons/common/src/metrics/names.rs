@@ -124,10 +124,12 @@ groups! {
             "The lengths of the blobs of completed downloads";
         NODE_COMPLETED_DOWNLOAD_SECONDS Counter "kraken_node_completed_download_seconds_total" []
             "The durations of completed downloads, from the first who waited";
-        NODE_DOWNLOAD_PART_SECONDS Counter "kraken_node_download_part_seconds_total" ["part"]
-            "Where the time of completed downloads went: metainfo, tracker, peers, first_piece, pieces, verification; beside that stalled and disk";
+        NODE_DOWNLOAD_PART_SECONDS Counter "kraken_node_download_part_seconds_total" ["end", "part"]
+            "Where the time of downloads went that ended so (complete, failed, left): metainfo, tracker, peers, first_piece, pieces, verification; beside that stalled and disk";
         NODE_FAILED_DOWNLOADS Counter "kraken_node_failed_downloads_total" []
             "Downloads given up while somebody waited";
+        NODE_LEFT_DOWNLOADS Counter "kraken_node_left_downloads_total" []
+            "Downloads of which nobody wanted any more before all was here, such as those of ranges";
         NODE_MISMATCHED_BLOBS Counter "kraken_node_mismatched_blobs_total" []
             "Blobs thrown away and fetched again because they did not match their digest";
         NODE_CONNECTIONS Gauge "kraken_node_connections" []

@@ -36,14 +36,22 @@ impl Figures {
         self.set(&names::NODE_VIOLATIONS, stats.violations);
         self.set(&names::NODE_BANNED_PEERS, swarm.bans);
         self.set(&names::NODE_MISMATCHED_BLOBS, swarm.blobs_mismatched);
-        self.set(&names::NODE_COMPLETED_DOWNLOADS, downloads.completed);
-        self.set(&names::NODE_COMPLETED_DOWNLOAD_BYTES, downloads.completed_bytes);
-        let secs = downloads.completed_time.as_secs_f64();
+        self.set(&names::NODE_COMPLETED_DOWNLOADS, downloads.completed.count);
+        self.set(&names::NODE_COMPLETED_DOWNLOAD_BYTES, downloads.completed.bytes);
+        let secs = downloads.completed.time.as_secs_f64();
         self.set_real(&names::NODE_COMPLETED_DOWNLOAD_SECONDS, secs);
-        for (part, time) in downloads.times.named() {
-            self.set_real_with(&names::NODE_DOWNLOAD_PART_SECONDS, &[part], time.as_secs_f64());
+        for (end, total) in [
+            ("complete", downloads.completed),
+            ("failed", downloads.failed),
+            ("left", downloads.left),
+        ] {
+            for (part, time) in total.times.named() {
+                let time = time.as_secs_f64();
+                self.set_real_with(&names::NODE_DOWNLOAD_PART_SECONDS, &[end, part], time);
+            }
         }
-        self.set(&names::NODE_FAILED_DOWNLOADS, downloads.failed);
+        self.set(&names::NODE_FAILED_DOWNLOADS, downloads.failed.count);
+        self.set(&names::NODE_LEFT_DOWNLOADS, downloads.left.count);
         self.set_len(&names::NODE_DOWNLOADS, stats.downloads_running);
         self.set_len(&names::NODE_CONNECTIONS, stats.conns);
         self.set_len(&names::NODE_TORRENTS, stats.torrents_len);

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) slow_backend: Option<u64>,
     /// Put in front of the origins' command line.
     pub(crate) origin_wrapper: Vec<String>,
+    /// Put behind every origin's command line.
+    pub(crate) origin_flags: Vec<String>,
     /// Put in front of the proxy's command line.
     pub(crate) proxy_wrapper: Vec<String>,
 }
@@ -97,6 +99,7 @@ impl Cluster {
             let mut role = Role::new(dir.path(), &name, "origin", &ports, config, http.addr());
             role.reserved = vec![http, peer];
             role.wrapper.clone_from(&plan.origin_wrapper);
+            role.flags.extend_from_slice(&plan.origin_flags);
             role.start();
             role
         });
@@ -235,6 +238,7 @@ impl Default for Plan {
             agent: json!({}),
             proxy: json!({}),
             origin_wrapper: Vec::new(),
+            origin_flags: Vec::new(),
             proxy_wrapper: Vec::new(),
         }
     }

@@ -84,7 +84,7 @@ impl Download {
 
     /// The blob.
     pub fn digest(&self) -> Digest {
-        self.subscription.digest
+        self.subscription.digest()
     }
 
     /// The blob's length and how it is cut.

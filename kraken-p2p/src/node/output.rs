@@ -144,9 +144,7 @@ impl Driver {
             state.progress.complete = true;
             state.progress.pieces = state.progress.pieces_total;
         });
-        if entry.since.is_some() {
-            self.note_ended(now, &entry, DownloadPhase::Complete, "");
-        }
+        self.note_ended(now, &entry, DownloadPhase::Complete, "");
         self.entries.insert(digest, entry);
     }
 

@@ -95,7 +95,7 @@ impl BlobStream {
 
     /// The blob.
     pub fn digest(&self) -> Digest {
-        self.subscription.digest
+        self.subscription.digest()
     }
 
     /// The next bytes, at most 512 KiB and never none; `None` after the last. After an error it

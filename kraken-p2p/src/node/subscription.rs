@@ -38,7 +38,6 @@ pub(super) struct State {
 /// One who waits for a torrent, with its state. Takes its demand back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
-    pub(super) digest: Digest,
     /// Before the demand: who learns that nobody demands anything sees that nobody watches.
     pub(super) state: watch::Receiver<State>,
     demand: Demand,
@@ -69,26 +68,36 @@ impl Subscription {
     /// Watches a torrent, without any demand.
     pub(super) fn new(digest: Digest, state: watch::Receiver<State>, wishes: Arc<Wishes>) -> Self {
         let id = DemandId(wishes.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { digest, state, demand: Demand { digest, id, wishes } }
+        Self { state, demand: Demand { digest, id, wishes } }
     }
 
     /// Another one of the same torrent, without any demand.
     pub(super) fn another(&self) -> Self {
-        Self::new(self.digest, self.state.clone(), Arc::clone(&self.demand.wishes))
+        Self::new(self.demand.digest, self.state.clone(), Arc::clone(&self.demand.wishes))
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        self.demand.digest
     }
 
     /// Waits for these bytes from now on, in place of those before.
     pub(super) fn set_demand(&self, range: Range<u64>) {
         // A torrent that is gone must not be mistaken for its successor.
         if self.state.borrow().failure.is_none() {
-            self.demand.wishes.put(self.digest, self.demand.id, Some(range));
+            self.demand.make(Some(range));
         }
+    }
+}
+
+impl Demand {
+    fn make(&self, range: Option<Range<u64>>) {
+        self.wishes.put(self.digest, self.id, range);
     }
 }
 
 impl Drop for Demand {
     fn drop(&mut self) {
-        self.wishes.put(self.digest, self.id, None);
+        self.make(None);
     }
 }
 

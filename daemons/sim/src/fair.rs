@@ -6,6 +6,11 @@
 //! downlink is full, its downloads stay at that, the others rise on, until the uplinks are full or
 //! all downlinks are. They change whenever a download begins or ends, and bytes flow like water.
 //! Where uplinks are as fast as downlinks it is the downlinks alone that decide.
+//!
+//! No such share knows that a blob must leave an origin before anybody has it: [`from_origins`]
+//! does.
+
+mod from_origins;
 
 use std::collections::BTreeMap;
 
@@ -22,54 +27,96 @@ pub(crate) struct FairShares {
     pub(crate) downloads: Figures,
 }
 
-/// A download: something to bring over the downlink of a host from a time on.
+/// A download: a blob to bring over the downlink of a host from a time on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Wish {
     host: usize,
-    bytes: f64,
+    blob: usize,
     from_secs: f64,
+}
+
+/// What a run's hosts wanted, over which links, and how long each download took.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Bytes a second, of each host.
+    downlinks: Vec<f64>,
+    /// Bytes a second, of all hosts together.
+    uplinks: f64,
+    /// Bytes a second, of all origins together.
+    origins: f64,
+    /// Bytes, of each blob.
+    lens: Vec<f64>,
+    wishes: Vec<Wish>,
+    took: Vec<f64>,
 }
 
 /// Of a run of a scenario; `None` if no download was finished.
 pub(crate) fn shares(scenario: &Scenario, report: &Report) -> Option<FairShares> {
-    let links: BTreeMap<&str, (f64, f64)> = scenario
-        .groups
-        .iter()
-        .map(|group| {
-            let rates = &group.rates;
-            (group.name.as_str(), (rates.up.bytes_per_sec, rates.down.bytes_per_sec))
-        })
-        .collect();
-    let mut downlinks = Vec::new();
-    let mut uplinks: f64 =
-        scenario.origins.iter().map(|it| it.count as f64 * it.rates.up.bytes_per_sec).sum();
-    let mut wishes = Vec::new();
-    let mut took = Vec::new();
-    for host in &report.hosts {
-        let Some((up, down)) = links.get(group_of(&host.group)) else { continue };
-        uplinks += up;
-        for copy in &host.blobs {
-            let (Some(from_secs), Some(secs)) = (copy.wanted_secs, copy.took_secs) else {
-                continue;
-            };
-            let bytes = report.blobs.get(copy.blob)?.len as f64;
-            wishes.push(Wish { host: downlinks.len(), bytes, from_secs });
-            took.push((copy.blob, secs));
-        }
-        downlinks.push(*down);
-    }
-    let fair = times(&downlinks, uplinks, &wishes);
-    let mut blobs = vec![(0.0, 0.0); report.blobs.len()];
-    for ((blob, secs), fair) in took.iter().zip(&fair) {
-        blobs[*blob].0 += secs;
-        blobs[*blob].1 += fair;
-    }
-    let ratios = blobs.iter().map(|(secs, fair)| secs / fair).enumerate();
-    let finite = ratios.filter(|(_, ratio)| ratio.is_finite());
-    let (worst, worst_blob) = finite.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let each = took.iter().zip(&fair).map(|((_, secs), fair)| secs / fair).collect();
+    let wanted = Wanted::of(scenario, report);
+    let fair = wanted.fair();
+    let (worst_blob, worst) = wanted.worst_blob(&wanted.took, &fair)?;
+    let downloads = wanted.took.iter().zip(&fair).map(|(secs, fair)| secs / fair).collect();
     let worst_blob_name = report.blobs[worst].name.clone();
-    Some(FairShares { worst_blob, worst_blob_name, downloads: Figures::of(each) })
+    Some(FairShares { worst_blob, worst_blob_name, downloads: Figures::of(downloads) })
+}
+
+/// What the slowest blob would come to, divided likewise, if every byte had to leave an origin
+/// first and the origins' uplinks were shared max-min fairly too.
+pub(crate) fn worst_blob_from_origins(scenario: &Scenario, report: &Report) -> Option<f64> {
+    let wanted = Wanted::of(scenario, report);
+    let fair = wanted.fair();
+    let (worst, _) = wanted.worst_blob(&from_origins::times(&wanted, &fair), &fair)?;
+    Some(worst)
+}
+
+impl Wanted {
+    fn of(scenario: &Scenario, report: &Report) -> Self {
+        let links: BTreeMap<&str, (f64, f64)> = scenario
+            .groups
+            .iter()
+            .map(|group| {
+                let rates = &group.rates;
+                (group.name.as_str(), (rates.up.bytes_per_sec, rates.down.bytes_per_sec))
+            })
+            .collect();
+        let origins = scenario.origins.iter();
+        let mut wanted = Self {
+            origins: origins.map(|it| it.count as f64 * it.rates.up.bytes_per_sec).sum(),
+            lens: report.blobs.iter().map(|blob| blob.len as f64).collect(),
+            ..Self::default()
+        };
+        for host in &report.hosts {
+            let Some((up, down)) = links.get(group_of(&host.group)) else { continue };
+            for copy in &host.blobs {
+                let (Some(from_secs), Some(secs)) = (copy.wanted_secs, copy.took_secs) else {
+                    continue;
+                };
+                let host = wanted.downlinks.len();
+                wanted.wishes.push(Wish { host, blob: copy.blob, from_secs });
+                wanted.took.push(secs);
+            }
+            wanted.uplinks += up;
+            wanted.downlinks.push(*down);
+        }
+        wanted
+    }
+
+    /// How long each download takes with its fair share, in seconds.
+    fn fair(&self) -> Vec<f64> {
+        times(&self.downlinks, self.origins + self.uplinks, &self.lens, &self.wishes)
+    }
+
+    /// How long the downloads of a blob take, divided by `fair`, and of which blob that is the
+    /// most.
+    fn worst_blob(&self, took: &[f64], fair: &[f64]) -> Option<(f64, usize)> {
+        let mut sums = vec![(0.0, 0.0); self.lens.len()];
+        for ((wish, secs), fair) in self.wishes.iter().zip(took).zip(fair) {
+            sums[wish.blob].0 += secs;
+            sums[wish.blob].1 += fair;
+        }
+        let ratios = sums.iter().map(|(secs, fair)| secs / fair).zip(0..);
+        ratios.filter(|(ratio, _)| ratio.is_finite()).max_by(|a, b| a.0.total_cmp(&b.0))
+    }
 }
 
 /// The group as the scenario has it: those that take the places of its dead have its links.
@@ -78,7 +125,7 @@ pub(crate) fn group_of(name: &str) -> &str {
 }
 
 /// How many seconds each wish takes with its fair share; links are bytes a second.
-fn times(downlinks: &[f64], uplinks: f64, wishes: &[Wish]) -> Vec<f64> {
+fn times(downlinks: &[f64], uplinks: f64, lens: &[f64], wishes: &[Wish]) -> Vec<f64> {
     let mut seconds = vec![0.0; wishes.len()];
     let mut by_host = vec![Vec::new(); downlinks.len()];
     for (at, wish) in wishes.iter().enumerate() {
@@ -87,10 +134,10 @@ fn times(downlinks: &[f64], uplinks: f64, wishes: &[Wish]) -> Vec<f64> {
     if downlinks.iter().sum::<f64>() <= uplinks {
         // No host's downloads take anything from another's.
         for these in by_host {
-            flow(downlinks, f64::INFINITY, wishes, these, &mut seconds);
+            flow(downlinks, f64::INFINITY, lens, wishes, these, &mut seconds);
         }
     } else {
-        flow(downlinks, uplinks, wishes, (0..wishes.len()).collect(), &mut seconds);
+        flow(downlinks, uplinks, lens, wishes, (0..wishes.len()).collect(), &mut seconds);
     }
     seconds
 }
@@ -99,6 +146,7 @@ fn times(downlinks: &[f64], uplinks: f64, wishes: &[Wish]) -> Vec<f64> {
 fn flow(
     downlinks: &[f64],
     uplinks: f64,
+    lens: &[f64],
     wishes: &[Wish],
     mut these: Vec<usize>,
     seconds: &mut [f64],
@@ -113,7 +161,7 @@ fn flow(
             now = next;
         }
         while let Some(at) = these.pop_if(|at| wishes[*at].from_secs <= now) {
-            active.push((at, wishes[at].bytes));
+            active.push((at, lens[wishes[at].blob]));
         }
         let rates = fill(downlinks, uplinks, wishes, &active);
         let ends = active.iter().zip(&rates).map(|((_, left), rate)| now + left / rate);
@@ -127,7 +175,8 @@ fn flow(
         now = until;
         let mut ends = ends.into_iter();
         active.retain(|(at, left)| {
-            let Wish { host, bytes, from_secs } = wishes[*at];
+            let Wish { host, blob, from_secs } = wishes[*at];
+            let bytes = lens[blob];
             // So late that the clock no longer tells its end from now, what ends first still ends.
             let ends_now = ends.next().is_some_and(|end| end <= now);
             let there = ends_now || *left <= 1e-6 * bytes;
@@ -190,12 +239,26 @@ origins: [{count: 3, link: 120MB/s}]
         assert_eq!(shares(&file.scenario, &report).unwrap().downloads.hosts, 8);
     }
 
-    fn wish(host: usize, bytes: f64, from_secs: f64) -> Wish {
-        Wish { host, bytes, from_secs }
+    /// A host, bytes, and from when on.
+    type Wanted = (usize, f64, f64);
+
+    fn wish(host: usize, bytes: f64, from_secs: f64) -> Wanted {
+        (host, bytes, from_secs)
+    }
+
+    fn times(downlinks: &[f64], uplinks: f64, wanted: &[Wanted]) -> Vec<f64> {
+        let lens: Vec<f64> = wanted.iter().map(|(_, bytes, _)| *bytes).collect();
+        let wishes = wanted.iter().enumerate();
+        let wishes = wishes.map(|(blob, (host, _, from_secs))| Wish {
+            host: *host,
+            blob,
+            from_secs: *from_secs,
+        });
+        super::times(downlinks, uplinks, &lens, &wishes.collect::<Vec<_>>())
     }
 
     #[track_caller]
-    fn check(downlinks: &[f64], uplinks: f64, wishes: &[Wish], expected: &[f64]) {
+    fn check(downlinks: &[f64], uplinks: f64, wishes: &[Wanted], expected: &[f64]) {
         let seconds = times(downlinks, uplinks, wishes);
         let close = seconds.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3);
         assert!(close && seconds.len() == expected.len(), "{seconds:?}, not {expected:?}");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use kraken_bench::report::aligned;
 use kraken_p2p::sim::{Figures, Report, Starving};
 
+use crate::fair;
 use crate::file::ScenarioFile;
 use crate::outcome::{self, Outcome};
 use crate::targets::Measure;
@@ -40,6 +41,9 @@ pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, Stri
         push("download ÷ fair share: p50 / p99 / p99.9", three(shares.downloads));
         let text = format!("{:.3}, {}", shares.worst_blob, shares.worst_blob_name);
         push("slowest blob ÷ fair share", text);
+        let least = fair::worst_blob_from_origins(&file.scenario, report);
+        let text = least.map_or_else(|| "-".to_owned(), |least| format!("{least:.3}"));
+        push("  with fair shares of the origins' uplinks", text);
     }
     let gb = |bytes: u64| format!("{:.2}", bytes as f64 / 1e9);
     push("GB from origins", gb(report.bytes_from_origins));

@@ -76,10 +76,15 @@ impl Manifests for AgentRegistry {
         }
         let (namespace, len_max) =
             (repository.as_str().parse()?, limits::MANIFEST_BYTES_MAX as u64);
+        // A layer asked for as if it were a manifest must not be brought from the backend for it;
+        // uber/kraken's trackers know no lengths.
+        let layer = || Error::not_found(format!("manifest {digest}: too long"));
+        if self.stat(repository, &digest).await.is_ok_and(|len| len > len_max) {
+            return Err(layer());
+        }
         let bytes = match fetch(&self.parts, &namespace, &digest, len_max).await {
-            // A layer asked for as if it were a manifest.
             Err(error) if error.kind() == ErrorKind::TooLarge => {
-                return Err(Error::not_found(format!("manifest {digest}")).with_source(error));
+                return Err(layer().with_source(error));
             }
             bytes => bytes.map_err(|error| of_swarm(error, &digest))?,
         };

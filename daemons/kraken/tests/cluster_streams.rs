@@ -91,9 +91,26 @@ fn other_bytes_at_the_backend_are_sent_once_and_nobody_waits_any_longer() {
         });
         assert!(told, "{log}");
     }
-    let again = http::try_get(cluster.agents[0].registry, &path(&digest)).unwrap();
-    assert!(again.status >= 500, "{again:?}");
+    for addr in [cluster.agents[0].registry, cluster.proxy.http] {
+        let again = http::try_get(addr, &path(&digest)).unwrap();
+        assert!(again.status >= 500, "{again:?}");
+    }
     assert_eq!(cluster.backend_sent(), blob.len() as u64);
+}
+
+#[test]
+fn a_layer_that_is_asked_for_as_a_manifest_stays_where_it_is() {
+    let plan = Plan { slow_backend: Some(50_000_000), ..Plan::default() };
+    let (cluster, _, digest) = cold(&plan, 71, 9_000_000);
+    for addr in [cluster.agents[0].registry, cluster.proxy.http] {
+        for method in ["HEAD", "GET"] {
+            let path = format!("/v2/library/cold/manifests/{digest}");
+            let answer = http::send(method, addr, &path, &[], b"");
+            assert_eq!(answer.status, 404, "{answer:?}");
+        }
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(cluster.backend_sent(), 0);
 }
 
 #[test]

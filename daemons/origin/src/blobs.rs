@@ -9,7 +9,8 @@ use kraken_common::answer::{self, Answer};
 use kraken_common::{blocking, streamed};
 use kraken_core::store::Blob;
 use kraken_core::{
-    Digest, Error, MetaInfo, Namespace, PROVISIONAL_HEADER, Result, SendfileQueue, TorrentMeta,
+    Digest, Error, ErrorKind, MetaInfo, Namespace, PROVISIONAL_HEADER, Result, SendfileQueue,
+    TorrentMeta,
 };
 use kraken_p2p::node::Download;
 
@@ -123,6 +124,7 @@ pub(crate) async fn known_meta(
 }
 
 /// The blob's length, from the backend when it is not here and `local` is not set. Moves nothing.
+/// One of which the backend was found to have other bytes lately cannot be had, however long.
 pub(crate) async fn stat(
     parts: &Parts,
     namespace: &Namespace,
@@ -133,7 +135,10 @@ pub(crate) async fn stat(
     match blocking("read a blob", move || store.stat(&wanted)).await? {
         Some(len) => Ok(len),
         None if local => Err(Error::not_found(format!("{digest} is not here"))),
-        None => refresh::stat_backend(parts, namespace, digest).await,
+        None => match parts.fetches.failure(namespace, digest) {
+            Some(failure) if failure.kind() == ErrorKind::Mismatch => Err(failure),
+            _ => refresh::stat_backend(parts, namespace, digest).await,
+        },
     }
 }
 

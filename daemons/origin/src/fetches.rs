@@ -85,9 +85,8 @@ impl Fetches {
             return Err(failure);
         }
         if state.fetching.len() >= limits::FETCHES_MAX {
-            let max = limits::FETCHES_MAX;
-            let message = format!("fetch {digest}: {max} fetches are under way");
-            return Err(Error::new(ErrorKind::Unavailable, message));
+            // Whoever waits asks again, and gets one of those that end meanwhile.
+            return Err(pending(digest));
         }
         let (known, knows) = watch::channel(None);
         state.fetching.insert(*digest, knows);
@@ -220,7 +219,7 @@ mod tests {
         let held: Vec<Fetch> =
             (0..limits::FETCHES_MAX).map_while(|n| enter(&n.to_le_bytes()).ok()).collect();
         assert_eq!(held.len(), limits::FETCHES_MAX);
-        assert_eq!(enter(b"one more").unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(enter(b"one more").unwrap_err().kind(), ErrorKind::Pending);
         drop(held);
         assert!(enter(b"one more").is_ok());
     }

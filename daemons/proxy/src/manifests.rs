@@ -93,15 +93,15 @@ impl ProxyRegistry {
 
     async fn read(&self, repository: &Repository, digest: Digest) -> Result<Manifest> {
         let namespace = namespace_of(repository)?;
-        let asked = self.parts.origins.download(&namespace, &digest).await;
         let told = |error| outward(error, "the origins", format_args!("read manifest {digest}"));
-        let (len, bytes) = asked.map_err(told)?;
-        // A layer asked for as if it were a manifest.
+        // A layer asked for as if it were a manifest must not be brought from the backend for it.
         let too_long = || Error::not_found(format!("manifest {digest}: too long"));
-        if len.is_some_and(|len| len > MANIFEST_BYTES_MAX as u64) {
+        let len = self.parts.origins.stat(&namespace, &digest, false).await.map_err(told)?;
+        if len > MANIFEST_BYTES_MAX as u64 {
             return Err(too_long());
         }
-        let mut bytes = verify::whole(bytes, digest);
+        let asked = self.parts.origins.download(&namespace, &digest).await;
+        let mut bytes = verify::whole(asked.map_err(told)?.1, digest);
         let mut content = BytesMut::new();
         while let Some(chunk) = bytes.try_next().await.map_err(told)? {
             if content.len() + chunk.len() > MANIFEST_BYTES_MAX {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use kraken_core::{Digest, ErrorKind, Result, Time};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -68,6 +69,16 @@ pub(super) struct Entry {
     pub(super) mismatched: bool,
     /// What happened since the first of those who wait for it asked.
     pub(super) timeline: Timeline,
+    /// What had come before.
+    pub(super) before: Before,
+}
+
+/// What had come of a torrent when the first of those who wait for it asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Before {
+    pub(super) disk_time: Duration,
+    pub(super) bytes_from_origins: u64,
+    pub(super) bytes_from_peers: u64,
 }
 
 /// What the task woke up for.
@@ -409,6 +420,7 @@ impl Driver {
                 refreshing: false,
                 mismatched: false,
                 timeline,
+                before: Before::default(),
             },
         );
         Ok(())
@@ -420,6 +432,10 @@ impl Driver {
             entry.since = Some(asked_at);
             // What was before is nothing that anybody waited for.
             entry.timeline = Timeline::new(asked_at, now);
+            let Progress { bytes_from_origins, bytes_from_peers, .. } =
+                entry.state.borrow().progress;
+            let disk_time = entry.torrent.disk_time();
+            entry.before = Before { disk_time, bytes_from_origins, bytes_from_peers };
             if self.swarm.snapshot(&digest).is_some_and(|torrent| !torrent.conns.is_empty()) {
                 entry.timeline.on_connected(now);
             }

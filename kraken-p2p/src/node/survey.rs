@@ -127,16 +127,17 @@ impl Entry {
             (false, 0) => DownloadPhase::LookingForPeers,
             (false, _) => DownloadPhase::Downloading,
         };
+        let disk_time = self.torrent.disk_time().saturating_sub(self.before.disk_time);
         DownloadStatus {
             digest: self.torrent.digest,
             namespace: self.torrent.namespace.clone(),
             phase,
             age: now.since(since),
-            times: self.timeline.times(now, self.torrent.disk_time(), all_here),
+            times: self.timeline.times(now, disk_time, all_here),
             blob_len: Some(geometry.blob_len()),
             bytes_verified: whole.saturating_sub(short),
-            bytes_from_origins: progress.bytes_from_origins,
-            bytes_from_peers: progress.bytes_from_peers,
+            bytes_from_origins: progress.bytes_from_origins - self.before.bytes_from_origins,
+            bytes_from_peers: progress.bytes_from_peers - self.before.bytes_from_peers,
             peers,
         }
     }

@@ -227,16 +227,22 @@ impl Torrent {
     /// of what is missing of the whole; then the rarest of all that is waited for.
     fn pick(&self, conn: &Conn, rng: &mut Rng) -> Option<PieceIndex> {
         let whole = self.demands.values().find(|demand| demand.whole);
-        let mut readers = self.demands.values().filter(|demand| !demand.whole);
-        let window = self.window();
+        let readers = self.demands.values().filter(|demand| !demand.whole);
+        // One that waits for much must not be served before all others.
+        let first = match readers.clone().count() {
+            0 | 1 => 0,
+            count => rng.below(count),
+        };
+        let mut in_turn = readers.clone().skip(first).chain(readers.take(first));
         let of_reader =
-            readers.clone().find_map(|demand| self.pick_near(conn, demand, OF_READER, rng));
+            in_turn.clone().find_map(|demand| self.pick_near(conn, demand, OF_READER, rng));
         if of_reader.is_some() {
             return of_reader;
         }
         let Some(whole) = whole else {
-            return readers.find_map(|demand| self.pick_rarest(conn, demand.missing(), rng));
+            return in_turn.find_map(|demand| self.pick_rarest(conn, demand.missing(), rng));
         };
+        let window = self.window();
         let near = if self.bridge.is_some() || rng.below(FAR_EVERY) == 0 {
             None
         } else {

@@ -333,6 +333,22 @@ fn a_reader_gets_the_beginning_first() {
     crowd.run(60, &[]);
 }
 
+/// What the first waits for takes its link 12 seconds.
+#[test]
+fn a_reader_of_little_does_not_wait_for_one_of_much() {
+    let mut crowd = Crowd::new(128, MIB);
+    crowd.origin(10.0);
+    let reader = crowd.host(SwarmConfig::default(), false, 100.0);
+    crowd.add(reader, false);
+    crowd.demand(reader, MIB..128 * MIB);
+    crowd.run_for(2.0);
+    let (digest, last) = (crowd.digest(), 120 * MIB..121 * MIB);
+    let swarm = &mut crowd.hosts[reader].swarm;
+    swarm.set_demand(crowd.now, &digest, crate::swarm::DemandId(2), Some(last));
+    crowd.run_for(4.0);
+    assert!(crowd.hosts[reader].on_disk.contains(kraken_core::PieceIndex(120)));
+}
+
 #[test]
 fn a_reader_whose_bytes_are_here_may_take_its_time() {
     let mut crowd = Crowd::new(16, MIB);

@@ -320,6 +320,13 @@ async fn a_stream_that_is_dropped_takes_its_demand_with_it() {
     let is_quiet = |torrent: &TorrentSnapshot| torrent.conns.iter().all(|conn| conn.requests == 0);
     let pieces = agent.until(is_quiet).await.pieces_have as usize;
     assert!(pieces < 8 && seeder.asked().len() == pieces, "{pieces} of {:?}", seeder.asked());
+    // What came for those who have left is not told of the next one.
+    let before = agent.node.downloads(9).await.unwrap();
+    drop(agent.open(&meta).await);
+    let list = agent.node.downloads(9).await.unwrap();
+    assert!(before.len() == 1 && list.len() == 1 && before[0].age != list[0].age);
+    let came = list[0].bytes_from_peers + list[0].bytes_from_origins;
+    assert_eq!((came, list[0].times.disk), (0, Duration::ZERO));
     agent.node.close().await;
 }
 

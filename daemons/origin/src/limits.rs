@@ -28,8 +28,8 @@ pub(crate) const WAIT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// must not leave a blob to the next start, and one that stays unreadable must not fill the log.
 pub(crate) const RELOAD_PAUSE: Duration = Duration::from_secs(60);
 
-/// Most fetches from the backend under way at once; more wait until one of them has ended. Each holds a
-/// file, a connection and a chunk of the blob.
+/// Most fetches from the backend under way at once; more wait until one of them has ended. Each
+/// holds a file, a connection and a chunk of the blob.
 pub(crate) const FETCHES_MAX: usize = 64;
 
 /// How long who asks waits for what the backend says of a blob, before it is told to ask again.

@@ -417,11 +417,27 @@ impl Torrent {
         self.refresh(cx);
     }
 
-    /// There may be sums to be had, or another attempt.
+    /// There may be sums to be had, or another attempt: looks now, or as soon as it may.
     pub(super) fn refresh(&mut self, cx: &mut Cx<'_>) {
-        if !self.is_final && self.refresh_at <= cx.now {
+        if self.is_final {
+            return;
+        }
+        self.refresh_due = self.refresh_at > cx.now;
+        if !self.refresh_due {
             self.refresh_at = cx.now + REFRESH_INTERVAL;
             cx.out.push_back(Output::Refresh { torrent: self.digest });
+        }
+    }
+
+    /// A connection has ended. An origin may have begun anew, or find out only now that it cannot
+    /// bring the blob: what is known of that at this moment may be old, so a second look follows.
+    /// A peer that goes may have found out before this one.
+    pub(super) fn on_gone(&mut self, cx: &mut Cx<'_>, conn: &Conn, reason: &CloseReason) {
+        if conn.is_origin() {
+            self.refresh(cx);
+            self.refresh_due = !self.is_final;
+        } else if self.wants_pieces() && matches!(reason, CloseReason::Remote(_)) {
+            self.refresh(cx);
         }
     }
 

@@ -77,6 +77,8 @@ pub(super) struct Torrent {
     pub(super) stored_at: Time,
     /// Metainfo is not asked for again before this.
     pub(super) refresh_at: Time,
+    /// Whether it is to be asked for then.
+    pub(super) refresh_due: bool,
     /// If it fetches for its zone, as the tracker said last: the piece it begins at.
     pub(super) bridge: Option<u32>,
     /// When a piece was last stored or sent, or a connection closed.
@@ -197,6 +199,7 @@ impl Torrent {
             sweep_at: now + SWEEP_INTERVAL,
             stored_at: now,
             refresh_at: now,
+            refresh_due: false,
             bridge: None,
             active_at: now,
             totals: Totals::default(),
@@ -215,6 +218,7 @@ impl Torrent {
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>, info_hash: InfoHash) {
         self.info_hash = info_hash;
         self.is_final = true;
+        self.refresh_due = false;
         for (&id, conn) in &self.conns {
             if conn.lacks_sums {
                 cx.send(id, Message::Final { info_hash });
@@ -396,10 +400,8 @@ impl Torrent {
         }
         cx.conns.remove(&id);
         let Some(conn) = self.conns.remove(&id) else { return };
-        let goes = matches!(reason, CloseReason::TorrentGone | CloseReason::Shutdown);
-        if conn.is_origin() && !goes {
-            // It may have begun anew.
-            self.refresh(cx);
+        if !matches!(reason, CloseReason::TorrentGone | CloseReason::Shutdown) {
+            self.on_gone(cx, &conn, reason);
         }
         self.availability.remove_all(&conn.bits);
         cx.uplink.on_closed(id, &conn);
@@ -430,6 +432,9 @@ impl Torrent {
         if self.tick_at <= now && !self.owners.is_empty() {
             self.tick_at = now + TICK;
             self.chase(cx);
+        }
+        if self.refresh_due && self.refresh_at <= now {
+            self.refresh(cx);
         }
         self.announce(cx);
         if self.dialer.dial_at.is_some_and(|at| at <= now) {
@@ -497,8 +502,10 @@ impl Torrent {
     /// When the next timer is due.
     pub(super) fn next_wake(&self, config: &SwarmConfig) -> Option<Time> {
         let tick = (!self.owners.is_empty()).then_some(self.tick_at);
+        let refresh = self.refresh_due.then_some(self.refresh_at);
         [
             Some(self.sweep_at),
+            refresh,
             self.commit_at,
             self.resume_at,
             tick,

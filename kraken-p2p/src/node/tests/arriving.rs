@@ -11,6 +11,7 @@ use kraken_core::{
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::BLOB_LEN;
 use super::support::{Played, Tracker, blob, handshake, loopback, namespace, soon};
@@ -204,6 +205,43 @@ async fn a_key_that_is_not_known_is_asked_for_and_a_blob_that_is_another_ends() 
             }
         };
         soon(gone).await;
+        host.node.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_goes_before_it_says_why_leaves_nobody_waiting() {
+    let (bytes, meta) = blob(BLOB_LEN, 86);
+    let tracker = Arc::new(Tracker::default());
+    let (origin, agent) = (Host::origin(&tracker).await, Host::start(&tracker, loopback()).await);
+    let of = provisional(&meta, 1, &[key(1)]);
+    let arriving = origin.node.begin(of.clone(), &namespace()).await.unwrap();
+    tracker.arrives(&of, origin.node.peer_info().clone());
+    let download = soon(agent.node.open(&namespace(), &meta.digest())).await.unwrap();
+    let mut stream = download.stream(0..BLOB_LEN as u64);
+    land(&arriving, &of, &[1; 32], &bytes, 0).await;
+    soon(stream.chunk()).await.unwrap();
+    let asked = tracker.asked();
+    origin.node.remove(&meta.digest()).await.unwrap();
+    let looked = async {
+        while tracker.asked() == asked {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(looked).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tracker.forget(&meta.digest());
+    let (told, error) = (
+        Instant::now(),
+        loop {
+            if let Err(error) = soon(stream.chunk()).await {
+                break error;
+            }
+        },
+    );
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    for host in [origin, agent] {
         host.node.close().await;
     }
 }

@@ -136,6 +136,7 @@ impl Torrent {
     fn check_plans(&self, swarm: &Swarm, now: Time) {
         let config = &swarm.config;
         assert!(self.commit_at.is_none() || self.phase == Phase::Committing, "commits twice");
+        assert!(!self.refresh_due || !self.is_final, "it has sums");
         let announces = self.wants_pieces() || self.phase == Phase::Complete && config.seed;
         assert!(!announces || self.announcer.is_planned(), "nothing announces it again");
         if !self.wants_pieces() {

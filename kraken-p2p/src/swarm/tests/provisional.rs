@@ -149,6 +149,9 @@ fn who_has_sums_makes_others_ask_for_them_and_says_so_once() {
     assert!(!requests(&outputs).is_empty(), "it may vouch for what it has all the same");
     let again = arriving.0.message(conn, Message::Final { info_hash: last });
     assert_eq!(refreshes(&again), 0, "asked a moment ago");
+    assert_eq!(refreshes(&arriving.0.later(Duration::from_millis(900))), 0);
+    assert_eq!(refreshes(&arriving.0.later(Duration::from_millis(200))), 1, "and once more then");
+    arriving.0.message(conn, Message::Final { info_hash: last });
     assert_eq!(finals(&arriving.settle()), [early]);
     let late = arriving.accept(3, &none());
     assert_eq!(finals(&arriving.0.outputs()), [late]);
@@ -378,6 +381,32 @@ fn what_is_known_of_a_blob_is_asked_for_when_its_origin_goes_but_not_when_it_goe
         } else {
             arriving.0.swarm.handle_closed(now, dial, CloseReason::Remote("eof".into()));
         }
-        assert_eq!(refreshes(&arriving.0.outputs()), usize::from(!goes_itself));
+        let looks = usize::from(!goes_itself);
+        assert_eq!(refreshes(&arriving.0.outputs()), looks);
+        // It closes its connections before it says what it has found.
+        assert_eq!(refreshes(&arriving.0.later(Duration::from_millis(1100))), looks);
+        assert_eq!(refreshes(&arriving.0.later(Duration::from_millis(1100))), 0);
     }
+}
+
+#[test]
+fn who_has_no_origin_asks_when_a_peer_goes_of_several_that_go_once_a_second() {
+    let mut arriving = Arriving::leecher();
+    let peers = [1, 2, 3].map(|at| arriving.accept(at, &none()));
+    arriving.0.outputs();
+    let mut looks = Vec::new();
+    for conn in peers {
+        let gone = CloseReason::Remote("eof".into());
+        arriving.0.swarm.handle_closed(arriving.0.now, conn, gone);
+        looks.push(refreshes(&arriving.0.outputs()));
+    }
+    for _ in 0..2 {
+        looks.push(refreshes(&arriving.0.later(Duration::from_millis(1100))));
+    }
+    assert_eq!(looks, [1, 0, 0, 1, 0]);
+    let peer = arriving.accept(4, &none());
+    let (now, digest) = (arriving.0.now, arriving.0.meta.digest());
+    arriving.0.swarm.clear_demand(now, &digest, DemandId(0));
+    arriving.0.swarm.handle_closed(now, peer, CloseReason::Remote("eof".into()));
+    assert_eq!(refreshes(&arriving.0.outputs()), 0, "nobody waits");
 }

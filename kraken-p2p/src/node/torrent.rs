@@ -108,7 +108,7 @@ impl Torrent {
         let mut held = self.wants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = &held.told {
             let _ = told.try_send(bytes);
-        } else if held.early.len() < WANTS_MAX {
+        } else if held.early.len() < WANTS_MAX && !held.early.contains(&bytes) {
             held.early.push(bytes);
         }
     }

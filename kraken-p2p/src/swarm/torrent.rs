@@ -460,6 +460,7 @@ impl Torrent {
         }
         if self.wants_pieces() {
             self.expire_stuck(cx);
+            self.tell_wants_again(cx);
         }
         if self.wants_pieces() && cx.now.since(self.stored_at) >= SWEEP_INTERVAL {
             self.refresh(cx);

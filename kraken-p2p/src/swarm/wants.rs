@@ -13,8 +13,8 @@ use crate::wire::Message;
 
 impl Torrent {
     /// Tells origins that bring the blob, and the application, which may, from which piece on
-    /// somebody waits for pieces that nobody has, each once. Who waits for the whole gets it as it
-    /// comes.
+    /// somebody waits for pieces that nobody has, each once between two sweeps. Who waits for the
+    /// whole gets it as it comes.
     pub(super) fn tell_wants(&mut self, cx: &mut Cx<'_>) {
         if self.is_final {
             return;
@@ -43,6 +43,18 @@ impl Torrent {
                 }
             }
         }
+    }
+
+    /// Tells what is still waited for once more: a backend that broke off made who was told forget
+    /// it, or another origin goes on now.
+    pub(super) fn tell_wants_again(&mut self, cx: &mut Cx<'_>) {
+        for demand in self.demands.values_mut() {
+            demand.told = None;
+        }
+        for conn in self.conns.values_mut() {
+            conn.told_wants.clear();
+        }
+        self.tell_wants(cx);
     }
 
     /// The other side waits for pieces that may not be here yet.

@@ -347,6 +347,11 @@ fn an_origin_is_told_once_of_pieces_that_somebody_waits_for_and_nobody_has() {
         let told: &[_] = if reader == 1 { &[(dial, last - 1, 2)] } else { &[] };
         assert_eq!(wants(&arriving.0.outputs()), told);
     }
+    // It may have lost that, as long as the piece does not come.
+    let sweep = Duration::from_secs(5);
+    assert_eq!(wants(&arriving.0.later(sweep)), [(dial, last - 1, 2)]);
+    arriving.0.message(dial, Message::AnnouncePiece { index: PieceIndex(last - 1) });
+    assert_eq!(wants(&arriving.0.later(sweep)), []);
     // What the origin does with it, and with nonsense.
     for (index, count, expected) in [(1, 2, Some(1..3)), (1, u32::MAX, Some(1..PIECES))] {
         let want = Message::WantPieces { index: PieceIndex(index), count };

@@ -45,9 +45,16 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(25);
 /// enough not to spin, short enough not to be noticed.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Bytes of a file read at once for a response: large enough that the hop to the blocking pool is
-/// cheap, small enough that thousands of slow readers fit into memory.
+/// Bytes of a file lent at once to a connection which sends files itself.
 pub const FILE_CHUNK_LEN: usize = 512 * 1024;
+
+/// Bytes of a file read at once for a response: large enough that the hop to the blocking pool is
+/// cheap, small enough that a thousand slow readers, who hold four of them, fit into memory.
+pub const FILE_READ_LEN: usize = 128 * 1024;
+
+/// Bytes that wait in each HTTP/2 stream until its client takes them, and one chunk more. hyper's
+/// default is three times as many.
+pub const STREAM_UNSENT_MAX: usize = 128 * 1024;
 
 /// Connections of one server that have a file's bytes read into the page cache at once: enough for
 /// a disk to be busy, few beside the threads of the blocking pool that others need.

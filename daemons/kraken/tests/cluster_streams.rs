@@ -270,3 +270,18 @@ fn a_reader_that_is_slower_than_the_swarm_costs_no_memory() {
     assert!(most < before + (48 << 20));
     assert!(reader.whole().unwrap().body == blob);
 }
+
+/// Their connections are full, and what waits for room in them is little.
+#[test]
+fn slow_readers_of_the_proxy_hold_little_memory_each() {
+    const READERS: u64 = 100;
+    let (cluster, blob, digest) = cold(&Plan::default(), 72, 40_000_000);
+    let proxy = &cluster.proxy;
+    assert!(http::get(proxy.http, &path(&digest)).body == blob);
+    let before = proxy.anonymous_bytes();
+    let get = |_| Arriving::get(proxy.http, &path(&digest), PIECE_LEN).unwrap();
+    let _readers: Vec<Arriving> = (0..READERS).map(get).collect();
+    std::thread::sleep(Duration::from_secs(2));
+    let each = proxy.anonymous_bytes().saturating_sub(before) / READERS;
+    assert!(each < 800 << 10, "{each} bytes each");
+}

@@ -13,9 +13,9 @@ pub const STATUS_BODY_LEN_MAX: usize = 1 << 10;
 /// Longest wait for those bytes: they only explain a failure that is known already.
 pub const STATUS_BODY_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// The connection's read buffer, which also bounds a response head: hyper's own default, kept
-/// because large blobs stream through it.
-pub const READ_BUF_LEN_MAX: usize = 400 << 10;
+/// The connection's read buffer, which also bounds a response head. Whoever passes a blob on holds
+/// several for each slow reader; hyper's default, 400 KiB, made fast ones no faster.
+pub const READ_BUF_LEN_MAX: usize = 128 << 10;
 
 /// Headers in a response head: cloud stores send some forty.
 pub const HEADERS_MAX: usize = 128;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::blocking::Permit;
 use super::inner::NodeInner;
-use super::limits::READ_LEN;
+use super::limits::{LEND_LEN, READ_LEN};
 use super::subscription::{State, Subscription};
 use super::torrent::Torrent;
 
@@ -53,7 +53,7 @@ impl BlobStream {
     pub(super) fn new(node: Arc<NodeInner>, subscription: Subscription, range: Range<u64>) -> Self {
         let torrent = Arc::clone(&subscription.state.borrow().torrent);
         let whole = 0..torrent.geometry.blob_len();
-        let tail = if range == whole { range.end.saturating_sub(READ_LEN) } else { range.end };
+        let tail = if range == whole { range.end.saturating_sub(LEND_LEN) } else { range.end };
         let outside = range.start > range.end || range.end > whole.end;
         let failure = outside.then(|| {
             let text = format!("read bytes {range:?} of a blob of {}", whole.end);
@@ -98,8 +98,8 @@ impl BlobStream {
         self.subscription.digest()
     }
 
-    /// The next bytes, at most 512 KiB and never none; `None` after the last. After an error it
-    /// gives the same error again.
+    /// The next bytes, at most 128 KiB, or 512 KiB that are lent, and never none; `None` after the
+    /// last. After an error it gives the same error again.
     ///
     /// Cancel safe: a call that is dropped loses no bytes.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
@@ -196,7 +196,8 @@ impl BlobStream {
             return None;
         }
         let readable = self.torrent.file.readable_to(self.at).min(allowed);
-        let end = readable.min(self.at + READ_LEN);
+        let len = if self.queue.is_some() { LEND_LEN } else { READ_LEN };
+        let end = readable.min(self.at + len);
         (end > self.at).then_some(self.at..end)
     }
 

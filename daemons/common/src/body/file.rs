@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use kraken_core::{SendfileQueue, SpareChunks};
 use tokio::task::JoinHandle;
 
-use crate::limits::FILE_CHUNK_LEN;
+use crate::limits::FILE_READ_LEN;
 
 /// A range of a file. One read is under way ahead of the client; dropping the body leaves that one
 /// read to end by itself on the blocking pool.
@@ -47,7 +47,7 @@ impl FileBody {
         if self.unread == 0 {
             return;
         }
-        let len = usize::try_from(self.unread).map_or(FILE_CHUNK_LEN, |n| n.min(FILE_CHUNK_LEN));
+        let len = usize::try_from(self.unread).map_or(FILE_READ_LEN, |n| n.min(FILE_READ_LEN));
         let (file, offset, spare) = (Arc::clone(&self.file), self.offset, self.spare.clone());
         self.offset += len as u64;
         self.unread -= len as u64;

@@ -286,6 +286,7 @@ fn http(
         .max_concurrent_streams(limits::STREAMS_PER_CONN_MAX)
         .max_header_list_size(limits::HEAD_BYTES_MAX as u32)
         .adaptive_window(true)
+        .max_send_buf_size(limits::STREAM_UNSENT_MAX)
         .keep_alive_interval(limits::PING_EVERY)
         .keep_alive_timeout(limits::PING_EVERY);
     builder

@@ -17,7 +17,7 @@ use super::support::{
     Host, PIECE_LEN, Played, Tracker, blob, handshake, loopback, namespace, soon,
 };
 use super::{BLOB_LEN, peer, start_liar};
-use crate::node::limits::READ_LEN;
+use crate::node::limits::{LEND_LEN, READ_LEN};
 use crate::node::{BlobStream, Download, DownloadPhase, Node};
 use crate::storage::StoreStorage;
 use crate::swarm::TorrentSnapshot;
@@ -180,7 +180,7 @@ async fn bytes_flow_before_the_last_piece_is_here_and_the_last_ones_when_all_is_
     assert!(waits(&mut stream).await);
     seeder.hold([7]);
     // The last piece is shorter than what is held back.
-    read_to(&mut stream, &mut read, LEN - READ_LEN).await;
+    read_to(&mut stream, &mut read, LEN - LEND_LEN).await;
     assert!(waits(&mut stream).await && !download.progress().complete);
     assert_eq!(agent.node.totals().await.unwrap().downloads_running, 1);
     assert!(agent.store.blob(&meta.digest()).unwrap().is_none());
@@ -206,7 +206,7 @@ async fn a_blob_that_fails_its_digest_is_never_given_whole() {
     let agent = Agent::start(&tracker).await;
     let download = agent.open(&meta).await;
     let (mut stream, mut read) = (download.stream(0..LEN), Vec::new());
-    read_to(&mut stream, &mut read, LEN - READ_LEN).await;
+    read_to(&mut stream, &mut read, LEN - LEND_LEN).await;
     assert!(waits(&mut stream).await);
     seeder.hold([]);
     for _ in 0..2 {

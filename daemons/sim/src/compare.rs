@@ -11,6 +11,7 @@ use crate::file::ScenarioFile;
 use crate::outputs::Outputs;
 use crate::policy::PolicyName;
 use crate::progress::{Line, print};
+use crate::variants::{Run, Variant};
 use crate::work::{Stop, simulate, until_interrupted};
 use crate::{builtin, exit, table};
 
@@ -44,27 +45,27 @@ fn run(
 ) -> Result<ExitCode> {
     print(&format!("{}: {}\n{}\n\n", file.scenario.name, file.about, file.set_up()))?;
     let (done, interrupted) = until_interrupted(move |stop| {
-        let reports = simulate_all(&file, &policies, seed, stop);
-        reports.map(|reports| (file, reports))
+        let runs = simulate_all(&file, &policies, seed, stop);
+        runs.map(|runs| (file, runs))
     })?;
-    let (file, reports) = done?;
-    let columns: Vec<_> = reports
+    let (file, runs) = done?;
+    let columns: Vec<_> = runs
         .iter()
-        .map(|(policy, report)| (policy.title().to_owned(), table::figures(&file, report)))
+        .map(|(policy, run)| (policy.title().to_owned(), table::figures(&file, run)))
         .collect();
     print(&table::side_by_side(&columns))?;
-    for (policy, report) in &reports {
+    for (policy, Run { report, .. }) in &runs {
         let troubles = table::troubles(report);
         if !troubles.is_empty() {
             print(&format!("{}:\n{troubles}", policy.title()))?;
         }
     }
     let documents =
-        reports.iter().map(|(policy, report)| Document { policy: policy.as_str(), report });
+        runs.iter().map(|(policy, run)| Document { policy: policy.as_str(), report: &run.report });
     outputs.write_json(&documents.collect::<Vec<_>>())?;
-    let named = reports.iter().map(|(policy, report)| (policy.title().to_owned(), report));
+    let named = runs.iter().map(|(policy, run)| (policy.title().to_owned(), &run.report));
     outputs.write_plots(&file, &named.collect::<Vec<_>>())?;
-    let ok = reports.iter().all(|(_, report)| report.is_ok());
+    let ok = runs.iter().all(|(_, run)| run.report.is_ok());
     Ok(match (interrupted, ok) {
         (true, _) => exit::interrupted(),
         (false, true) => ExitCode::SUCCESS,
@@ -83,20 +84,19 @@ fn simulate_all(
     policies: &[PolicyName],
     seed: u64,
     stop: &Stop,
-) -> Result<Vec<(PolicyName, Report)>> {
+) -> Result<Vec<(PolicyName, Run)>> {
     let line = Line::of_run();
-    let mut reports = Vec::new();
+    let mut runs = Vec::new();
     for policy in policies {
         if stop.is_asked() {
             break;
         }
         let what = format!("{}, ", policy.title());
-        let scenario = file.with_policy(*policy);
-        let report = simulate(&scenario, seed, stop, |progress| line.show(&what, progress))?;
-        reports.push((*policy, report));
+        let show = |progress: &_| line.show(&what, progress);
+        runs.push((*policy, simulate(file, (Variant::All(*policy), seed), stop, show)?));
     }
     line.finish();
-    Ok(reports)
+    Ok(runs)
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@
 //! Where uplinks are as fast as downlinks it is the downlinks alone that decide.
 //!
 //! No such share knows that a blob must leave an origin before anybody has it: [`from_origins`]
-//! does.
+//! does, where hosts' uplinks are in nobody's way.
 
 mod from_origins;
 
 use std::collections::BTreeMap;
 
 use kraken_p2p::sim::{Figures, Report, Scenario};
+
+use crate::work::Stop;
 
 /// How a run's downloads compare with their fair shares.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +25,10 @@ pub(crate) struct FairShares {
     pub(crate) worst_blob: f64,
     /// Its name.
     pub(crate) worst_blob_name: String,
+    /// What the slowest blob would come to, divided likewise, if every byte had to leave an origin
+    /// first and the origins' uplinks were shared max-min fairly too; `None` where hosts' uplinks
+    /// are fewer bytes a second than all that downlinks could take.
+    pub(crate) worst_blob_from_origins: Option<f64>,
     /// Each download's time ÷ its fair time.
     pub(crate) downloads: Figures,
 }
@@ -50,23 +56,25 @@ struct Wanted {
     took: Vec<f64>,
 }
 
-/// Of a run of a scenario; `None` if no download was finished.
-pub(crate) fn shares(scenario: &Scenario, report: &Report) -> Option<FairShares> {
+/// Of a run of a scenario; `None` if no download was finished, or once it is stopped.
+pub(crate) fn shares(scenario: &Scenario, report: &Report, stop: &Stop) -> Option<FairShares> {
     let wanted = Wanted::of(scenario, report);
-    let fair = wanted.fair();
+    let fair = wanted.fair(stop)?;
     let (worst_blob, worst) = wanted.worst_blob(&wanted.took, &fair)?;
     let downloads = wanted.took.iter().zip(&fair).map(|(secs, fair)| secs / fair).collect();
-    let worst_blob_name = report.blobs[worst].name.clone();
-    Some(FairShares { worst_blob, worst_blob_name, downloads: Figures::of(downloads) })
-}
-
-/// What the slowest blob would come to, divided likewise, if every byte had to leave an origin
-/// first and the origins' uplinks were shared max-min fairly too.
-pub(crate) fn worst_blob_from_origins(scenario: &Scenario, report: &Report) -> Option<f64> {
-    let wanted = Wanted::of(scenario, report);
-    let fair = wanted.fair();
-    let (worst, _) = wanted.worst_blob(&from_origins::times(&wanted, &fair), &fair)?;
-    Some(worst)
+    let worst_blob_from_origins = match wanted.downlinks_decide() {
+        true => {
+            let from_origins = from_origins::times(&wanted, &fair, stop)?;
+            wanted.worst_blob(&from_origins, &fair).map(|(worst, _)| worst)
+        }
+        false => None,
+    };
+    Some(FairShares {
+        worst_blob,
+        worst_blob_name: report.blobs[worst].name.clone(),
+        worst_blob_from_origins,
+        downloads: Figures::of(downloads),
+    })
 }
 
 impl Wanted {
@@ -101,9 +109,28 @@ impl Wanted {
         wanted
     }
 
-    /// How long each download takes with its fair share, in seconds.
-    fn fair(&self) -> Vec<f64> {
-        times(&self.downlinks, self.origins + self.uplinks, &self.lens, &self.wishes)
+    /// How long each download takes with its fair share, in seconds; `None` once it is stopped.
+    fn fair(&self, stop: &Stop) -> Option<Vec<f64>> {
+        let (hosts, wishes) = (self.downlinks.len(), self.wishes.len());
+        let (rates, seconds) = (vec![0.0; hosts], vec![0.0; wishes]);
+        let mut flow = Flow { wanted: self, uplinks: f64::INFINITY, rates, seconds, stop };
+        if self.downlinks_decide() {
+            // No host's downloads take anything from another's.
+            let mut by_host = vec![Vec::new(); hosts];
+            for (at, wish) in self.wishes.iter().enumerate() {
+                by_host[wish.host].push(at);
+            }
+            by_host.into_iter().try_for_each(|these| flow.run(these))?;
+        } else {
+            flow.uplinks = self.origins + self.uplinks;
+            flow.run((0..wishes).collect())?;
+        }
+        Some(flow.seconds)
+    }
+
+    /// Whether all uplinks together are as fast as all downlinks.
+    fn downlinks_decide(&self) -> bool {
+        self.downlinks.iter().sum::<f64>() <= self.origins + self.uplinks
     }
 
     /// How long the downloads of a blob take, divided by `fair`, and of which blob that is the
@@ -119,99 +146,99 @@ impl Wanted {
     }
 }
 
+/// Bytes that flow like water.
+struct Flow<'a> {
+    wanted: &'a Wanted,
+    /// Bytes a second, of all together.
+    uplinks: f64,
+    /// Of each download on a host's downlink at the moment.
+    rates: Vec<f64>,
+    /// How long each download took.
+    seconds: Vec<f64>,
+    stop: &'a Stop,
+}
+
+impl Flow<'_> {
+    /// Lets the bytes of `these` wishes flow until all are there; `None` once it is stopped.
+    fn run(&mut self, mut these: Vec<usize>) -> Option<()> {
+        let Wanted { downlinks, lens, wishes, .. } = self.wanted;
+        these.sort_by(|a, b| wishes[*b].from_secs.total_cmp(&wishes[*a].from_secs));
+        let mut active: Vec<(usize, f64)> = Vec::new();
+        // Downloads under way on each downlink.
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut now = 0.0;
+        while !self.stop.is_asked() {
+            let next = these.last().map(|at| wishes[*at].from_secs);
+            if active.is_empty() {
+                let Some(next) = next else { return Some(()) };
+                now = next;
+            }
+            while let Some(at) = these.pop_if(|at| wishes[*at].from_secs <= now) {
+                active.push((at, lens[wishes[at].blob]));
+                *counts.entry(wishes[at].host).or_default() += 1;
+            }
+            let level = level(downlinks, self.uplinks, &counts);
+            for (host, count) in &counts {
+                self.rates[*host] = level.min(downlinks[*host] / *count as f64);
+            }
+            let rate = |at: usize| self.rates[wishes[at].host];
+            let ends = active.iter().map(|(at, left)| now + left / rate(*at));
+            let ends: Vec<f64> = ends.collect();
+            let first_end = ends.iter().copied().fold(f64::INFINITY, f64::min);
+            let next = these.last().map_or(f64::INFINITY, |at| wishes[*at].from_secs);
+            let until = first_end.min(next);
+            for (at, left) in &mut active {
+                *left -= (until - now) * rate(*at);
+            }
+            now = until;
+            let mut ends = ends.into_iter();
+            active.retain(|(at, left)| {
+                let Wish { host, blob, from_secs } = wishes[*at];
+                let bytes = lens[blob];
+                // So late that the clock no longer tells its end from now, what ends first still
+                // ends.
+                let ends_now = ends.next().is_some_and(|end| end <= now);
+                let there = ends_now || *left <= 1e-6 * bytes;
+                if there {
+                    self.seconds[*at] = (now - from_secs).max(bytes / downlinks[host]);
+                    if let Some(count) = counts.get_mut(&host) {
+                        *count -= 1;
+                    }
+                }
+                !there
+            });
+            counts.retain(|_, count| *count > 0);
+        }
+        None
+    }
+}
+
 /// The group as the scenario has it: those that take the places of its dead have its links.
 pub(crate) fn group_of(name: &str) -> &str {
     name.strip_suffix(REPLACEMENTS).unwrap_or(name)
 }
 
-/// How many seconds each wish takes with its fair share; links are bytes a second.
-fn times(downlinks: &[f64], uplinks: f64, lens: &[f64], wishes: &[Wish]) -> Vec<f64> {
-    let mut seconds = vec![0.0; wishes.len()];
-    let mut by_host = vec![Vec::new(); downlinks.len()];
-    for (at, wish) in wishes.iter().enumerate() {
-        by_host[wish.host].push(at);
-    }
-    if downlinks.iter().sum::<f64>() <= uplinks {
-        // No host's downloads take anything from another's.
-        for these in by_host {
-            flow(downlinks, f64::INFINITY, lens, wishes, these, &mut seconds);
-        }
-    } else {
-        flow(downlinks, uplinks, lens, wishes, (0..wishes.len()).collect(), &mut seconds);
-    }
-    seconds
-}
-
-/// Lets the bytes of `these` wishes flow until all are there.
-fn flow(
-    downlinks: &[f64],
-    uplinks: f64,
-    lens: &[f64],
-    wishes: &[Wish],
-    mut these: Vec<usize>,
-    seconds: &mut [f64],
-) {
-    these.sort_by(|a, b| wishes[*b].from_secs.total_cmp(&wishes[*a].from_secs));
-    let mut active: Vec<(usize, f64)> = Vec::new();
-    let mut now = 0.0;
+/// What a download has at the most, by progressive filling: it rises until the uplinks are full.
+/// Of each downlink in use, how many downloads share it.
+fn level(downlinks: &[f64], uplinks: f64, counts: &BTreeMap<usize, usize>) -> f64 {
+    // The fair part of each downlink, and how many have it.
+    let parts = || counts.iter().map(|(host, count)| (downlinks[*host] / *count as f64, *count));
+    let mut level = 0.0;
     loop {
-        let next = these.last().map(|at| wishes[*at].from_secs);
-        if active.is_empty() {
-            let Some(next) = next else { return };
-            now = next;
-        }
-        while let Some(at) = these.pop_if(|at| wishes[*at].from_secs <= now) {
-            active.push((at, lens[wishes[at].blob]));
-        }
-        let rates = fill(downlinks, uplinks, wishes, &active);
-        let ends = active.iter().zip(&rates).map(|((_, left), rate)| now + left / rate);
-        let ends: Vec<f64> = ends.collect();
-        let first_end = ends.iter().copied().fold(f64::INFINITY, f64::min);
-        let next = these.last().map_or(f64::INFINITY, |at| wishes[*at].from_secs);
-        let until = first_end.min(next);
-        for ((_, left), rate) in active.iter_mut().zip(&rates) {
-            *left -= (until - now) * rate;
-        }
-        now = until;
-        let mut ends = ends.into_iter();
-        active.retain(|(at, left)| {
-            let Wish { host, blob, from_secs } = wishes[*at];
-            let bytes = lens[blob];
-            // So late that the clock no longer tells its end from now, what ends first still ends.
-            let ends_now = ends.next().is_some_and(|end| end <= now);
-            let there = ends_now || *left <= 1e-6 * bytes;
-            if there {
-                seconds[*at] = (now - from_secs).max(bytes / downlinks[host]);
+        // Those whose part is below the level stay at that; the others share what is left.
+        let (mut room, mut rising) = (uplinks, 0);
+        for (part, count) in parts() {
+            match part <= level {
+                true => room -= part * count as f64,
+                false => rising += count,
             }
-            !there
-        });
-    }
-}
-
-/// The rate of each download: progressive filling.
-fn fill(downlinks: &[f64], uplinks: f64, wishes: &[Wish], active: &[(usize, f64)]) -> Vec<f64> {
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    for (at, _) in active {
-        *counts.entry(wishes[*at].host).or_default() += 1;
-    }
-    // The fair part of each host's downlink, the smallest first: they are full first.
-    let mut parts: Vec<(f64, usize)> =
-        counts.iter().map(|(host, count)| (downlinks[*host] / *count as f64, *count)).collect();
-    parts.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut level, mut room, mut rising) = (f64::INFINITY, uplinks, active.len());
-    for (part, count) in parts {
-        if part * rising as f64 >= room {
-            level = room / rising as f64;
-            break;
         }
-        room -= part * count as f64;
-        rising -= count;
+        let next = if rising == 0 { f64::INFINITY } else { room / rising as f64 };
+        if next <= level || next.is_infinite() {
+            return next.max(level);
+        }
+        level = next;
     }
-    let rate = |(at, _): &(usize, f64)| {
-        let host = wishes[*at].host;
-        level.min(downlinks[host] / counts[&host] as f64)
-    };
-    active.iter().map(rate).collect()
 }
 
 /// What follows a group's name in that of those that take the places of its dead.
@@ -236,7 +263,7 @@ origins: [{count: 3, link: 120MB/s}]
         let file = ScenarioFile::parse(Path::new("a/b.yaml"), text).unwrap();
         let report = kraken_p2p::sim::run(&file.scenario, 1).unwrap();
         assert_eq!(report.groups[3].name, format!("dead{REPLACEMENTS}"));
-        assert_eq!(shares(&file.scenario, &report).unwrap().downloads.hosts, 8);
+        assert_eq!(shares(&file.scenario, &report, &Stop::default()).unwrap().downloads.hosts, 8);
     }
 
     /// A host, bytes, and from when on.
@@ -254,7 +281,9 @@ origins: [{count: 3, link: 120MB/s}]
             blob,
             from_secs: *from_secs,
         });
-        super::times(downlinks, uplinks, &lens, &wishes.collect::<Vec<_>>())
+        let (downlinks, wishes) = (downlinks.to_vec(), wishes.collect());
+        let wanted = super::Wanted { downlinks, uplinks, lens, wishes, ..Default::default() };
+        wanted.fair(&Stop::default()).unwrap()
     }
 
     #[track_caller]

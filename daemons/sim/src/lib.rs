@@ -31,4 +31,4 @@ pub use builtin::{NAMED, named};
 pub use command::{Args, main};
 pub use file::ScenarioFile;
 pub use policy::PolicyName;
-pub use variants::{Runs, Variant};
+pub use variants::{Run, Runs, Variant};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use kraken_p2p::sim::{Figures, Report, Scenario};
 
-use crate::fair::{self, FairShares, group_of};
+use crate::fair::group_of;
 use crate::file::ScenarioFile;
 use crate::targets::{Measure, Target, Targets};
-use crate::variants::{Runs, Variant};
+use crate::variants::{Run, Runs, Variant};
 
 /// Whether a target was reached.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -67,7 +67,7 @@ impl Targets {
 
 impl Target {
     fn outcome(&self, all: &Targets, file: &ScenarioFile, runs: &Runs) -> Outcome {
-        let value = runs.report(Variant::AsWritten).and_then(|report| {
+        let value = runs.run(Variant::AsWritten).and_then(|Run { report, fair }| {
             let times = all.times(report);
             match &self.measure {
                 Measure::P50 => some(times, times.p50),
@@ -76,7 +76,7 @@ impl Target {
                 Measure::Max => some(times, times.max),
                 Measure::FirstPieceP50 => first_piece(all, report),
                 Measure::CopiesCrossing => Some(copies_crossing(&file.scenario, report)),
-                Measure::FairShare => fair_shares(file, report).map(|shares| shares.worst_blob),
+                Measure::FairShare => fair.as_ref().map(|shares| shares.worst_blob),
                 Measure::LaterThanHonest => {
                     let honest = all.times(runs.report(Variant::Honest)?);
                     Some(ratio(times, honest) - 1.0)
@@ -95,11 +95,6 @@ impl Target {
         let shown = value.map_or_else(|| "-".to_owned(), |value| self.measure.show(value));
         Outcome { what: self.measure.title(), value, shown, target: self.text(), met }
     }
-}
-
-/// The fair shares of a run's copies, if a target is about them.
-pub(crate) fn fair_shares(file: &ScenarioFile, report: &Report) -> Option<FairShares> {
-    fair::shares(&file.scenario, report)
 }
 
 fn some(times: Figures, value: f64) -> Option<f64> {
@@ -193,7 +188,8 @@ targets: {first_piece_p50: 700ms}
 ";
         let file = ScenarioFile::parse(Path::new("a/b.yaml"), text).unwrap();
         let mut runs = Runs::default();
-        runs.insert(Variant::AsWritten, run(&file.scenario, 1).unwrap());
+        let report = run(&file.scenario, 1).unwrap();
+        runs.insert(Variant::AsWritten, Run::new(&file, report));
         let outcomes = file.targets.outcomes(&file, &runs);
         assert!(outcomes[0].met, "{outcomes:?}");
     }

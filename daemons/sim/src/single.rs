@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::outputs::Outputs;
 use crate::policy::PolicyName;
 use crate::progress::{Line, print};
-use crate::variants::{Runs, Variant};
+use crate::variants::{Run, Runs, Variant};
 use crate::work::{Stop, simulate, until_interrupted};
 use crate::{builtin, exit, memory, table};
 
@@ -56,8 +56,8 @@ impl Plan {
             runs.map(|runs| (self, runs))
         })?;
         let (plan, runs) = done?;
-        let report = runs.report(plan.main()).expect("the run itself is done first");
-        let code = plan.tell(&runs, report, outputs, interrupted)?;
+        let run = runs.run(plan.main()).expect("the run itself is done first");
+        let code = plan.tell(&runs, run, outputs, interrupted)?;
         let mib = memory::peak().unwrap_or(0) >> 20;
         let seconds = begun.elapsed().as_secs_f64();
         print(&format!("{seconds:.1} s of real time, {mib} MiB of memory\n"))?;
@@ -72,16 +72,15 @@ impl Plan {
             variants.extend(self.file.targets.needs(&self.file));
         }
         for variant in variants {
-            if runs.report(self.main()).is_some() && stop.is_asked() {
+            if runs.run(self.main()).is_some() && stop.is_asked() {
                 break;
             }
             let what = match variant == self.main() {
                 true => String::new(),
                 false => format!("{},", variant.title().trim_start()),
             };
-            let scenario = variant.scenario(&self.file);
             let show = |progress: &_| line.show(&what, progress);
-            runs.insert(variant, simulate(&scenario, self.seed, stop, show)?);
+            runs.insert(variant, simulate(&self.file, (variant, self.seed), stop, show)?);
         }
         Ok(runs)
     }
@@ -89,12 +88,13 @@ impl Plan {
     fn tell(
         &self,
         runs: &Runs,
-        report: &Report,
+        run: &Run,
         mut outputs: Outputs,
         interrupted: bool,
     ) -> Result<ExitCode> {
         let name = format!("{}, seed {}", self.policy_title(), self.seed);
-        let figures = table::figures(&self.file, report);
+        let figures = table::figures(&self.file, run);
+        let report = &run.report;
         print(&format!("\n{}", table::side_by_side(&[(name, figures)])))?;
         let as_written = self.policy.is_none() && !interrupted;
         let outcomes = match as_written {

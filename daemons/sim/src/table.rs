@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use kraken_bench::report::aligned;
 use kraken_p2p::sim::{Figures, Report, Starving};
 
-use crate::fair;
 use crate::file::ScenarioFile;
-use crate::outcome::{self, Outcome};
-use crate::targets::Measure;
+use crate::outcome::Outcome;
+use crate::variants::Run;
 
 /// What a run came to, name by name; runs of one scenario have the same names.
-pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, String)> {
+pub(crate) fn figures(file: &ScenarioFile, run: &Run) -> Vec<(String, String)> {
+    let Run { report, fair } = run;
     let mut lines = Vec::new();
     let mut push = |name: &str, value: String| lines.push((name.to_owned(), value));
     let times = file.targets.times(report);
@@ -36,14 +36,13 @@ pub(crate) fn figures(file: &ScenarioFile, report: &Report) -> Vec<(String, Stri
             format!("{there:.2} there, {back:.2} back")
         });
     }
-    let asks_fair = file.targets.list.iter().any(|it| it.measure == Measure::FairShare);
-    if asks_fair && let Some(shares) = outcome::fair_shares(file, report) {
+    if let Some(shares) = fair {
         push("download ÷ fair share: p50 / p99 / p99.9", three(shares.downloads));
         let text = format!("{:.3}, {}", shares.worst_blob, shares.worst_blob_name);
         push("slowest blob ÷ fair share", text);
-        let least = fair::worst_blob_from_origins(&file.scenario, report);
-        let text = least.map_or_else(|| "-".to_owned(), |least| format!("{least:.3}"));
-        push("  with fair shares of the origins' uplinks", text);
+        if let Some(worst) = shares.worst_blob_from_origins {
+            push("  with fair shares of the origins' uplinks", format!("{worst:.3}"));
+        }
     }
     let gb = |bytes: u64| format!("{:.2}", bytes as f64 / 1e9);
     push("GB from origins", gb(report.bytes_from_origins));

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kraken_common::shutdown::Signals;
 use kraken_core::{Error, ErrorKind, Result};
-use kraken_p2p::sim::{Progress, Report, Scenario, run_with};
+use kraken_p2p::sim::{Progress, run_with};
 
 use crate::exit;
+use crate::file::ScenarioFile;
+use crate::variants::{Run, Variant};
 
 /// Whether work is to end before it is done.
 #[derive(Debug, Default)]
@@ -20,17 +22,19 @@ impl Stop {
     }
 }
 
-/// Runs a scenario; if it is stopped, what has happened until then is told all the same.
+/// Runs a variant of a scenario with a seed; if it is stopped, what has happened until then is told
+/// all the same.
 pub(crate) fn simulate(
-    scenario: &Scenario,
-    seed: u64,
+    file: &ScenarioFile,
+    (variant, seed): (Variant, u64),
     stop: &Stop,
     mut show: impl FnMut(&Progress),
-) -> Result<Report> {
-    run_with(scenario, seed, |progress| {
+) -> Result<Run> {
+    let report = run_with(&variant.scenario(file), seed, |progress| {
         show(progress);
         if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
+    })?;
+    Ok(Run::unless_stopped(file, report, stop))
 }
 
 /// Does work on a thread of its own, which Ctrl-C asks to stop; what comes of it, and whether it

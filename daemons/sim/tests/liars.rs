@@ -1,7 +1,7 @@
 //! Hosts that lie are banned by all they sent enough to, and the target for that says so.
 
 use kraken_p2p::sim::{Fate, run};
-use kraken_sim::{Runs, Variant, named};
+use kraken_sim::{Run, Runs, Variant, named};
 
 #[test]
 fn those_that_lie_are_banned_by_whom_they_lied_to() {
@@ -15,14 +15,14 @@ fn those_that_lie_are_banned_by_whom_they_lied_to() {
         let report = run(&file.scenario, 1).unwrap();
         assert!(report.is_ok(), "{} {:?} {:?}", report.ending, report.starving, report.violations);
         let mut runs = Runs::default();
-        runs.insert(Variant::AsWritten, report);
+        runs.insert(Variant::AsWritten, Run::new(&file, report));
         let outcomes = file.targets.outcomes(&file, &runs);
         let banned = outcomes.iter().find(|outcome| outcome.what == "liars banned").unwrap();
         assert!(banned.met && banned.shown == "100.0 %", "{banned:?}");
         // One that was not banned once is one too many.
         let mut report = run(&file.scenario, 1).unwrap();
         report.bans_made -= 1;
-        runs.insert(Variant::AsWritten, report);
+        runs.insert(Variant::AsWritten, Run::new(&file, report));
         let outcomes = file.targets.outcomes(&file, &runs);
         assert!(outcomes.iter().all(|outcome| outcome.what != "liars banned" || !outcome.met));
     }

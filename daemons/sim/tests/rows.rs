@@ -3,7 +3,7 @@
 
 use kraken_core::piece::PieceLengths;
 use kraken_p2p::sim::{Report, run};
-use kraken_sim::{Runs, ScenarioFile, Variant, named};
+use kraken_sim::{Run, Runs, ScenarioFile, Variant, named};
 
 macro_rules! rows {
     ($($name:ident $most:literal $($change:expr)?;)*) => {
@@ -100,9 +100,9 @@ fn check_again(file: ScenarioFile) {
 #[track_caller]
 fn check(file: &ScenarioFile, most: f64) {
     let mut runs = Runs::default();
-    runs.insert(Variant::AsWritten, simulate(file, Variant::AsWritten));
+    runs.insert(Variant::AsWritten, Run::new(file, simulate(file, Variant::AsWritten)));
     for variant in file.targets.needs(file) {
-        runs.insert(variant, simulate(file, variant));
+        runs.insert(variant, Run::new(file, simulate(file, variant)));
     }
     let times = file.targets.times(runs.report(Variant::AsWritten).unwrap());
     println!("{:.3} / {:.3} / {:.3} max {:.3}", times.p50, times.p99, times.p999, times.max);

@@ -86,7 +86,9 @@ impl Simulation {
             return Some(left);
         }
         let receiver = &self.hosts[self.ends[(end ^ 1) as usize].host as usize];
-        Some(left.min(slice_out).min(receiver.slice_in))
+        let (from, to) = self.zones_of(end);
+        let across = self.zones.slice_len(from, to).unwrap_or(u64::MAX);
+        Some(left.min(slice_out).min(receiver.slice_in).min(across))
     }
 
     /// A flow cannot send a slice before `at`. The node's writer sees that its socket takes nothing

@@ -320,20 +320,26 @@ impl OriginGroup {
     }
 }
 
+impl Network {
+    /// Bytes of a piece that go over a link of this pace before another one's may.
+    pub(super) fn slice_on(&self, bytes_per_sec: f64) -> u64 {
+        let soon = (bytes_per_sec * SLICE_SECS) as u64;
+        self.slice_len.min(soon.max(SLICE_MIN))
+    }
+}
+
 impl LinkRates {
     /// Bytes of a piece that go out before another one's may.
     pub fn slice_len(&self, network: &Network) -> u64 {
         if self.whole_pieces {
             return u64::MAX;
         }
-        let soon = (self.up.bytes_per_sec * SLICE_SECS) as u64;
-        network.slice_len.min(soon.max(SLICE_MIN))
+        network.slice_on(self.up.bytes_per_sec)
     }
 
     /// Bytes of a piece that come to who has this link before its sender looks whose turn it is.
     pub(super) fn slice_in(&self, network: &Network) -> u64 {
-        let soon = (self.down.bytes_per_sec * SLICE_SECS) as u64;
-        network.slice_len.min(soon.max(SLICE_MIN))
+        network.slice_on(self.down.bytes_per_sec)
     }
 
     /// Bytes of a connection that may be on the way to who has this link.

@@ -20,6 +20,8 @@ pub(super) struct Zones {
 struct Link {
     zones: (usize, usize),
     latency: Nanos,
+    /// Bytes of a piece that go over it before another's may.
+    slice_len: u64,
     /// There and back.
     ways: [Way; 2],
 }
@@ -39,9 +41,10 @@ struct Way {
 
 impl Zones {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        // Fewer slices would leave it idle while the next one is on its way to it.
-        let least = scenario.network.slice_len.saturating_mul(4);
         let links = scenario.zone_links.iter().map(|link| {
+            let slice_len = scenario.network.slice_on(link.bytes_per_sec);
+            // Fewer slices would leave it idle while the next one is on its way to it.
+            let least = slice_len.saturating_mul(4);
             let way = Way {
                 pipe: Pipe::new(Rate::flat(link.bytes_per_sec)),
                 room: least.max((link.bytes_per_sec * BUFFER.as_secs_f64()) as u64),
@@ -51,7 +54,7 @@ impl Zones {
                 carried: Carried::default(),
             };
             let latency = nanos(link.latency).max(1);
-            Link { zones: link.zones, latency, ways: [way.clone(), way] }
+            Link { zones: link.zones, latency, slice_len, ways: [way.clone(), way] }
         });
         Self { latency: nanos(scenario.network.latency), links: links.collect() }
     }
@@ -63,6 +66,11 @@ impl Zones {
 
     pub(super) fn latency(&self, from: usize, to: usize) -> Nanos {
         self.place(from, to).map_or(self.latency, |(link, _)| self.links[link].latency)
+    }
+
+    /// Bytes of a piece that go from one zone to another before another's may, if a link says so.
+    pub(super) fn slice_len(&self, from: usize, to: usize) -> Option<u64> {
+        self.place(from, to).map(|(link, _)| self.links[link].slice_len)
     }
 
     /// Puts bytes on the link between two zones; when they are across. `None` without one.

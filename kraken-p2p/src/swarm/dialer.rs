@@ -1,19 +1,17 @@
-//! Whom to talk to: announces, candidates, dials, incoming handshakes, bans.
+//! Whom to talk to: candidates, dials, incoming handshakes, bans.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kraken_core::{Bitfield, Error, InfoHash, PeerId, PeerInfo, Time};
+use kraken_core::{Bitfield, PeerId, PeerInfo, Time};
 
-use super::config::SwarmConfig;
 use super::conn::{Conn, Remote};
-use super::io::{Announced, CloseReason, ConnId, Output, Refused};
-use super::limits::{FAILED_ANNOUNCE_RETRY_MAX, INTERVAL_MAX};
+use super::io::{CloseReason, ConnId, Output, Refused};
 use super::snapshot::Blacklisted;
 use super::torrent::{Cx, Phase, Torrent};
 use super::upload::{CANCELLED, UNPROVABLE};
-use crate::limits::{BANS_MAX, CANDIDATES_MAX, HANDOUT_MAX};
+use crate::limits::{BANS_MAX, CANDIDATES_MAX};
 use crate::wire::{Capabilities, Handshake, Message};
 
 /// A torrent's candidates, dials and bans.
@@ -63,7 +61,7 @@ struct Ban {
 }
 
 impl Dialer {
-    fn add(&mut self, peer: PeerInfo) {
+    pub(super) fn add(&mut self, peer: PeerInfo) {
         if self.is_banned(&peer.peer_id, &peer.ip, Some(peer.port)) {
             return;
         }
@@ -167,126 +165,6 @@ impl Dialer {
     }
 }
 
-/// Announcing.
-impl Torrent {
-    /// Asks for an announce not later than `at`.
-    pub(super) fn announce_by(&mut self, at: Time) {
-        self.announcer.at = Some(self.announcer.at.map_or(at, |planned| planned.min(at)));
-    }
-
-    /// Whether the tracker knows of it under the hash that it has now: who asks under another one
-    /// is not told of it.
-    pub(super) fn is_known(&self) -> bool {
-        self.announcer.known_as == Some(self.info_hash)
-    }
-
-    /// Asks for an announce now, unless one is planned or under way already.
-    pub(super) fn announce_first(&mut self, now: Time) {
-        if self.announcer.at.is_none() && self.announcer.busy.is_none() {
-            self.announcer.at = Some(now);
-        }
-    }
-
-    /// Announces if it is time and of use.
-    pub(super) fn announce(&mut self, cx: &mut Cx<'_>) {
-        if self.announcer.next(cx.config).is_none_or(|at| at > cx.now) {
-            return;
-        }
-        let complete = self.phase == Phase::Complete;
-        let starved = self.wants_pieces() && cx.now.since(self.stored_at) >= STARVED_AFTER;
-        let needed = match self.phase {
-            Phase::Complete => cx.config.seed,
-            Phase::Fetching if starved => !self.demands.is_empty(),
-            Phase::Fetching => {
-                let saturated = self.conns_to_be() >= cx.config.dial_max;
-                if saturated && !self.demands.is_empty() && self.is_known() {
-                    self.announcer.at = Some(cx.now + cx.rng.jitter(self.announcer.interval));
-                    return;
-                }
-                !self.demands.is_empty()
-            }
-            Phase::Committing | Phase::Discarding => false,
-        };
-        self.announcer.at = None;
-        if !needed {
-            return;
-        }
-        self.announcer.busy = Some(Announcing { info_hash: self.info_hash, complete });
-        if self.announcer.announced_at.replace(cx.now).is_some() {
-            self.announcer.retry = (self.announcer.retry * 2).min(self.announcer.interval);
-        }
-        cx.counters.announces += 1;
-        cx.out.push_back(Output::Announce {
-            torrent: self.digest,
-            info_hash: self.info_hash,
-            complete,
-            starved,
-        });
-    }
-
-    pub(super) fn on_announced(&mut self, cx: &mut Cx<'_>, result: Result<Announced, Error>) {
-        let Some(said) = self.announcer.busy.take() else { return };
-        let complete = self.phase == Phase::Complete;
-        match result {
-            Err(_) => {
-                let pause = self.announcer.after_failure();
-                self.announcer.at = None;
-                self.announce_by(cx.now + cx.rng.jitter(pause));
-            }
-            Ok(announced) => {
-                self.announcer.failures = 0;
-                self.announcer.known_as = Some(said.info_hash);
-                let interval = announced.interval;
-                self.announcer.interval = if interval.is_zero() || interval > INTERVAL_MAX {
-                    cx.config.announce_interval
-                } else {
-                    interval.max(cx.config.announce_retry)
-                };
-                if self.phase == Phase::Fetching {
-                    let begin = || cx.rng.below(self.geometry.pieces() as usize) as u32;
-                    let bridge = announced.bridge.then(|| self.bridge.unwrap_or_else(begin));
-                    self.bridge = bridge;
-                    let others = announced.peers.into_iter().take(HANDOUT_MAX);
-                    for peer in others.filter(|peer| peer.peer_id != cx.local.peer_id) {
-                        self.dialer.add(peer);
-                    }
-                    self.dial(cx);
-                    self.announcer.at = None;
-                    if self.is_known() {
-                        self.announce_soon(cx);
-                    } else {
-                        // It got its sums meanwhile.
-                        self.announce_by(cx.now);
-                        self.announce(cx);
-                    }
-                } else if complete && said.complete {
-                    self.announce_by(cx.now + cx.rng.jitter(cx.config.announce_complete_interval));
-                } else if complete {
-                    self.announce_by(cx.now);
-                    self.announce(cx);
-                }
-            }
-        }
-    }
-
-    /// Plans the next announce: soon while there are few connections, with growing pauses so that
-    /// a lonely node does not storm its tracker.
-    fn announce_soon(&mut self, cx: &mut Cx<'_>) {
-        if !self.wants_pieces() || self.announcer.busy.is_some() {
-            return;
-        }
-        let after = self.announcer.announced_at.unwrap_or(cx.now);
-        // Who is let in and shut out again and again must not begin anew each time.
-        if self.conns.len() >= cx.config.conns_few && cx.now.since(after) >= self.announcer.interval
-        {
-            self.announcer.retry = cx.config.announce_retry;
-        }
-        let few = self.conns_to_be() < cx.config.conns_few;
-        let pause = if few { self.announcer.retry } else { self.announcer.interval };
-        self.announce_by((after + cx.rng.jitter(pause)).max(cx.now));
-    }
-}
-
 /// Dialling and accepting.
 impl Torrent {
     /// Dials candidates while there is room, each next one at random: a fixed order would send
@@ -345,7 +223,7 @@ impl Torrent {
     }
 
     /// Connections, and dials under way.
-    fn conns_to_be(&self) -> usize {
+    pub(super) fn conns_to_be(&self) -> usize {
         self.conns.len() + self.dialer.dialing.len()
     }
 
@@ -590,67 +468,6 @@ fn takes_provisional(handshake: &Handshake) -> bool {
 /// How often metainfo is asked for at the most while there are no sums.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// When to announce next.
-#[derive(Debug)]
-pub(super) struct Announcer {
-    /// When the next one is due; `None` when none is wanted.
-    at: Option<Time>,
-    /// Set while one is under way.
-    busy: Option<Announcing>,
-    announced_at: Option<Time>,
-    /// What it was called in the last one that was answered.
-    known_as: Option<InfoHash>,
-    /// What the tracker asks for.
-    pub(super) interval: Duration,
-    /// The next pause while there are few connections.
-    retry: Duration,
-    failures: u32,
-}
-
-/// What an announce under way says.
-#[derive(Debug)]
-struct Announcing {
-    info_hash: InfoHash,
-    complete: bool,
-}
-
-impl Announcer {
-    pub(super) fn new(config: &SwarmConfig) -> Self {
-        Self {
-            at: None,
-            busy: None,
-            announced_at: None,
-            known_as: None,
-            interval: config.announce_interval,
-            retry: config.announce_retry,
-            failures: 0,
-        }
-    }
-
-    /// When to look at it again.
-    pub(super) fn next(&self, config: &SwarmConfig) -> Option<Time> {
-        self.at.filter(|_| config.announce && self.busy.is_none())
-    }
-
-    /// Whether one is due some time or under way.
-    #[cfg(any(test, feature = "check"))]
-    pub(super) fn is_planned(&self) -> bool {
-        self.at.is_some() || self.busy.is_some()
-    }
-
-    /// Whether one is under way, or due by then.
-    #[cfg(any(test, feature = "check"))]
-    pub(super) fn is_planned_by(&self, then: Time) -> bool {
-        self.busy.is_some() || self.at.is_some_and(|at| at <= then)
-    }
-
-    fn after_failure(&mut self) -> Duration {
-        let pause = FAILED_ANNOUNCE_RETRY * 2u32.pow(self.failures.min(5));
-        self.failures += 1;
-        pause.min(FAILED_ANNOUNCE_RETRY_MAX)
-    }
-}
-
 /// The one spelling of an IP; a name stays as it is.
 fn canonical(ip: &str) -> String {
     ip.parse::<IpAddr>().map_or_else(|_| ip.to_owned(), |ip| ip.to_canonical().to_string())
@@ -658,9 +475,6 @@ fn canonical(ip: &str) -> String {
 
 /// First pause before a peer that refused or could not be reached is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
-
-/// Who gets nothing for so long tells the tracker.
-const STARVED_AFTER: Duration = Duration::from_secs(10);
 
 /// Waiting for so long for connections with room for a request, a torrent seeks one more, and
 /// another after as long.
@@ -671,6 +485,3 @@ const REDIAL_IDLE: Duration = Duration::from_secs(10);
 
 /// A connection this long without a piece may make way for a new one.
 const QUIET_BEFORE_REPLACED: Duration = Duration::from_secs(10);
-
-/// First pause after a tracker did not answer.
-const FAILED_ANNOUNCE_RETRY: Duration = Duration::from_millis(500);

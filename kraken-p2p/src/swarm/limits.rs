@@ -70,6 +70,14 @@ pub(super) const FIRST_PASSED_OVER_MAX: u32 = 3;
 /// Longer announce intervals are not believed, as in uber/kraken.
 pub(super) const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
+/// Announces of a torrent that may come before their time while there are few connections: pauses
+/// that double from the first one reach the longest interval.
+pub(super) const EARLY_ANNOUNCES_MAX: f64 = 8.0;
+
+/// So many are allowed again in each interval: what a tracker is asked grows by half at the most,
+/// however often connections are lost.
+pub(super) const EARLY_ANNOUNCES_AGAIN: f64 = 0.5;
+
 /// Longest pause after a tracker did not answer: one that is back is found within seconds.
 pub(super) const FAILED_ANNOUNCE_RETRY_MAX: Duration = Duration::from_secs(10);
 

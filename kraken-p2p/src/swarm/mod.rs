@@ -11,6 +11,7 @@
 //! scenarios, and 4.6 % with a small blob.
 #![forbid(unsafe_code)]
 
+mod announcer;
 mod availability;
 mod chase;
 #[cfg(any(test, feature = "check"))]

@@ -11,11 +11,12 @@ use kraken_core::{
     PieceIndex, Time, provisional,
 };
 
+use super::announcer::Announcer;
 use super::availability::Availability;
 use super::chase::Recall;
 use super::config::SwarmConfig;
 use super::conn::Conn;
-use super::dialer::{Announcer, Dialer};
+use super::dialer::Dialer;
 use super::io::{CloseReason, ConnId, DemandId, Output, TorrentSpec};
 use super::limits::COMMIT_FAILURES_MAX;
 use super::snapshot::{Counters, TorrentSnapshot};

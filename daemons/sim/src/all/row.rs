@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 use crate::policy::PolicyName;
 use crate::table;
 use crate::targets::{Limit, Measure, Target};
-use crate::variants::{Runs, Variant};
+use crate::variants::{Run, Runs, Variant};
 
 /// A scenario and the runs that its row takes.
 #[derive(Debug)]
@@ -75,9 +75,9 @@ impl Row {
         self.runs.len()
     }
 
-    /// The row, once there is a report of each of its runs, in their order.
-    pub(super) fn done(&self, reports: Vec<Report>) -> RowDone {
-        let Sorted { first, same, others } = self.sort(reports);
+    /// The row, once each of its runs is done, in their order.
+    pub(super) fn done(&self, runs: Vec<Run>) -> RowDone {
+        let Sorted { first, same, others } = self.sort(runs);
         let file = &self.file;
         let main = first.report(Variant::AsWritten);
         let main = main.expect("the scenario itself is the first of its runs");
@@ -125,17 +125,17 @@ impl Row {
         }
     }
 
-    fn sort(&self, reports: Vec<Report>) -> Sorted {
+    fn sort(&self, done: Vec<Run>) -> Sorted {
         let mut sorted = Sorted::default();
         let first = self.runs.first().map(|(_, seed)| *seed);
-        for ((variant, seed), report) in self.runs.iter().zip(reports) {
+        for ((variant, seed), run) in self.runs.iter().zip(done) {
             let runs = match Some(*seed) == first {
                 true => &mut sorted.first,
                 false => sorted.others.entry(*seed).or_default(),
             };
-            match runs.report(*variant) {
-                Some(before) => sorted.same.push(*before == report),
-                None => runs.insert(*variant, report),
+            match runs.run(*variant) {
+                Some(before) => sorted.same.push(*before == run),
+                None => runs.insert(*variant, run),
             }
         }
         sorted

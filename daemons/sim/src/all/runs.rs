@@ -3,11 +3,11 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use kraken_core::Result;
-use kraken_p2p::sim::Report;
 
 use super::row::{Row, RowDone};
 use crate::memory;
 use crate::progress::Line;
+use crate::variants::Run;
 use crate::work::{Stop, simulate};
 
 /// What the threads share.
@@ -29,7 +29,7 @@ struct State {
     under_way: Vec<String>,
     /// Bytes of memory that no run under way is expected to need.
     memory: u64,
-    reports: Vec<Vec<Option<Report>>>,
+    done: Vec<Vec<Option<Run>>>,
     finished: Vec<Option<RowDone>>,
     printed: usize,
 }
@@ -45,7 +45,7 @@ pub(super) fn all(rows: Vec<Row>, jobs: usize, stop: &Stop, line: &Line) -> Resu
             next: 0,
             under_way: Vec::new(),
             memory: memory::available()?,
-            reports: rows.iter().map(|row| vec![None; row.runs.len()]).collect(),
+            done: rows.iter().map(|row| vec![None; row.runs.len()]).collect(),
             finished: rows.iter().map(|_| None).collect(),
             printed: 0,
         }),
@@ -68,13 +68,14 @@ impl Shared<'_> {
     /// Does one run after the other until none is left.
     fn work(&self) -> Result<()> {
         while let Some((row, run)) = self.take() {
-            let (variant, seed) = self.rows[row].runs[run];
-            let scenario = variant.scenario(&self.rows[row].file);
-            let report = simulate(&scenario, seed, self.stop, |_| {});
-            let failed = report.is_err();
-            self.put(row, run, report.as_ref().ok())?;
-            if failed {
-                return report.map(drop);
+            let Row { file, runs } = &self.rows[row];
+            let (done, error) = match simulate(file, runs[run], self.stop, |_| {}) {
+                Ok(done) => (Some(done), None),
+                Err(error) => (None, Some(error)),
+            };
+            self.put(row, run, done)?;
+            if let Some(error) = error {
+                return Err(error);
             }
         }
         Ok(())
@@ -101,7 +102,7 @@ impl Shared<'_> {
     }
 
     /// A run is done.
-    fn put(&self, row: usize, run: usize, report: Option<&Report>) -> Result<()> {
+    fn put(&self, row: usize, run: usize, done: Option<Run>) -> Result<()> {
         let mut state = self.lock();
         state.memory += self.needed(row);
         let name = self.name(row, run);
@@ -111,13 +112,13 @@ impl Shared<'_> {
         self.done.notify_all();
         self.line.step();
         self.line.say(state.under_way.join(", "));
-        let Some(report) = report.filter(|_| !self.stop.is_asked()) else { return Ok(()) };
-        state.reports[row][run] = Some(report.clone());
-        if state.reports[row].iter().any(Option::is_none) {
+        let Some(done) = done.filter(|_| !self.stop.is_asked()) else { return Ok(()) };
+        state.done[row][run] = Some(done);
+        if state.done[row].iter().any(Option::is_none) {
             return Ok(());
         }
-        let reports = std::mem::take(&mut state.reports[row]).into_iter().flatten().collect();
-        state.finished[row] = Some(self.rows[row].done(reports));
+        let all = std::mem::take(&mut state.done[row]).into_iter().flatten().collect();
+        state.finished[row] = Some(self.rows[row].done(all));
         while let Some(Some(done)) = state.finished.get(state.printed) {
             self.line.print(&done.line())?;
             state.printed += 1;

@@ -7,6 +7,7 @@
 //! in steps that are short beside the downloads.
 
 use super::{Wanted, Wish};
+use crate::work::Stop;
 
 /// A download under way.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +16,9 @@ struct Active {
     have: f64,
 }
 
-/// How many seconds each download takes; `fair`, what they take where blobs are everywhere.
-pub(super) fn times(wanted: &Wanted, fair: &[f64]) -> Vec<f64> {
+/// How many seconds each download takes; `fair`, what they take where blobs are everywhere. `None`
+/// once it is stopped.
+pub(super) fn times(wanted: &Wanted, fair: &[f64], stop: &Stop) -> Option<Vec<f64>> {
     let Wanted { downlinks, lens, wishes, .. } = wanted;
     let mut seconds = vec![0.0; wishes.len()];
     let mut later: Vec<usize> = (0..wishes.len()).collect();
@@ -25,9 +27,9 @@ pub(super) fn times(wanted: &Wanted, fair: &[f64]) -> Vec<f64> {
     let mut sent = vec![0.0; lens.len()];
     let mut active: Vec<Active> = Vec::new();
     let mut now = 0.0_f64;
-    loop {
+    while !stop.is_asked() {
         if active.is_empty() {
-            let Some(next) = later.last() else { return seconds };
+            let Some(next) = later.last() else { return Some(seconds) };
             now = now.max(wishes[*next].from_secs);
         }
         while let Some(wish) = later.pop_if(|wish| wishes[*wish].from_secs <= now) {
@@ -50,6 +52,7 @@ pub(super) fn times(wanted: &Wanted, fair: &[f64]) -> Vec<f64> {
             !there
         });
     }
+    None
 }
 
 /// A step that makes no difference to the mean download, unless there were too many of them then.
@@ -137,7 +140,7 @@ mod tests {
         let (downlinks, lens) = (downlinks.to_vec(), lens.to_vec());
         let wanted =
             Wanted { downlinks, origins, lens, wishes: wishes.to_vec(), ..Wanted::default() };
-        let seconds = times(&wanted, &[10.0]);
+        let seconds = times(&wanted, &[10.0], &Stop::default()).unwrap();
         let close = seconds.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.05);
         assert!(close && seconds.len() == expected.len(), "{seconds:?}, not {expected:?}");
     }

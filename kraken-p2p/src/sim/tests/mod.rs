@@ -118,6 +118,22 @@ fn a_thin_link_between_zones_is_shared_and_keeps_no_one_else() {
 }
 
 #[test]
+fn what_crosses_a_very_thin_link_is_seen_to_come() {
+    let mut scenario = Scenario::new("thin", 1);
+    scenario.groups[0].zone = 7;
+    scenario.blobs =
+        vec![Blob { piece_len: Some(1 << 20), holders: 1, ..Blob::new("blob", 1 << 20) }];
+    scenario.origins[0].count = 1;
+    scenario.network.slice_len = 1 << 20;
+    let latency = Duration::from_millis(2);
+    scenario.zone_links = vec![ZoneLink { zones: (0, 7), bytes_per_sec: 50_000.0, latency }];
+    let report = run(&scenario, 1).unwrap();
+    assert!(report.is_ok(), "{:?} {:?}", report.starving, report.violations);
+    // Nobody thought it lost and asked again.
+    assert_eq!(report.zone_bytes, [((0, 7), [1 << 20, 0])]);
+}
+
+#[test]
 fn a_tracker_answers_one_after_the_other() {
     let mut scenario = star(asks(4), &[1000.0 * MB; 3]);
     scenario.origins[0].rates.up = Rate::flat(10_000.0 * MB);

@@ -105,6 +105,10 @@ fn connections_that_are_lost_for_minutes_do_not_use_up_what_may_be_announced_ear
     scenario.network.conn_life = Some(Duration::from_secs(2));
     let report = check_any(&scenario);
     assert!(report.ended_secs > 300.0, "{}", report.ended_secs);
+    // Pauses that double take longer to reach a longer interval.
+    scenario.trackers.handout.interval = Duration::from_secs(60);
+    let report = check_any(&scenario);
+    assert!(report.announces_early > 8 * 30, "{}", report.announces_early);
 }
 
 #[test]

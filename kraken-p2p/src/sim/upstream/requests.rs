@@ -1,5 +1,6 @@
 //! Which pieces are on order with whom, and which are asked for next.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kraken_core::rng::Rng;
@@ -15,19 +16,25 @@ use crate::swarm::ConnId;
 pub(super) struct Requests {
     timeout: Duration,
     policy: PieceRequestPolicy,
-    all: Vec<Request>,
+    /// How many were sent.
+    sent: u64,
+    /// Those that may be answered in time, the oldest first.
+    open: VecDeque<Request>,
+    /// Those that came to nothing. There may be many times as many as pieces: whoever sends a wrong
+    /// one is asked again.
+    failed: BTreeMap<PieceIndex, Vec<Request>>,
     /// Kept for their memory.
     heap: Heap,
     taken: Bitfield,
 }
 
-/// A request, or what became of it.
+/// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) piece: PieceIndex,
     pub(super) conn: ConnId,
-    /// The peer said that it cannot, or what it sent was wrong.
-    pub(super) invalid: bool,
+    /// How many were sent before it.
+    number: u64,
     sent_at: Time,
 }
 
@@ -51,8 +58,15 @@ pub(super) struct Ask<'a> {
 
 impl Requests {
     pub(super) fn new(timeout: Duration, policy: PieceRequestPolicy, pieces: u32) -> Self {
-        let (all, heap, taken) = (Vec::new(), Heap::default(), Bitfield::new(pieces));
-        Self { timeout, policy, all, heap, taken }
+        Self {
+            timeout,
+            policy,
+            sent: 0,
+            open: VecDeque::new(),
+            failed: BTreeMap::new(),
+            heap: Heap::default(),
+            taken: Bitfield::new(pieces),
+        }
     }
 
     /// How long a request may take.
@@ -62,19 +76,17 @@ impl Requests {
 
     /// Picks pieces and puts them down as asked for.
     pub(super) fn reserve(&mut self, now: Time, ask: Ask<'_>, rng: &mut Rng) -> Vec<PieceIndex> {
-        let (conn, timeout) = (ask.conn, self.timeout);
-        let open = |request: &&Request| request.is_open(now, timeout);
-        let with_it = |request: &&Request| request.conn == conn;
-        let quota =
-            ask.pipeline.saturating_sub(self.all.iter().filter(open).filter(with_it).count());
+        self.expire(now);
+        let conn = ask.conn;
+        let with_it = self.open.iter().filter(|request| request.conn == conn).count();
+        let quota = ask.pipeline.saturating_sub(with_it);
         if quota == 0 {
             return Vec::new();
         }
         let blocks = |request: &&Request| !ask.duplicates || request.conn == conn;
-        let taken = &mut self.taken;
-        self.all.iter().filter(open).filter(blocks).for_each(|request| {
-            taken.set(request.piece);
-        });
+        for request in self.open.iter().filter(blocks) {
+            self.taken.set(request.piece);
+        }
         let picked = match ask.only {
             Some(only) => {
                 let may = ask.theirs.contains(only)
@@ -84,11 +96,13 @@ impl Requests {
             }
             None => self.pick(quota, ask, rng),
         };
-        for request in &self.all {
+        for request in &self.open {
             self.taken.clear(request.piece);
         }
-        let request = |&piece| Request { piece, conn, invalid: false, sent_at: now };
-        self.all.extend(picked.iter().map(request));
+        for (&piece, number) in picked.iter().zip(self.sent..) {
+            self.open.push_back(Request { piece, conn, number, sent_at: now });
+        }
+        self.sent += picked.len() as u64;
         picked
     }
 
@@ -126,43 +140,68 @@ impl Requests {
 
     /// A piece is here: nobody's request for it matters any more.
     pub(super) fn clear(&mut self, piece: PieceIndex) {
-        self.all.retain(|request| request.piece != piece);
+        self.open.retain(|request| request.piece != piece);
+        self.failed.remove(&piece);
     }
 
     /// A peer is gone. Of a piece that was asked of it twice the later request stays behind.
     pub(super) fn clear_peer(&mut self, conn: ConnId) {
+        // One that came to nothing is older than any that is open.
         let mut cleared: Vec<PieceIndex> = Vec::new();
-        self.all.retain(|request| {
-            let first = request.conn == conn && !cleared.contains(&request.piece);
-            if first {
-                cleared.push(request.piece);
+        self.failed.retain(|piece, requests| {
+            let theirs = requests.iter().enumerate().filter(|(_, request)| request.conn == conn);
+            if let Some((first, _)) = theirs.min_by_key(|(_, request)| request.number) {
+                requests.swap_remove(first);
+                cleared.push(*piece);
             }
-            !first
+            !requests.is_empty()
+        });
+        cleared.sort_unstable();
+        self.open.retain(|request| {
+            if request.conn != conn {
+                return true;
+            }
+            match cleared.binary_search(&request.piece) {
+                Ok(_) => true,
+                Err(at) => {
+                    cleared.insert(at, request.piece);
+                    false
+                }
+            }
         });
     }
 
     /// A peer could not serve a request, or did it wrongly.
     pub(super) fn mark_invalid(&mut self, conn: ConnId, piece: PieceIndex) {
-        for request in &mut self.all {
-            request.invalid |= request.conn == conn && request.piece == piece;
+        let failed = &mut self.failed;
+        self.open.retain(|request| {
+            let is_it = request.conn == conn && request.piece == piece;
+            if is_it {
+                failed.entry(piece).or_default().push(*request);
+            }
+            !is_it
+        });
+    }
+
+    /// Requests that came to nothing, the oldest first.
+    pub(super) fn failed(&mut self, now: Time) -> Vec<Request> {
+        self.expire(now);
+        let mut failed: Vec<Request> = self.failed.values().flatten().copied().collect();
+        failed.sort_unstable_by_key(|request| request.number);
+        failed
+    }
+
+    /// Puts those aside whose time is up.
+    fn expire(&mut self, now: Time) {
+        while let Some(request) = self.open.pop_front_if(|it| it.sent_at + self.timeout < now) {
+            self.failed.entry(request.piece).or_default().push(request);
         }
     }
 
-    /// Requests that came to nothing.
-    pub(super) fn failed(&self, now: Time) -> Vec<Request> {
-        self.all.iter().filter(|request| !request.is_open(now, self.timeout)).copied().collect()
-    }
-
     #[cfg(test)]
-    pub(super) fn open_with(&self, now: Time, conn: ConnId) -> usize {
-        let open = self.all.iter().filter(|request| request.is_open(now, self.timeout));
-        open.filter(|request| request.conn == conn).count()
-    }
-}
-
-impl Request {
-    fn is_open(&self, now: Time, timeout: Duration) -> bool {
-        !self.invalid && now <= self.sent_at + timeout
+    pub(super) fn open_with(&mut self, now: Time, conn: ConnId) -> usize {
+        self.expire(now);
+        self.open.iter().filter(|request| request.conn == conn).count()
     }
 }
 

@@ -107,7 +107,7 @@ pub(crate) async fn torrent_meta(
 }
 
 /// The same of a blob that is here, or that this origin brings at this moment and passes on as it
-/// comes, or why it could not bring it lately; nothing is begun.
+/// comes, or why it could not bring it itself lately; nothing is begun.
 pub(crate) async fn known_meta(
     parts: &Parts,
     namespace: &Namespace,
@@ -118,7 +118,7 @@ pub(crate) async fn known_meta(
     }
     let brings = parts.fetches.brings(digest).filter(|_| parts.streams);
     brings.ok_or_else(|| {
-        let failure = parts.fetches.failure(namespace, digest);
+        let failure = parts.fetches.own_failure(namespace, digest);
         failure.unwrap_or_else(|| Error::not_found(format!("{digest} is not here")))
     })
 }

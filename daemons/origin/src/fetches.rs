@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use kraken_core::http::is_verdict;
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -64,13 +65,25 @@ struct Failure {
     at: Instant,
     kind: ErrorKind,
     text: String,
+    /// Whether another owner has found it, and not this one.
+    is_heard: bool,
+}
+
+impl Failure {
+    fn is_over(&self) -> bool {
+        let ttl = if self.is_heard { limits::HEARD_FAILURE_TTL } else { limits::FAILURE_TTL };
+        self.at.elapsed() >= ttl
+    }
+
+    fn to_error(&self) -> Error {
+        Error::new(self.kind, self.text.clone())
+    }
 }
 
 impl State {
-    fn failure(&mut self, namespace: &Namespace, digest: &Digest) -> Option<Error> {
-        self.failures.retain(|_, failure| failure.at.elapsed() < limits::FAILURE_TTL);
-        let Failure { kind, text, .. } = self.failures.get(&(*digest, namespace.clone()))?;
-        Some(Error::new(*kind, text.clone()))
+    fn failure(&mut self, namespace: &Namespace, digest: &Digest) -> Option<&Failure> {
+        self.failures.retain(|_, failure| !failure.is_over());
+        self.failures.get(&(*digest, namespace.clone()))
     }
 }
 
@@ -82,7 +95,7 @@ impl Fetches {
             return Err(pending(digest));
         }
         if let Some(failure) = state.failure(namespace, digest) {
-            return Err(failure);
+            return Err(failure.to_error());
         }
         if state.fetching.len() >= limits::FETCHES_MAX {
             // Whoever waits asks again, and gets one of those that end meanwhile.
@@ -116,7 +129,14 @@ impl Fetches {
 
     /// Why a blob could not be had lately.
     pub(crate) fn failure(&self, namespace: &Namespace, digest: &Digest) -> Option<Error> {
-        self.lock().failure(namespace, digest)
+        self.lock().failure(namespace, digest).map(Failure::to_error)
+    }
+
+    /// Why this origin itself could not bring it lately. Owners that told each other what they have
+    /// heard would never forget it.
+    pub(crate) fn own_failure(&self, namespace: &Namespace, digest: &Digest) -> Option<Error> {
+        let mut state = self.lock();
+        state.failure(namespace, digest).filter(|failure| !failure.is_heard).map(Failure::to_error)
     }
 
     /// What is known of a blob that this origin brings from the backend at this moment.
@@ -159,8 +179,12 @@ impl Fetches {
             {
                 failures.remove(&oldest);
             }
-            let failure =
-                Failure { at: Instant::now(), kind: error.kind(), text: error.to_string() };
+            let failure = Failure {
+                at: Instant::now(),
+                kind: error.kind(),
+                text: error.to_string(),
+                is_heard: is_verdict(error),
+            };
             failures.insert((*digest, namespace.clone()), failure);
         }
     }

@@ -1,7 +1,7 @@
 //! Blobs from another owner, which brings them from the backend.
 
 use futures_util::future::join_all;
-use kraken_core::http::is_verdict;
+use kraken_core::http::{is_network_error, is_verdict};
 use kraken_core::{Digest, Error, ErrorKind, Namespace, Result, TorrentMeta};
 
 use crate::fetches::Fetch;
@@ -20,6 +20,7 @@ pub(crate) async fn follow(
 ) -> Result<bool> {
     let digest = under_way.digest();
     let others = parts.membership.other_owners(&digest);
+    let (mut left, mut silent) = (Vec::new(), Vec::new());
     let asked = others.into_iter().map(|owner| async move {
         let known = parts.cluster.origin(&owner).known_meta(namespace, &digest).await;
         (owner, known)
@@ -27,15 +28,22 @@ pub(crate) async fn follow(
     for (owner, known) in join_all(asked).await {
         match known {
             Ok(meta) => {
-                if follow_one(parts, namespace, under_way, owner, meta).await? {
+                if follow_one(parts, namespace, under_way, owner.clone(), meta).await? {
                     return Ok(true);
                 }
+                left.push(owner);
             }
             Err(error) if is_verdict(&error) => return Err(error),
+            Err(error) if is_network_error(&error) => silent.push(owner),
             Err(_) => {}
         }
     }
     for owner in parts.membership.owners_before(&digest) {
+        let is_silent =
+            silent.contains(&owner) && is_silent(parts, namespace, &digest, &owner).await;
+        if left.contains(&owner) || is_silent {
+            continue;
+        }
         match parts.cluster.origin(&owner).torrent_meta(namespace, &digest).await {
             Ok(meta) => {
                 if follow_one(parts, namespace, under_way, owner, meta).await? {
@@ -136,6 +144,14 @@ async fn from_owner(
             return download.finished().await;
         }
     }
+}
+
+/// Whether an owner that gave no answer in time gives none again: it would be waited for far longer
+/// for what its backend says.
+async fn is_silent(parts: &Parts, namespace: &Namespace, digest: &Digest, owner: &str) -> bool {
+    tokio::time::sleep(limits::ASK_AGAIN_AFTER).await;
+    let known = parts.cluster.origin(owner).known_meta(namespace, digest).await;
+    known.is_err_and(|error| is_network_error(&error))
 }
 
 /// Fails unless an owner says that it still brings a blob. One that is busy may answer late once.

@@ -97,5 +97,9 @@ pub(crate) const REPLICA_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// of a client that polls (5 s), so that all of them learn of it.
 pub(crate) const FAILURE_TTL: Duration = Duration::from_secs(15);
 
+/// How long what another owner has found is: those who poll this one learn of it, and owners that
+/// hear of it one from the other forget it soon after the one that found it.
+pub(crate) const HEARD_FAILURE_TTL: Duration = Duration::from_secs(6);
+
 /// Most failures remembered, each a digest, a namespace and a line; the oldest go first.
 pub(crate) const FAILURES_MAX: usize = 1024;

@@ -32,13 +32,13 @@ pub(crate) enum Pulled {
     /// The backend has another object under its name than when it was looked for; what came of the
     /// one before is thrown away.
     Changed(BlobStat),
-    /// An owner before this one brings the blob too, which is enough.
+    /// An owner before this one brings the blob too, or any has all of it, which is enough.
     Elsewhere,
 }
 
 /// Brings a blob that the backend has to an end: verified and committed. What came of it before is
 /// gone on with, as long as the backend has the same version. If this origin `may_yield`, it stops
-/// when it finds that an owner before it does the same.
+/// when it finds that an owner before it does the same, or that one has done so.
 pub(crate) async fn pull(
     parts: &Parts,
     namespace: &Namespace,
@@ -279,20 +279,28 @@ impl Pull<'_> {
         behind - geometry.range(index).start > limits::PASS_BY_MAX
     }
 
-    /// Returns when an owner before this one says that it brings the same.
+    /// Returns when an owner before this one says that it brings the same, or any that it is there.
     async fn comes_elsewhere(&self) {
         loop {
             tokio::time::sleep(limits::ELSEWHERE_LOOK_EVERY).await;
-            for owner in self.parts.membership.owners_before(&self.meta.digest()) {
-                let origin = self.parts.cluster.origin(&owner);
-                let known = origin.known_meta(self.namespace, &self.meta.digest()).await;
-                // Of another attempt this origin's peers can make no use.
-                if let Ok(TorrentMeta::Provisional(meta)) = known
-                    && meta.attempt() == self.meta.attempt()
-                {
-                    let digest = self.meta.digest();
-                    tracing::info!(%digest, owner, "that owner brings the blob too: it goes on");
-                    return;
+            let digest = self.meta.digest();
+            let before = self.parts.membership.owners_before(&digest);
+            for owner in self.parts.membership.other_owners(&digest) {
+                let known =
+                    self.parts.cluster.origin(&owner).known_meta(self.namespace, &digest).await;
+                match known {
+                    Ok(TorrentMeta::Final(_)) => {
+                        tracing::info!(%digest, owner, "that owner has the blob");
+                        return;
+                    }
+                    // Of another attempt this origin's peers can make no use.
+                    Ok(TorrentMeta::Provisional(meta))
+                        if meta.attempt() == self.meta.attempt() && before.contains(&owner) =>
+                    {
+                        tracing::info!(%digest, owner, "that owner brings it too: it goes on");
+                        return;
+                    }
+                    _ => {}
                 }
             }
         }

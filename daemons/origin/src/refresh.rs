@@ -105,8 +105,7 @@ async fn pull(
     may_yield: bool,
 ) -> Result<Option<BlobStat>> {
     let digest = under_way.digest();
-    let backend = parts.router.route(namespace)?;
-    let mut stat = backend.stat(namespace, &ObjectName::from(&digest)).await?;
+    let mut stat = patient_stat(parts, namespace, &digest).await?;
     for _ in 0..limits::OBJECTS_MAX {
         refuse_oversize(parts, &digest, stat.len)?;
         match pull::pull(parts, namespace, &stat, under_way, may_yield).await? {
@@ -117,6 +116,25 @@ async fn pull(
     }
     let text = format!("the backend of {namespace} has another object as {digest} each time");
     Err(Error::new(ErrorKind::Unavailable, text))
+}
+
+/// What the backend says of a blob, which is asked as often as for its bytes: a failure would be
+/// remembered for a while.
+async fn patient_stat(parts: &Parts, namespace: &Namespace, digest: &Digest) -> Result<BlobStat> {
+    let backend = parts.router.route(namespace)?;
+    let mut attempts = 1;
+    loop {
+        match backend.stat(namespace, &ObjectName::from(digest)).await {
+            Err(error)
+                if error.kind() != ErrorKind::NotFound && attempts < limits::PULL_ATTEMPTS_MAX =>
+            {
+                tracing::warn!(%digest, %namespace, %error, attempts, "the backend says nothing");
+                tokio::time::sleep(limits::PULL_PAUSE * attempts).await;
+                attempts += 1;
+            }
+            said => return said,
+        }
+    }
 }
 
 /// What is known of a blob that is not here, most often without sums: it is fetched unless that is

@@ -30,6 +30,11 @@ pub(crate) const ORIGIN_ANSWER_MAX: Duration = Duration::from_secs(3);
 /// How long an origin may take for metainfo: it may have to ask its backend for the blob first.
 pub(crate) const METAINFO_ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// After this time without an answer another origin is asked for metainfo too: who asks waits ten
+/// seconds, and one origin that hangs must not keep it from what the others say. Who is asked so
+/// follows the first one, and asks the backend for nothing that comes already.
+pub(crate) const METAINFO_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long "ask again" is believed: so that a crowd asks an origin four times a second in all,
 /// and nobody learns much later than that the blob has come.
 pub(crate) const PENDING_TTL: Duration = Duration::from_millis(250);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use kraken_common::HostList;
 use kraken_core::http::{
     Client, ClientConfig, Method, Request, Response, escape_segment, first_answering, header,
@@ -114,7 +116,8 @@ impl Origins {
 
     /// The metainfo of `digest`. The owners are asked in their order: 202 ends that, and that the
     /// backend has other bytes under the digest; any other failure (404 too: an owner may have lost
-    /// the blob) is the next one's chance, and the last failure counts.
+    /// the blob) is the next one's chance, and the last failure counts. Beside one that says nothing
+    /// for some seconds the next one is asked too.
     pub(crate) async fn metainfo(
         &self,
         namespace: Namespace,
@@ -255,14 +258,25 @@ impl Origins {
 
     async fn fetch_metainfo(&self, key: &MetaInfoKey) -> Remembered<Relayed> {
         let owners = self.locations(key.digest).await?;
+        let (mut owners, mut asked) = (owners.iter(), FuturesUnordered::new());
         let mut failure = None;
-        for owner in owners.iter() {
-            match self.ask_metainfo(owner, key).await {
-                Ok(relayed) => return Ok(relayed),
-                Err(e) if e.kind() == ErrorKind::Pending || is_verdict(&e) => {
-                    return Err(Failure::new(e));
-                }
-                Err(e) => failure = Some(e),
+        loop {
+            match owners.next() {
+                Some(owner) => asked.push(self.ask_metainfo(owner, key)),
+                None if asked.is_empty() => break,
+                None => {}
+            }
+            let is_last = owners.len() == 0;
+            tokio::select! {
+                biased;
+                Some(answer) = asked.next() => match answer {
+                    Ok(relayed) => return Ok(relayed),
+                    Err(e) if e.kind() == ErrorKind::Pending || is_verdict(&e) => {
+                        return Err(Failure::new(e));
+                    }
+                    Err(e) => failure = Some(e),
+                },
+                () = tokio::time::sleep(limits::METAINFO_PATIENCE), if !is_last => {}
             }
         }
         let failure = failure.unwrap_or_else(|| {

@@ -348,6 +348,28 @@ async fn the_next_owner_is_asked_for_metainfo() {
 }
 
 #[tokio::test]
+async fn an_owner_that_hangs_keeps_nobody_from_what_the_next_one_says() {
+    let blob = b"some bytes";
+    let digest = Digest::sha256(blob);
+    let json = Bytes::from(MetaInfo::of_bytes(digest, blob, 4).unwrap().to_json());
+    let has = Script::default();
+    has.lock().unwrap().insert("ns", (200, false, json.clone()));
+    let second = FakeOrigin::start(101, has, &[]);
+    // The kernel accepts for it.
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hung_addr = hung.local_addr().unwrap().to_string();
+    let first = FakeOrigin::start(100, Script::default(), &[hung_addr, second.addr()]);
+    let tracker = tracker(vec![first.addr()]).await;
+    let path = format!("/namespace/ns/blobs/{digest}/metainfo");
+    let started = std::time::Instant::now();
+    assert_eq!(send(to(&tracker, Method::GET, &path)).await, (200, json));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    tracker.close().await.unwrap();
+    first.serving.close().await;
+    second.serving.close().await;
+}
+
+#[tokio::test]
 async fn an_ill_origin_is_asked_no_more() {
     let (well, ill) = (
         FakeOrigin::start(7, Script::default(), &[]),

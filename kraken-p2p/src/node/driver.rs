@@ -16,6 +16,7 @@ use super::event::{Accepted, Command, Dialed, Event};
 use super::limits::{EVENTS_PER_TURN_MAX, UPLOAD_LOOK_EVERY};
 use super::link::ConnLink;
 use super::recalled::Recalled;
+use super::refresh::NoNews;
 use super::running::{DownloadPhase, DownloadStatus};
 use super::shared::Shared;
 use super::stats::{DownloadTotals, NodeStats};
@@ -61,8 +62,8 @@ pub(super) struct Entry {
     pub(super) state: watch::Sender<State>,
     /// When the first of those who wait for it began to.
     pub(super) since: Option<Time>,
-    /// Since when the tracker has had no news of sums, and how many pieces were here then.
-    pub(super) no_news: Option<(Time, u32)>,
+    /// What the tracker has said of sums since the last piece, if it was no news.
+    pub(super) no_news: Option<NoNews>,
     /// Whether metainfo is being asked for.
     pub(super) refreshing: bool,
     /// Whether the whole was found to be another blob.
@@ -231,6 +232,7 @@ impl Driver {
             Event::Discarded { torrent, result } => self.on_discarded(now, &torrent, result),
             Event::Refreshed { torrent, result } => self.on_refreshed(now, &torrent, result),
             Event::Landed { torrent, index } => self.on_landed(now, &torrent, index),
+            Event::Unopened { status, reason } => self.note(*status, &reason),
         }
     }
 

@@ -55,6 +55,8 @@ pub(super) enum Event {
     Refreshed { torrent: Arc<Torrent>, result: Result<TorrentMeta> },
     /// The application wrote a piece.
     Landed { torrent: Arc<Torrent>, index: PieceIndex },
+    /// Somebody who waited for metainfo was told why there is none.
+    Unopened { status: Box<DownloadStatus>, reason: String },
     /// A blob was thrown away and opened anew, or was not.
     Discarded { torrent: Arc<Torrent>, result: Result<Arc<Torrent>> },
 }

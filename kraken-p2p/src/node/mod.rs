@@ -58,7 +58,7 @@ pub use timeline::DownloadTimes;
 
 use commands::add;
 use driver::Driver;
-use event::Command;
+use event::{Command, Event};
 use inner::NodeInner;
 use running::Asking;
 use shared::Shared;
@@ -153,7 +153,7 @@ impl Node {
         let (_turn, (torrent, spec)) = match self.find_complete(namespace, digest).await? {
             Some(found) => (None, found),
             None => {
-                let meta = self.ask_for_metainfo(namespace, digest).await?;
+                let meta = self.wait_for_metainfo(namespace, digest).await?;
                 let turn = self.0.shared.openings.enter(digest).await;
                 if let Some(download) = self.join(digest).await? {
                     return Ok(download);
@@ -297,7 +297,6 @@ impl Node {
         digest: &Digest,
     ) -> Result<TorrentMeta> {
         let shared = &self.0.shared;
-        let _asked = Asking::enter(&shared.asking, digest, namespace, shared.clock.now());
         let ask = async {
             if shared.storage.takes_provisional() && shared.config.stream {
                 return shared.tracker.torrent_meta(namespace, digest).await;
@@ -315,6 +314,26 @@ impl Node {
             ));
         }
         Ok(meta)
+    }
+
+    /// The same, told of as a download.
+    async fn wait_for_metainfo(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+    ) -> Result<TorrentMeta> {
+        let shared = &self.0.shared;
+        let asked = Asking::enter(&shared.asking, digest, namespace, shared.clock.now());
+        let meta = self.ask_for_metainfo(namespace, digest).await;
+        // That there is no such blob is an answer, not a failure.
+        if let Err(error) = &meta
+            && !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Cancelled)
+            && let Some(status) = asked.failed(shared.clock.now())
+        {
+            let (status, reason) = (Box::new(status), error.to_string());
+            shared.report(Event::Unopened { status, reason }).await;
+        }
+        meta
     }
 
     /// The torrent opened in storage, in the caller's turn and when the swarm has none.

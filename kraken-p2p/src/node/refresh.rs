@@ -47,7 +47,7 @@ impl Driver {
             Ok(TorrentMeta::Final(sums)) => self.settle(now, &digest, sums),
             // That it is on its way says little when nothing comes.
             Ok(meta) if torrent.learn(meta.clone()) => {
-                self.on_no_news(now, &digest, NO_PIECES_MAX, "it says that it still does");
+                self.on_no_news(now, &digest, None);
             }
             Ok(_) => {
                 let text = "its origin has begun anew";
@@ -59,22 +59,30 @@ impl Driver {
             }
             Err(error) => {
                 tracing::debug!(%digest, %error, "no news of a blob's sums");
-                self.on_no_news(now, &digest, NO_NEWS_MAX, &error.to_string());
+                self.on_no_news(now, &digest, Some(error.to_string()));
             }
         }
     }
 
-    /// The origins cannot say any more of a blob: they may soon, and pieces may come from others,
-    /// but readers are not kept for long with nothing.
-    fn on_no_news(&mut self, now: Time, digest: &Digest, limit: Duration, said: &str) {
+    /// The origins cannot say any more of a blob, or have failed to bring it: they may soon, and
+    /// pieces may come from others, but readers are not kept for long with nothing. An origin that
+    /// has failed begins again when it is asked; that it says so then is no news either.
+    fn on_no_news(&mut self, now: Time, digest: &Digest, failure: Option<String>) {
         let Some(entry) = self.entries.get_mut(digest) else { return };
         let pieces = entry.state.borrow().progress.pieces;
-        let (since, before) = *entry.no_news.get_or_insert((now, pieces));
-        if before != pieces {
-            entry.no_news = Some((now, pieces));
-        } else if now.since(since) >= limit {
-            let text = format!("its origin brings no more: {said}");
+        let before = entry.no_news.take().filter(|before| before.pieces == pieces);
+        let (since, last) = before.map_or((now, None), |before| (before.since, before.failure));
+        let failure = failure.or(last);
+        let (limit, text) = match &failure {
+            Some(failure) => (NO_NEWS_MAX, format!("its origin brings no more: {failure}")),
+            None => {
+                (NO_PIECES_MAX, format!("its origin brings it, but no piece in {NO_PIECES_MAX:?}"))
+            }
+        };
+        if now.since(since) >= limit {
             self.end(now, digest, ErrorKind::Unavailable, &text);
+        } else {
+            entry.no_news = Some(NoNews { since, pieces, failure });
         }
     }
 
@@ -148,6 +156,16 @@ impl Driver {
             self.swarm.handle_landed(now, &torrent.digest, index);
         }
     }
+}
+
+/// That no piece comes of a torrent without sums.
+#[derive(Debug)]
+pub(super) struct NoNews {
+    since: Time,
+    /// How many pieces were here then.
+    pieces: u32,
+    /// Why it does not come, as it was said last.
+    failure: Option<String>,
 }
 
 /// What the tracker says now; if there are sums, storage has them too.

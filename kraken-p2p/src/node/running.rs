@@ -91,19 +91,38 @@ impl Asking {
             first.entry(*digest).or_insert_with(|| (namespace.clone(), *since));
         }
         drop(calls);
-        let list = first.into_iter().map(|(digest, (namespace, since))| DownloadStatus {
+        let list = first.into_iter().map(|(digest, (namespace, since))| {
+            DownloadStatus::asking(digest, namespace, now.since(since))
+        });
+        list.collect()
+    }
+}
+
+impl DownloadStatus {
+    /// Of a blob whose metainfo has been waited for that long.
+    fn asking(digest: Digest, namespace: Namespace, age: Duration) -> Self {
+        Self {
             digest,
             namespace,
             phase: DownloadPhase::AskingForMetainfo,
-            age: now.since(since),
-            times: DownloadTimes { metainfo: now.since(since), ..DownloadTimes::default() },
+            age,
+            times: DownloadTimes { metainfo: age, ..DownloadTimes::default() },
             blob_len: None,
             bytes_verified: 0,
             bytes_from_origins: 0,
             bytes_from_peers: 0,
             peers: 0,
-        });
-        list.collect()
+        }
+    }
+}
+
+impl Asked {
+    /// There is no metainfo.
+    pub(super) fn failed(&self, now: Time) -> Option<DownloadStatus> {
+        let calls = self.asking.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (digest, namespace, since) = calls.calls.get(&self.number)?;
+        let status = DownloadStatus::asking(*digest, namespace.clone(), now.since(*since));
+        Some(DownloadStatus { phase: DownloadPhase::Failed, ..status })
     }
 }
 

@@ -39,16 +39,21 @@ impl Driver {
         let Some(since) = entry.since else { return };
         let digest = &entry.torrent.digest;
         let peers = self.swarm.snapshot(digest).map_or(0, |torrent| torrent.conns.len());
-        let status = DownloadStatus { phase, ..entry.status(now, since, peers) };
+        self.note(DownloadStatus { phase, ..entry.status(now, since, peers) }, reason);
+    }
+
+    /// Notes a download that has ended, and why it did not go on.
+    pub(super) fn note(&mut self, status: DownloadStatus, reason: &str) {
         status.log(reason);
+        let phase = status.phase;
         let totals = match phase {
             DownloadPhase::Complete => &mut self.totals.completed,
             DownloadPhase::Failed => &mut self.totals.failed,
             _ => &mut self.totals.left,
         };
         totals.add(&status);
-        if phase == DownloadPhase::Left {
-            // Who reads many ranges of a blob leaves it as often.
+        if phase == DownloadPhase::Left || status.blob_len.is_none() {
+            // Who reads many ranges of a blob leaves it as often, and many may ask for metainfo.
             self.ended.retain(|it| it.phase != phase || it.digest != status.digest);
         }
         if self.ended.len() >= ENDED_KEPT {

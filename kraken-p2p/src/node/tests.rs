@@ -12,13 +12,17 @@ mod support;
 
 use std::sync::Arc;
 
-use kraken_core::{Bitfield, ErrorKind, MetaInfo, PeerId, PeerInfo, PieceIndex, Time};
+use kraken_core::{
+    Bitfield, Digest, Error, ErrorKind, MetaInfo, Namespace, PeerId, PeerInfo, PieceIndex, Result,
+    Time,
+};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::running::Asking;
 use super::{DownloadPhase, Node, NodeConfig, PeerIdFactory};
+use crate::tracker::{AnnounceRequest, AnnounceResponse, TrackerClient};
 use crate::wire::Message;
 use support::{
     Host, PIECE_LEN, Played, Storage, Tracker, blob, handshake, loopback, namespace, soon,
@@ -318,6 +322,37 @@ async fn downloads_are_listed_while_somebody_waits() {
     drop(asked);
     assert_eq!(running(&host).await, []);
     host.node.close().await;
+}
+
+/// A tracker that is not there.
+#[derive(Debug)]
+struct Away;
+
+#[async_trait::async_trait]
+impl TrackerClient for Away {
+    async fn announce(&self, _: AnnounceRequest) -> Result<AnnounceResponse> {
+        Err(Error::new(ErrorKind::Unavailable, "away"))
+    }
+
+    async fn metainfo(&self, _: &Namespace, _: &Digest) -> Result<MetaInfo> {
+        Err(Error::new(ErrorKind::Unavailable, "away"))
+    }
+}
+
+#[tokio::test]
+async fn downloads_that_got_no_metainfo_are_told_of() {
+    let node = Node::builder(Storage::new(true), Arc::new(Away)).config(loopback());
+    let node = node.start().await.unwrap();
+    let digest = blob(1, 10).1.digest();
+    for count in [1, 2] {
+        let error = node.open(&namespace(), &digest).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let list = node.downloads(9).await.unwrap();
+        assert_eq!((list.len(), list[0].phase), (1, DownloadPhase::Failed));
+        assert_eq!((list[0].digest, list[0].blob_len), (digest, None));
+        assert_eq!(node.totals().await.unwrap().downloads.failed.count, count);
+    }
+    node.close().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Blobs that come from a backend which does not always do what it should.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
@@ -11,11 +13,12 @@ use kraken_common::backends::BackendKind;
 use kraken_common::{RequestBody, Server, Serving};
 use kraken_core::piece::PieceLengths;
 use kraken_core::store::Store;
-use kraken_core::{AttemptId, Geometry, PieceIndex, Provisional, SigningKey};
+use kraken_core::{AttemptId, Error, ErrorKind, Geometry, PieceIndex, Provisional, SigningKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::fetches::Fetches;
 
 impl Fixture {
     /// What becomes of a blob, once that is known.
@@ -186,6 +189,52 @@ fn backend_that_sends(bytes: &'static str) -> Serving {
         answer.headers_mut().insert("size", 11.into());
         answer
     })
+}
+
+#[tokio::test]
+async fn a_backend_that_says_nothing_once_is_asked_again() {
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), "a backend", "--port").unwrap();
+    let heads = Arc::<AtomicU32>::default();
+    let backend = server.spawn(move |request: http::Request<RequestBody>| {
+        // The first is before the fetch, the second in it.
+        let fails = request.method() == "HEAD" && heads.fetch_add(1, Relaxed) == 1;
+        async move {
+            if fails {
+                return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "not now");
+            }
+            let mut answer = answer::text(StatusCode::OK, "a cold blob");
+            answer.headers_mut().insert("size", 11.into());
+            answer
+        }
+    });
+    let cold = before_testfs(backend.addr().to_string()).await;
+    let answer = cold.settled(&Digest::sha256(b"a cold blob")).await;
+    assert_eq!(answer, (200, "a cold blob".to_owned()));
+    cold.origin.close().await.unwrap();
+    backend.close().await;
+}
+
+/// Two owners that passed on to each other what they have heard would never forget it.
+#[tokio::test]
+async fn what_another_owner_has_found_is_not_passed_on() {
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), "an owner", "--port").unwrap();
+    let owner = server.spawn(|_: http::Request<RequestBody>| async {
+        answer::failure(&Error::new(ErrorKind::Mismatch, "other bytes"))
+    });
+    let client = Client::new(ClientConfig::default());
+    let request = Request::to(Method::GET, owner.addr().to_string(), "/");
+    let heard = client.send(request).await.unwrap_err();
+    let (namespace, digest) = ("a".parse().unwrap(), Digest::sha256(b"x"));
+    let told = |failure: Option<Error>| failure.map(|failure| failure.kind());
+    for (error, own) in
+        [(Error::new(ErrorKind::Mismatch, "other bytes"), Some(ErrorKind::Mismatch)), (heard, None)]
+    {
+        let fetches = Arc::<Fetches>::default();
+        Fetches::enter(&fetches, &namespace, &digest).unwrap().end(Err(error));
+        assert_eq!(told(fetches.failure(&namespace, &digest)), Some(ErrorKind::Mismatch));
+        assert_eq!(told(fetches.own_failure(&namespace, &digest)), own);
+    }
+    owner.close().await;
 }
 
 #[tokio::test]

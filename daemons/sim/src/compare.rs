@@ -32,9 +32,13 @@ pub(crate) fn main(args: CompareArgs) -> ExitCode {
         Ok(file) => file,
         Err(error) => return exit::wrong(&error),
     };
-    let code = Outputs::new(json, svg, Some(&scenario))
-        .and_then(|outputs| run(file, policies, seed, outputs));
-    code.unwrap_or_else(|error| exit::failed(&error))
+    match Outputs::new(json, svg, Some(&scenario)) {
+        Ok(outputs) => {
+            let code = run(file, policies, seed, outputs);
+            code.unwrap_or_else(|error| exit::failed(&error))
+        }
+        Err(error) => exit::wrong(&error),
+    }
 }
 
 fn run(

@@ -27,6 +27,12 @@ pub(crate) fn interrupted_again() -> ! {
     std::process::exit(EXIT_INTERRUPTED.into())
 }
 
+/// Ctrl-C came while results were written.
+pub(crate) fn interrupted_late() -> ! {
+    eprintln!("kraken sim: interrupted before all was written");
+    std::process::exit(EXIT_INTERRUPTED.into())
+}
+
 fn say(error: &Error, code: u8) -> ExitCode {
     eprintln!("kraken sim: {error}");
     ExitCode::from(code)

@@ -85,10 +85,15 @@ impl Pending {
         let is_device = path.exists() && !path.is_file();
         let part = (!is_device).then(|| {
             let mut name = path.clone().into_os_string();
-            name.push(".part");
+            name.push(format!(".{}.part", std::process::id()));
             PathBuf::from(name)
         });
-        let file = File::create(part.as_ref().unwrap_or(&path)).map_err(failed)?;
+        let file = match &part {
+            // Nobody else's.
+            Some(part) => File::create_new(part),
+            None => File::create(&path),
+        };
+        let file = file.map_err(failed)?;
         Ok(Self { path, part, file })
     }
 

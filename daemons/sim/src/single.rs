@@ -41,8 +41,10 @@ pub(crate) fn main(args: RunArgs) -> ExitCode {
         Err(error) => return exit::wrong(&error),
     };
     let plan = Plan { file, seed, policy };
-    let code = Outputs::new(json, svg, Some(&scenario)).and_then(|outputs| plan.run(outputs));
-    code.unwrap_or_else(|error| exit::failed(&error))
+    match Outputs::new(json, svg, Some(&scenario)) {
+        Ok(outputs) => plan.run(outputs).unwrap_or_else(|error| exit::failed(&error)),
+        Err(error) => exit::wrong(&error),
+    }
 }
 
 impl Plan {

@@ -38,7 +38,7 @@ pub(crate) fn simulate(
 }
 
 /// Does work on a thread of its own, which Ctrl-C asks to stop; what comes of it, and whether it
-/// was asked. A second Ctrl-C ends the process at once.
+/// was asked. A second Ctrl-C ends the process at once, and so does one after the work.
 pub(crate) fn until_interrupted<T: Send + 'static>(
     work: impl FnOnce(&Stop) -> T + Send + 'static,
 ) -> Result<(T, bool)> {
@@ -48,8 +48,8 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
         .map_err(|error| Error::io("start the runtime", error))?;
     let stop = Arc::new(Stop::default());
     let theirs = Arc::clone(&stop);
+    let mut signals = runtime.block_on(async { Signals::listen() })?;
     let done = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
         let mut work = tokio::task::spawn_blocking(move || work(&theirs));
         let done = tokio::select! {
             biased;
@@ -65,5 +65,10 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
         };
         done.map_err(|error| Error::new(ErrorKind::Internal, "simulate").with_source(error))
     })?;
+    // What is told and written afterwards may take for ever, as on a pipe that nobody reads.
+    std::thread::spawn(move || {
+        runtime.block_on(signals.next());
+        exit::interrupted_late()
+    });
     Ok((done, stop.is_asked()))
 }

@@ -116,8 +116,8 @@ impl Origins {
 
     /// The metainfo of `digest`. The owners are asked in their order: 202 ends that, and that the
     /// backend has other bytes under the digest; any other failure (404 too: an owner may have lost
-    /// the blob) is the next one's chance, and the last failure counts. Beside one that says nothing
-    /// for some seconds the next one is asked too.
+    /// the blob) is the next one's chance, and the last failure counts. Beside one that says
+    /// nothing for some seconds the next one is asked too.
     pub(crate) async fn metainfo(
         &self,
         namespace: Namespace,

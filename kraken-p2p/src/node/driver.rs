@@ -64,8 +64,8 @@ pub(super) struct Entry {
     pub(super) since: Option<Time>,
     /// What the tracker has said of sums since the last piece, if it was no news.
     pub(super) no_news: Option<NoNews>,
-    /// Whether metainfo is being asked for.
-    pub(super) refreshing: bool,
+    /// Since when metainfo is being asked for.
+    pub(super) refreshing: Option<Time>,
     /// Whether the whole was found to be another blob.
     pub(super) mismatched: bool,
     /// What happened since the first of those who wait for it asked.
@@ -419,7 +419,7 @@ impl Driver {
                 state,
                 since: None,
                 no_news: None,
-                refreshing: false,
+                refreshing: None,
                 mismatched: false,
                 timeline,
                 before: Before::default(),

@@ -19,9 +19,10 @@ impl Driver {
     pub(super) fn refresh(&mut self, digest: &Digest) {
         let Some(entry) = self.entries.get_mut(digest) else { return };
         // Nobody knows more of a blob than the application that brings it.
-        if entry.torrent.is_brought() || std::mem::replace(&mut entry.refreshing, true) {
+        if entry.torrent.is_brought() || entry.refreshing.is_some() {
             return;
         }
+        entry.refreshing = Some(self.shared.clock.now());
         let (shared, torrent) = (Arc::clone(&self.shared), Arc::clone(&entry.torrent));
         self.shared.tasks.spawn(async move {
             let closing = shared.closing.clone();
@@ -39,15 +40,16 @@ impl Driver {
         result: Result<TorrentMeta>,
     ) {
         let digest = torrent.digest;
-        match self.entries.get_mut(&digest) {
-            Some(entry) if Arc::ptr_eq(&entry.torrent, torrent) => entry.refreshing = false,
+        let asked_at = match self.entries.get_mut(&digest) {
+            Some(entry) if Arc::ptr_eq(&entry.torrent, torrent) => entry.refreshing.take(),
             _ => return,
-        }
+        };
+        let since = asked_at.unwrap_or(now);
         match result {
             Ok(TorrentMeta::Final(sums)) => self.settle(now, &digest, sums),
             // That it is on its way says little when nothing comes.
             Ok(meta) if torrent.learn(meta.clone()) => {
-                self.on_no_news(now, &digest, None);
+                self.on_no_news(now, &digest, since, None);
             }
             Ok(_) => {
                 let text = "its origin has begun anew";
@@ -59,7 +61,7 @@ impl Driver {
             }
             Err(error) => {
                 tracing::debug!(%digest, %error, "no news of a blob's sums");
-                self.on_no_news(now, &digest, Some(error.to_string()));
+                self.on_no_news(now, &digest, since, Some(error.to_string()));
             }
         }
     }
@@ -67,11 +69,18 @@ impl Driver {
     /// The origins cannot say any more of a blob, or have failed to bring it: they may soon, and
     /// pieces may come from others, but readers are not kept for long with nothing. An origin that
     /// has failed begins again when it is asked; that it says so then is no news either.
-    fn on_no_news(&mut self, now: Time, digest: &Digest, failure: Option<String>) {
+    fn on_no_news(
+        &mut self,
+        now: Time,
+        digest: &Digest,
+        asked_at: Time,
+        failure: Option<String>,
+    ) {
         let Some(entry) = self.entries.get_mut(digest) else { return };
         let pieces = entry.state.borrow().progress.pieces;
         let before = entry.no_news.take().filter(|before| before.pieces == pieces);
-        let (since, last) = before.map_or((now, None), |before| (before.since, before.failure));
+        let (since, last) =
+            before.map_or((asked_at, None), |before| (before.since, before.failure));
         let failure = failure.or(last);
         let (limit, text) = match &failure {
             Some(failure) => (NO_NEWS_MAX, format!("its origin brings no more: {failure}")),
@@ -202,8 +211,9 @@ const NO_NEWS_MAX: Duration = Duration::from_secs(20);
 /// a slow backend takes its time.
 const NO_PIECES_MAX: Duration = Duration::from_secs(120);
 
-/// How long an answer is waited for; then it is asked again.
-const ASK_MAX: Duration = Duration::from_secs(10);
+/// How long an answer is waited for, or one that is no failure; then it is asked again. A tracker
+/// of whose origins one hangs takes three seconds.
+const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// Who learns of sums asks for them within this time.
 const JITTER_MAX: Duration = Duration::from_millis(200);

@@ -30,6 +30,14 @@ impl Audit {
         }
     }
 
+    /// No host's doing.
+    pub(super) fn storm_of_all(&mut self, what: &str) {
+        self.violations_total += 1;
+        self.violations.truncate(VIOLATIONS_KEPT - 1);
+        self.violations.push(what.to_owned());
+        self.storm = true;
+    }
+
     pub(super) fn storm(&mut self, host: &Host, what: &str) {
         self.violate(host, what);
         self.storm = true;
@@ -88,9 +96,14 @@ impl Simulation {
         let it = &self.ends[end as usize];
         let copy = &mut self.copies[it.copy as usize];
         copy.conns += 1;
-        let host = &self.hosts[it.host as usize];
-        if copy.conns as usize > host.limits.conns_per_torrent {
-            self.audit.violate(host, &format!("{} connections of a torrent", copy.conns));
+    }
+
+    /// A host is done with a connection that was opened: it may have closed another one for it.
+    pub(super) fn check_conns(&mut self, end: u32) {
+        let it = &self.ends[end as usize];
+        let (host, conns) = (&self.hosts[it.host as usize], self.copies[it.copy as usize].conns);
+        if conns as usize > host.limits.conns_per_torrent {
+            self.audit.violate(host, &format!("{conns} connections of a torrent"));
         }
     }
 
@@ -163,7 +176,10 @@ impl Simulation {
         let host = self.copies[this as usize].host;
         let it = &mut self.hosts[host as usize];
         if it.copies.iter().all(|copy| self.copies[*copy as usize].requests == 0) {
-            it.tally.fetched = Fetched::since(self.now);
+            let senders = it.conns.values().map(|end| &self.ends[(*end ^ 1) as usize]);
+            let busy = senders.filter(|end| end.sending.is_some() || !end.taken.is_empty());
+            let under_way = busy.map(|end| end.piece_len + end.in_flight).sum();
+            it.tally.fetched = Fetched::since(self.now, under_way);
         }
         self.copies[this as usize].fetching_since = self.now;
     }

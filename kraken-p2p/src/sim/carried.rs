@@ -45,13 +45,15 @@ impl Carried {
 pub(super) struct Fetched {
     since: Nanos,
     slices: u64,
+    /// Bytes of what was asked for before, and no longer, that were on their way then.
+    under_way: u64,
     pub(super) bytes: u64,
 }
 
 impl Fetched {
-    /// The first one is asked for.
-    pub(super) fn since(now: Nanos) -> Self {
-        Self { since: now, ..Self::default() }
+    /// The first one is asked for, when so many bytes are on their way which may be part of it.
+    pub(super) fn since(now: Nanos, under_way: u64) -> Self {
+        Self { since: now, under_way, ..Self::default() }
     }
 
     pub(super) fn count_slice(&mut self) {
@@ -68,7 +70,8 @@ impl Fetched {
     ) -> Option<f64> {
         self.bytes += bytes;
         let secs = (now - self.since + self.slices * ROUNDED) as f64 / 1e9;
-        let most = (rate.burst as f64 + secs * rate.bytes_per_sec) / (1.0 - jitter);
+        let since = (rate.burst as f64 + secs * rate.bytes_per_sec) / (1.0 - jitter);
+        let most = self.under_way as f64 + since;
         exceeds(self.bytes, most).then_some(most)
     }
 }

@@ -66,6 +66,7 @@ impl Simulation {
             return;
         }
         let theirs = self.copy_of(to, &handshake.digest);
+        let mut opened = None;
         match (self.answer_to(from, to, theirs, handshake), theirs) {
             (Ok((accepted, _)), _) if !self.note_conn_id(to, accepted) => {
                 self.fail_dial(latency, from, conn, "its id was used before");
@@ -77,6 +78,7 @@ impl Simulation {
                 self.ends.push(End::new(to, theirs, accepted, self.hosts[to as usize].life));
                 self.hosts[to as usize].tally.accepted += 1;
                 self.open(end + 1, handshake);
+                opened = Some(end + 1);
                 let reply = Box::new(reply);
                 self.queue.push(self.now + latency, Event::Dialed { end, reply });
             }
@@ -89,6 +91,9 @@ impl Simulation {
         }
         self.count_call(to, Cause::Contact);
         self.drain(to);
+        if let Some(end) = opened {
+            self.check_conns(end);
+        }
     }
 
     /// What a host answers to a handshake. As in the node, a torrent that its peer has forgotten is
@@ -134,6 +139,7 @@ impl Simulation {
             self.queue.push(self.now + until as Nanos, Event::Break { end });
         }
         self.call_for(host, Cause::Contact, |peer, now| peer.handle_dialed(now, conn, Ok(reply)));
+        self.check_conns(end);
     }
 
     pub(super) fn on_dial_failed(&mut self, failed: DialFailed) {

@@ -221,8 +221,9 @@ impl Simulation {
     /// Lets the next thing happen.
     fn step(&mut self) {
         let Some((at, next)) = self.queue.pop() else { return };
-        self.now = self.now.max(at);
         self.tally.events += 1;
+        self.count_still(at);
+        self.now = self.now.max(at);
         match next {
             Next::Message { end, message } => self.on_message(end, message),
             Next::Event(event) => self.apply(event),

@@ -318,13 +318,15 @@ impl super::world::End {
         }
     }
 
-    /// When so many more bytes may be on the way.
+    /// When so many more bytes may be on the way. What was sent to one that has gone is known of
+    /// sooner, perhaps, than what was sent before it, but not forgotten sooner.
     fn free_at(&self, len: u64, window: u64) -> Nanos {
-        let mut in_flight = self.in_flight;
+        let (mut in_flight, mut known_at) = (self.in_flight, 0);
         for &(at, taken) in &self.taken {
             in_flight -= taken;
+            known_at = at.max(known_at);
             if fits(in_flight, len, window) {
-                return at;
+                return known_at;
             }
         }
         NEVER

@@ -8,6 +8,16 @@ pub(super) const HOSTS_MAX: usize = 1 << 22;
 /// Sums of times stay far from what a clock of nanoseconds holds.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(1000 * 3600);
 
+/// Hosts of either policy believe no longer pause between announces.
+pub(super) const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Events at one moment after which a run counts as one that goes on for ever, in any case: what
+/// hosts do to each other takes the time of a way, and only what they do by themselves takes none.
+pub(super) const STILL_EVENTS: u64 = 1_000_000;
+
+/// And for each host: all may join at one moment, and want so many blobs.
+pub(super) const STILL_EVENTS_EACH: u64 = 1000;
+
 /// No piece is longer.
 pub(super) const SLICE_MAX: u64 = 1 << 32;
 

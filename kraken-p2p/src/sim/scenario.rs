@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kraken_core::Result;
 
-use super::limits::{SLICE_MIN, SLICE_SECS, WINDOW_SECS};
+use super::limits::{INTERVAL_MAX, SLICE_MIN, SLICE_SECS, WINDOW_SECS};
 use super::peer::{Policy, SwarmPolicy};
 use crate::tracker::HandoutConfig;
 
@@ -318,6 +318,11 @@ impl OriginGroup {
             policy: Arc::new(SwarmPolicy::origin()),
         }
     }
+}
+
+impl Trackers {
+    /// The longest interval: hosts believe none that is longer.
+    pub const INTERVAL_MAX: Duration = INTERVAL_MAX;
 }
 
 impl Network {

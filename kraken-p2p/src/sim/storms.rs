@@ -9,8 +9,8 @@
 use super::engine::Simulation;
 use super::limits::{
     ASKS_PER_CONN, ASKS_PER_CONTACT, ASKS_PER_PIECE, ASKS_PER_SEC, ASKS_PER_TIMER, ASKS_PER_TOLD,
-    DIALS_PER_SEC, DIALS_PER_TORRENT, NEWS_PER_CONN, NEWS_PER_CONTACT, NEWS_PER_SEC,
-    TIMER_CALLS_PER_SEC, TIMER_CALLS_PER_TORRENT,
+    DIALS_PER_SEC, DIALS_PER_TORRENT, NEWS_PER_CONN, NEWS_PER_CONTACT, NEWS_PER_SEC, STILL_EVENTS,
+    STILL_EVENTS_EACH, TIMER_CALLS_PER_SEC, TIMER_CALLS_PER_TORRENT,
 };
 use super::world::Nanos;
 
@@ -63,6 +63,18 @@ impl Calls {
 }
 
 impl Simulation {
+    /// Something happens at that time: virtual time must move some day.
+    pub(super) fn count_still(&mut self, at: Nanos) {
+        if at > self.now {
+            self.tally.still = 0;
+            return;
+        }
+        self.tally.still += 1;
+        if self.tally.still > STILL_EVENTS + self.hosts.len() as u64 * STILL_EVENTS_EACH {
+            self.audit.storm_of_all("events follow each other at one moment without an end");
+        }
+    }
+
     /// A host is called. A timer goes off because something came, and what is said is an answer, or
     /// said to whom it meets.
     pub(super) fn count_call(&mut self, host: u32, cause: Cause) {

@@ -11,6 +11,8 @@ use crate::swarm::{CloseReason, Refused};
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) events: u64,
+    /// Of them those since virtual time has moved.
+    pub(super) still: u64,
     pub(super) messages: u64,
     pub(super) announces: u64,
     pub(super) announces_early: u64,

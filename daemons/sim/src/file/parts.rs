@@ -217,7 +217,11 @@ pub(super) fn trackers(keys: &mut Keys<'_>) -> Trackers {
     if let Some(service) = keys.value("service", values::time) {
         trackers.service = service;
     }
-    if let Some(interval) = keys.value("interval", values::some_time) {
+    if let Some((interval, place)) = keys.placed("interval", values::some_time) {
+        if interval > Trackers::INTERVAL_MAX {
+            let most = Trackers::INTERVAL_MAX;
+            keys.wrong_at(place, &format!("interval: no host believes more than {most:?}"));
+        }
         trackers.handout.interval = interval;
     }
     let policies = [("mixed", HandoutPolicy::Mixed), ("completeness", HandoutPolicy::Completeness)];

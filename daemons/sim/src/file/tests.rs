@@ -148,6 +148,7 @@ fn what_is_wrong_is_said_with_its_line() {
     wrong("p50: 1.03", "liars_banned: yes", "liars_banned: no hosts lie");
     wrong("0 and 1", "0-1", "between: write it like \"0 and 1\"");
     wrong("time_max: 1h", "time_max: 9999h", "time_max: 9999h is longer than 1000h");
+    wrong("interval: 5s", "interval: 2m", "interval: no host believes more than 60s");
     wrong("about: a test", "about: \"a\\e[2Jb\"", "about: it has the control character 0x1b");
     wrong("over 30s, h", "at 61m, h", "wanted: up to 3660s after the start, and time_max is 3600s");
     wrong("service: 1ms", "service: 61m", "service: an announce takes 3660s, and time_max is 3600");

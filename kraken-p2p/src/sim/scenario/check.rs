@@ -5,7 +5,7 @@ use std::time::Duration;
 use kraken_core::{Error, Geometry, Result};
 
 use super::{Fate, Group, LinkRates, Network, Rate, Reading, Scenario, Spread, Want};
-use crate::sim::limits::{HOSTS_MAX, SLICE_MAX, TIME_MAX};
+use crate::sim::limits::{HOSTS_MAX, INTERVAL_MAX, SLICE_MAX, TIME_MAX};
 
 /// The first thing that is wrong with a scenario.
 pub(super) fn scenario(scenario: &Scenario) -> Result<()> {
@@ -58,6 +58,10 @@ pub(super) fn scenario(scenario: &Scenario) -> Result<()> {
     for (what, time) in times {
         check_time(what, time).map_err(Error::invalid)?;
     }
+    // Hosts do not believe a longer one, and announce as if there were none.
+    require(scenario.trackers.handout.interval <= INTERVAL_MAX, || {
+        format!("the trackers' interval is longer than {INTERVAL_MAX:?}, which no host believes")
+    })?;
     require(scenario.groups.iter().any(|group| must_finish(scenario, group)), || {
         "nobody is to finish: all hosts die for good or want nothing".to_owned()
     })

@@ -255,7 +255,7 @@ fn what_is_on_order_is_shared_among_torrents() {
 #[test]
 fn what_cannot_be_run_is_refused() {
     type Spoil = fn(&mut Scenario);
-    let spoils: [(&str, Spoil); 20] = [
+    let spoils: [(&str, Spoil); 21] = [
         ("no hosts", |scenario| scenario.groups.clear()),
         ("no blobs", |scenario| scenario.blobs.clear()),
         ("its length is zero", |scenario| scenario.blobs[0].len = 0),
@@ -290,6 +290,9 @@ fn what_cannot_be_run_is_refused() {
         ("how long it is down is longer", |scenario| {
             let (at, down) = (Spread::default(), Duration::MAX);
             scenario.groups[0].fate = Fate::Restarts { at, down };
+        }),
+        ("interval is longer than 60s", |scenario| {
+            scenario.trackers.handout.interval = Duration::from_secs(61);
         }),
         ("service is longer", |scenario| scenario.trackers.service = Duration::MAX),
         ("time_max is longer", |scenario| scenario.time_max = Duration::MAX),

@@ -112,6 +112,26 @@ fn connections_that_are_lost_for_minutes_do_not_use_up_what_may_be_announced_ear
 }
 
 #[test]
+fn time_goes_on_however_little_may_be_on_the_way_to_who_restarts() {
+    let mut scenario = Scenario::new("restarts", 41);
+    let mut restarting = Group::new("restarting", 40);
+    restarting.rates = LinkRates::symmetric(30e6);
+    restarting.joins = Spread::over(Duration::from_secs(3));
+    let at = Spread::over(Duration::from_secs(5));
+    restarting.fate = Fate::Restarts { at, down: Duration::from_secs(1) };
+    scenario.groups = vec![Group::new("one", 1), restarting];
+    scenario.groups[0].rates = LinkRates::symmetric(100e6);
+    scenario.origins = vec![OriginGroup::new(3, LinkRates::symmetric(1200e6))];
+    scenario.blobs = vec![Blob { piece_len: Some(4 << 20), ..Blob::new("blob", 100_000_000) }];
+    scenario.network.slice_len = 4 << 20;
+    scenario.network.window = 64 << 10;
+    for seed in 1..6 {
+        let report = run(&scenario, seed).unwrap();
+        assert!(report.is_ok(), "{} {:?} {:?}", seed, report.starving, report.violations);
+    }
+}
+
+#[test]
 fn blobs_of_small_pieces_on_fast_links_are_no_storm() {
     let mut scenario = Scenario::new("fast", 6);
     scenario.groups[0].rates = LinkRates::symmetric(12.5e9);

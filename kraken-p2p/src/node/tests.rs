@@ -347,10 +347,15 @@ async fn downloads_that_got_no_metainfo_are_told_of() {
     for count in [1, 2] {
         let error = node.open(&namespace(), &digest).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let told = async {
+            while node.totals().await.unwrap().downloads.failed.count < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon(told).await;
         let list = node.downloads(9).await.unwrap();
         assert_eq!((list.len(), list[0].phase), (1, DownloadPhase::Failed));
         assert_eq!((list[0].digest, list[0].blob_len), (digest, None));
-        assert_eq!(node.totals().await.unwrap().downloads.failed.count, count);
     }
     node.close().await;
 }

@@ -206,6 +206,9 @@ impl Driver {
             Event::Closed { conn, reason } => {
                 if let Some(link) = self.conns.remove(&conn) {
                     self.shared.complaints.closed(now, &link.peer, &link.digest, &reason);
+                    if link.from_origin {
+                        self.on_origin_gone(now, &link.digest);
+                    }
                 }
                 self.swarm.handle_closed(now, conn, reason);
             }

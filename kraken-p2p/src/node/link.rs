@@ -18,6 +18,7 @@ pub(super) struct ConnLink {
     pieces: mpsc::Sender<PieceToSend>,
     /// Ends the connection's tasks.
     pub(super) token: CancellationToken,
+    pub(super) from_origin: bool,
     /// The other side, for the log.
     pub(super) peer: String,
     /// The torrent's, for the log.
@@ -67,7 +68,7 @@ impl ConnLink {
             pieces: pieces_rx,
             token: token.clone(),
         };
-        (Self { control, pieces, token, peer, digest }, end)
+        (Self { control, pieces, token, from_origin, peer, digest }, end)
     }
 
     /// Queues a message; refused when the queue is full.

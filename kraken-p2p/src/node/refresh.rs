@@ -7,7 +7,7 @@ use kraken_core::{Digest, Error, ErrorKind, MetaInfo, PieceIndex, Result, Time, 
 use tokio::time::{sleep, timeout};
 
 use super::config::random_u64;
-use super::driver::Driver;
+use super::driver::{Driver, Entry};
 use super::event::Event;
 use super::shared::Shared;
 use super::torrent::Torrent;
@@ -69,30 +69,37 @@ impl Driver {
     /// The origins cannot say any more of a blob, or have failed to bring it: they may soon, and
     /// pieces may come from others, but readers are not kept for long with nothing. An origin that
     /// has failed begins again when it is asked; that it says so then is no news either.
-    fn on_no_news(
-        &mut self,
-        now: Time,
-        digest: &Digest,
-        asked_at: Time,
-        failure: Option<String>,
-    ) {
+    fn on_no_news(&mut self, now: Time, digest: &Digest, asked_at: Time, failure: Option<String>) {
         let Some(entry) = self.entries.get_mut(digest) else { return };
-        let pieces = entry.state.borrow().progress.pieces;
-        let before = entry.no_news.take().filter(|before| before.pieces == pieces);
-        let (since, last) =
-            before.map_or((asked_at, None), |before| (before.since, before.failure));
-        let failure = failure.or(last);
-        let (limit, text) = match &failure {
+        let mut no_news = NoNews::take(entry, asked_at);
+        no_news.failure = failure.or(no_news.failure);
+        let (limit, text) = match &no_news.failure {
             Some(failure) => (NO_NEWS_MAX, format!("its origin brings no more: {failure}")),
             None => {
                 (NO_PIECES_MAX, format!("its origin brings it, but no piece in {NO_PIECES_MAX:?}"))
             }
         };
-        if now.since(since) >= limit {
+        if now.since(no_news.since) >= limit {
             self.end(now, digest, ErrorKind::Unavailable, &text);
         } else {
-            entry.no_news = Some(NoNews { since, pieces, failure });
+            entry.no_news = Some(no_news);
         }
+    }
+
+    /// An origin has closed its connection. One may be killed, and the next one goes on; when one
+    /// after the other goes and no piece came, none of them can bring the blob.
+    pub(super) fn on_origin_gone(&mut self, now: Time, digest: &Digest) {
+        let Some(entry) = self.entries.get_mut(digest) else { return };
+        if entry.torrent.meta().as_final().is_some() {
+            return;
+        }
+        let mut no_news = NoNews::take(entry, now);
+        no_news.origins_gone += 1;
+        if no_news.origins_gone >= ORIGINS_GONE_MAX && no_news.failure.is_none() {
+            let text = format!("{ORIGINS_GONE_MAX} times an origin began to, and went");
+            no_news.failure = Some(text);
+        }
+        entry.no_news = Some(no_news);
     }
 
     /// Whoever waits for a torrent must ask again; its bytes stay in storage.
@@ -173,8 +180,19 @@ pub(super) struct NoNews {
     since: Time,
     /// How many pieces were here then.
     pieces: u32,
+    /// Connections with origins that ended meanwhile.
+    origins_gone: u32,
     /// Why it does not come, as it was said last.
     failure: Option<String>,
+}
+
+impl NoNews {
+    /// What there was since the last piece; if nothing was, from that time on.
+    fn take(entry: &mut Entry, from: Time) -> Self {
+        let pieces = entry.state.borrow().progress.pieces;
+        let before = entry.no_news.take().filter(|before| before.pieces == pieces);
+        before.unwrap_or(Self { since: from, pieces, origins_gone: 0, failure: None })
+    }
 }
 
 /// What the tracker says now; if there are sums, storage has them too.
@@ -210,6 +228,10 @@ const NO_NEWS_MAX: Duration = Duration::from_secs(20);
 /// And one of which an origin says that it comes, after this time without a piece: a long piece of
 /// a slow backend takes its time.
 const NO_PIECES_MAX: Duration = Duration::from_secs(120);
+
+/// So many connections with origins that end without a piece are as good as an answer that none of
+/// them can bring it: a ring has three owners, and of them two may be killed.
+const ORIGINS_GONE_MAX: u32 = 3;
 
 /// How long an answer is waited for, or one that is no failure; then it is asked again. A tracker
 /// of whose origins one hangs takes three seconds.

@@ -11,8 +11,9 @@ use crate::file::ScenarioFile;
 use crate::outputs::Outputs;
 use crate::policy::PolicyName;
 use crate::progress::{Line, print};
+use crate::stop::Stop;
 use crate::variants::{Run, Variant};
-use crate::work::{Stop, simulate, until_interrupted};
+use crate::work::{simulate, until_interrupted};
 use crate::{builtin, exit, table};
 
 /// What is written as JSON, for each policy.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use kraken_p2p::sim::{Figures, Report, Scenario};
 
-use crate::work::Stop;
+use crate::stop::Stop;
 
 /// How a run's downloads compare with their fair shares.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,6 +22,7 @@ mod plots;
 mod policy;
 mod progress;
 mod single;
+mod stop;
 mod table;
 pub mod targets;
 mod variants;

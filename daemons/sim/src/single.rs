@@ -12,8 +12,9 @@ use crate::outcome::Outcome;
 use crate::outputs::Outputs;
 use crate::policy::PolicyName;
 use crate::progress::{Line, print};
+use crate::stop::Stop;
 use crate::variants::{Run, Runs, Variant};
-use crate::work::{Stop, simulate, until_interrupted};
+use crate::work::{simulate, until_interrupted};
 use crate::{builtin, exit, memory, table};
 
 /// What is written as JSON.

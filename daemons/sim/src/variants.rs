@@ -7,8 +7,8 @@ use kraken_p2p::sim::{Report, Scenario};
 use crate::fair::{self, FairShares};
 use crate::file::ScenarioFile;
 use crate::policy::PolicyName;
+use crate::stop::Stop;
 use crate::targets::Measure;
-use crate::work::Stop;
 
 /// One of the runs of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kraken_common::shutdown::Signals;
 use kraken_core::{Error, ErrorKind, Result};
@@ -10,17 +9,8 @@ use kraken_p2p::sim::{Progress, run_with};
 
 use crate::exit;
 use crate::file::ScenarioFile;
+use crate::stop::Stop;
 use crate::variants::{Run, Variant};
-
-/// Whether work is to end before it is done.
-#[derive(Debug, Default)]
-pub(crate) struct Stop(AtomicBool);
-
-impl Stop {
-    pub(crate) fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Runs a variant of a scenario with a seed; if it is stopped, what has happened until then is told
 /// all the same.
@@ -54,7 +44,7 @@ pub(crate) fn until_interrupted<T: Send + 'static>(
         let done = tokio::select! {
             biased;
             _ = signals.next() => {
-                stop.0.store(true, Ordering::Relaxed);
+                stop.ask();
                 tokio::select! {
                     biased;
                     _ = signals.next() => exit::interrupted_again(),

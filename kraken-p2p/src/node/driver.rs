@@ -15,8 +15,8 @@ use super::conn;
 use super::event::{Accepted, Command, Dialed, Event};
 use super::limits::{EVENTS_PER_TURN_MAX, UPLOAD_LOOK_EVERY};
 use super::link::ConnLink;
+use super::no_news::NoNews;
 use super::recalled::Recalled;
-use super::refresh::NoNews;
 use super::running::{DownloadPhase, DownloadStatus};
 use super::shared::Shared;
 use super::stats::{DownloadTotals, NodeStats};
@@ -484,6 +484,13 @@ impl Driver {
 }
 
 impl Entry {
+    /// What there was since the last piece; if nothing was, from that time on.
+    pub(super) fn no_news_since(&mut self, from: Time) -> NoNews {
+        let pieces = self.state.borrow().progress.pieces;
+        let before = self.no_news.take().filter(|before| before.pieces == pieces);
+        before.unwrap_or(NoNews { since: from, pieces, origins_gone: 0, failure: None })
+    }
+
     /// Tells everyone who waits that there is nothing to wait for.
     fn fail(&self, kind: ErrorKind, text: &str) {
         self.state.send_modify(|state| state.failure = Some((kind, text.to_owned())));

@@ -20,6 +20,7 @@ mod lease;
 pub(crate) mod limits;
 mod link;
 mod listen;
+mod no_news;
 mod openings;
 mod output;
 mod recalled;

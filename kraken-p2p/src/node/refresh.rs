@@ -7,7 +7,7 @@ use kraken_core::{Digest, Error, ErrorKind, MetaInfo, PieceIndex, Result, Time, 
 use tokio::time::{sleep, timeout};
 
 use super::config::random_u64;
-use super::driver::{Driver, Entry};
+use super::driver::Driver;
 use super::event::Event;
 use super::shared::Shared;
 use super::torrent::Torrent;
@@ -71,7 +71,7 @@ impl Driver {
     /// has failed begins again when it is asked; that it says so then is no news either.
     fn on_no_news(&mut self, now: Time, digest: &Digest, asked_at: Time, failure: Option<String>) {
         let Some(entry) = self.entries.get_mut(digest) else { return };
-        let mut no_news = NoNews::take(entry, asked_at);
+        let mut no_news = entry.no_news_since(asked_at);
         no_news.failure = failure.or(no_news.failure);
         let (limit, text) = match &no_news.failure {
             Some(failure) => (NO_NEWS_MAX, format!("its origin brings no more: {failure}")),
@@ -93,7 +93,7 @@ impl Driver {
         if entry.torrent.meta().as_final().is_some() {
             return;
         }
-        let mut no_news = NoNews::take(entry, now);
+        let mut no_news = entry.no_news_since(now);
         no_news.origins_gone += 1;
         if no_news.origins_gone >= ORIGINS_GONE_MAX && no_news.failure.is_none() {
             let text = format!("{ORIGINS_GONE_MAX} times an origin began to, and went");
@@ -171,27 +171,6 @@ impl Driver {
             entry.state.send_modify(|state| state.progress.pieces += 1);
             self.swarm.handle_landed(now, &torrent.digest, index);
         }
-    }
-}
-
-/// That no piece comes of a torrent without sums.
-#[derive(Debug)]
-pub(super) struct NoNews {
-    since: Time,
-    /// How many pieces were here then.
-    pieces: u32,
-    /// Connections with origins that ended meanwhile.
-    origins_gone: u32,
-    /// Why it does not come, as it was said last.
-    failure: Option<String>,
-}
-
-impl NoNews {
-    /// What there was since the last piece; if nothing was, from that time on.
-    fn take(entry: &mut Entry, from: Time) -> Self {
-        let pieces = entry.state.borrow().progress.pieces;
-        let before = entry.no_news.take().filter(|before| before.pieces == pieces);
-        before.unwrap_or(Self { since: from, pieces, origins_gone: 0, failure: None })
     }
 }
 

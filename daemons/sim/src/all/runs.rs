@@ -7,8 +7,9 @@ use kraken_core::Result;
 use super::row::{Row, RowDone};
 use crate::memory;
 use crate::progress::Line;
+use crate::stop::Stop;
 use crate::variants::Run;
-use crate::work::{Stop, simulate};
+use crate::work::simulate;
 
 /// What the threads share.
 struct Shared<'a> {

@@ -7,7 +7,7 @@
 //! in steps that are short beside the downloads.
 
 use super::{Wanted, Wish};
-use crate::work::Stop;
+use crate::stop::Stop;
 
 /// A download under way.
 #[derive(Debug, Clone, Copy)]

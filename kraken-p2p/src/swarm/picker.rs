@@ -536,14 +536,13 @@ impl Torrent {
     }
 
     /// Nothing that counts here vouches for what a peer has: it rests until there may be sums, and
-    /// is let go for a while, not banned, after so many times in a row: it may know of an origin
-    /// before this side does.
+    /// is let go, not banned, after so many times in a row.
     fn on_unproven(&mut self, cx: &mut Cx<'_>, id: ConnId, times_max: u32) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.rest_until = cx.now + REFRESH_INTERVAL;
         conn.unproven += 1;
         if conn.unproven >= times_max {
-            self.expel(cx, id, CloseReason::Idle);
+            self.expel(cx, id, CloseReason::Protocol("nothing vouches for its pieces".into()));
         } else {
             self.plan_resume(cx.now);
         }
